@@ -1,0 +1,29 @@
+"""The one error for bad input, and the look-up that suggests the nearest name."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+
+class BadInput(ValueError):
+    """Input that cannot be used. One line: what was expected, what came, what to do.
+
+    The command line prints the line alone and ends with exit code 2.
+    """
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'mnist'?"` where a known name is close, else an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+T = TypeVar("T")
+
+
+def choose(table: Mapping[str, T], name: str, what: str) -> T:
+    """The entry called `name`; `what` says in the error what was asked for. Raises BadInput."""
+    if name in table:
+        return table[name]
+    known = ", ".join(table)
+    raise BadInput(f"expected {what} out of {known}; got '{name}'{suggest(name, table)}")

@@ -1,0 +1,69 @@
+"""Random numbers that are a function of a key, so that nothing depends on batch mates.
+
+A key is `(seed, index, stream...)`: the seed of the run, the position of an image in its data
+set, and whatever tells two draws for the same image apart (epoch, restart, step). The same key
+gives the same numbers on any device, in any batch, in any order and after a resume; there is no
+generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea and Flood 2014,
+"Fast splittable pseudorandom number generators", OOPSLA), applied once to each part of the key.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio as a signed 64-bit number: SplitMix64's step
+MIX_1 = -0x40A7B892E31B1A47  # 0xbf58476d1ce4e5b9
+MIX_2 = -0x6B2FB644ECCEEE15  # 0x94d049bb133111eb
+MANTISSA = 24  # bits of a float32
+
+
+def uniform(
+    index: Int[Tensor, " batch"], shape: tuple[int, ...], seed: int, *stream: int
+) -> Float[Tensor, "batch *shape"]:
+    """Uniform numbers in [0, 1), `shape` of them for each index, in float32."""
+    bits = _bits(index, math.prod(shape), seed, *stream)
+    return (_shifted(bits, 64 - MANTISSA).float() * 2.0**-MANTISSA).reshape(len(index), *shape)
+
+
+def normal(
+    index: Int[Tensor, " batch"], shape: tuple[int, ...], seed: int, *stream: int
+) -> Float[Tensor, "batch *shape"]:
+    """Standard normal numbers, `shape` of them for each index (Box and Muller's method)."""
+    count = math.prod(shape)
+    pair = uniform(index, (2, count), seed, *stream)
+    radius = (-2 * (1 - pair[:, 0]).log()).sqrt()  # 1 - u lies in (0, 1]: the log is finite
+    return (radius * (2 * math.pi * pair[:, 1]).cos()).reshape(len(index), *shape)
+
+
+def scramble(seed: int, *stream: int) -> int:
+    """One 63-bit number out of a key without an index: the seed of a torch generator."""
+    key = _bits(torch.zeros(1, dtype=torch.int64), 1, seed, *stream)
+    return int(_shifted(key, 1).item())
+
+
+def permutation(count: int, seed: int, *stream: int) -> Int[Tensor, " count"]:
+    """A shuffle of `0 .. count - 1`."""
+    generator = torch.Generator().manual_seed(scramble(seed, *stream))
+    return torch.randperm(count, generator=generator)
+
+
+def _bits(index: Tensor, count: int, *key: int) -> Tensor:
+    """`[batch, count]` words of 64 random bits."""
+    state = index.to(torch.int64)
+    for part in key:
+        state = _mixed(state + GOLDEN + part)
+    counter = torch.arange(1, count + 1, dtype=torch.int64, device=index.device)
+    return _mixed(state[:, None] + counter * GOLDEN)
+
+
+def _mixed(z: Tensor) -> Tensor:
+    z = (z ^ _shifted(z, 30)) * MIX_1
+    z = (z ^ _shifted(z, 27)) * MIX_2
+    return z ^ _shifted(z, 31)
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """Right shift that fills with zeros; torch's own repeats the sign bit."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,211 @@
+"""What is written to disk, and how: whole or not at all.
+
+Every file and every checkpoint folder appears by a rename, so a reader (or a resumed run) never
+sees half of one, whatever killed the writer.
+"""
+
+import dataclasses
+import datetime
+import errno
+import inspect
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from holdfast.errors import BadInput
+
+Row = dict[str, Any]
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Put `content` at `path` in one step; what was there stays until then.
+
+    Raises OSError where there is no room (the half-written file is removed).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    raw = content.encode() if isinstance(content, str) else content
+    try:
+        with draft.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """A new folder that appears at `path` when the block ends, and not at all if it fails."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if path.exists():  # a twin from before a kill; nothing points at it yet
+            shutil.rmtree(path)
+        draft.replace(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def point(link: Path, target: str) -> None:
+    """Make `link` lead to its sibling `target`, replacing what it led to in one step."""
+    draft = link.with_name(f".{link.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(target)
+    draft.replace(link)
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one row to a file of JSON lines, in a single write.
+
+    A last line torn by a kill is ended first, so that it cannot swallow the new row.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write((json.dumps(row) + "\n").encode())
+
+
+def rows(path: Path) -> list[Row]:
+    """The rows of a file of JSON lines; lines torn by a kill are left out. No file: no rows."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def keep_rows(path: Path, wanted: Callable[[Row], bool]) -> None:
+    """Drop the rows that are not wanted, atomically."""
+    kept = [row for row in rows(path) if wanted(row)]
+    write(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Put a value at `path` as JSON, in one step."""
+    write(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def clear(run: Path) -> None:
+    """Remove a run folder and what is in it. Raises BadInput where it is no run folder."""
+    if not run.exists():
+        return
+    if any(run.iterdir()) and not (run / "config.yaml").exists():
+        raise BadInput(f"expected a run folder to replace, got {run} without a config.yaml")
+    shutil.rmtree(run)
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Put options at `path` as YAML, in one step."""
+    write(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(path: Path) -> Row:
+    """A YAML file as a dictionary. Raises BadInput where it is missing, broken or no mapping."""
+    try:
+        value = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise BadInput(f"expected a YAML file at {path}, got none; check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = " ".join(str(error).split())
+        raise BadInput(f"expected YAML in {path}, got: {cause}; mend the file") from None
+    if not isinstance(value, dict):
+        raise BadInput(f"expected options as `name: value` in {path}, got {value!r:.60}")
+    return value
+
+
+def plain(value: object) -> Any:
+    """A setting as JSON and YAML know it.
+
+    A dataclass becomes `{"name": ..., field: ...}`, its name the one of the command line where
+    it has one (`name` as a class attribute), else that of its class.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = getattr(value, "name", None) or type(value).__name__
+        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"name": name} | fields
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if inspect.isfunction(value):
+        return f"{value.__module__}:{value.__qualname__}"
+    return repr(value)
+
+
+def provenance(**more: object) -> Row:
+    """Who made this, with what, where and when: stored beside every result."""
+    return {
+        "holdfast": version(),
+        "commit": commit(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu": cpu(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    } | plain(more)
+
+
+def version() -> str:
+    """The installed version of holdfast."""
+    from importlib.metadata import version as of
+
+    return of("holdfast")
+
+
+def commit() -> str | None:
+    """The commit of the source tree the package runs from; `+` marks uncommitted changes."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None  # installed inside somebody else's repository
+        changed = "+" if git("status", "--porcelain", "--untracked-files=no", ".") else ""
+        return git("rev-parse", "--short=12", "HEAD") + changed
+    except OSError:  # no git on this machine
+        return None
+
+
+def cpu() -> str:
+    """The processor's name and how many cores this process may use."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        name = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), name)
+    return (
+        f"{name}, {len(os.sched_getaffinity(0))} cores"
+        if hasattr(os, "sched_getaffinity")
+        else name
+    )

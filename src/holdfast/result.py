@@ -1,0 +1,184 @@
+"""The frozen records that training and evaluation return: units, intervals, tables."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from holdfast.record import Row
+from holdfast.types import Norm, PerImage
+
+Flags = Bool[Tensor, " batch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Where a share lies with 95 % confidence over images (not over seeds)."""
+
+    low: float
+    high: float
+
+
+def wilson(hits: int, count: int, z: float = 1.959964) -> Interval:
+    """Wilson's score interval of `hits` out of `count` (Wilson 1927); [0, 1] for none."""
+    if count == 0:
+        return Interval(low=0.0, high=1.0)
+    share, weight = hits / count, z * z / count
+    middle = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / (4 * count))
+    return Interval(low=max(middle - half, 0.0), high=min(middle + half, 1.0))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Standing:
+    """Which images are still classified right.
+
+    After an attack their share is an upper bound on the true robust accuracy: a stronger attack
+    may fell more. `correct` is one flag per image.
+    """
+
+    correct: Flags
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct.double().mean().item()
+
+    @property
+    def interval(self) -> Interval:
+        return wilson(int(self.correct.sum()), len(self.correct))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AttackResult(Standing):
+    """What one attack did, checked by the evaluator.
+
+    distance: length in `norm` of the change that fooled the model, pixel units of [0, 1]; 0 where
+    the clean image is wrong already, inf where nothing was found.
+    refused: images of the attack that were not finite, or outside the pixel box or the budget;
+    they count as not found.
+    forward, backward: passes through the network over all images. seconds: wall time.
+    """
+
+    name: str
+    settings: Row
+    norm: Norm
+    radius: float
+    distance: PerImage
+    refused: int
+    forward: int
+    backward: int
+    seconds: float
+
+    @property
+    def passes(self) -> int:
+        return self.forward + self.backward
+
+    def as_row(self) -> Row:
+        return {
+            "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
+            "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
+            "radius": self.radius, "median_distance": self.distance.median().item(),
+            "refused": self.refused, "passes": self.passes, "forward": self.forward,
+            "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """A classifier under attack: clean, each attack, and the worst case per image.
+
+    entropy: mean entropy of the policy on clean images, in bits.
+    """
+
+    clean: Standing
+    attacks: tuple[AttackResult, ...]
+    entropy: float
+
+    @property
+    def worst_case(self) -> Standing:
+        """Images that no attack fooled: the mean of minima, not the minimum of means."""
+        correct = self.clean.correct
+        for attack in self.attacks:
+            correct = correct & attack.correct
+        return Standing(correct=correct)
+
+    def as_dict(self) -> Row:
+        worst = self.worst_case
+        return {
+            "clean_accuracy": self.clean.accuracy,
+            "worst_case_accuracy": worst.accuracy,
+            "worst_case_interval": [worst.interval.low, worst.interval.high],
+            "entropy_bits": self.entropy,
+            "images": len(self.clean.correct),
+            "attacks": [attack.as_row() for attack in self.attacks],
+        }
+
+    head = ("", "accuracy", "95 % interval", "passes/image", "seconds")
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table under `head`."""
+        count = max(len(self.clean.correct), 1)
+        body = [["clean", *_share(self.clean), "1", ""]]
+        body += [
+            [a.name, *_share(a), f"{a.passes / count:.0f}", f"{a.seconds:.1f}"]
+            for a in self.attacks
+        ]
+        return [*body, ["worst case", *_share(self.worst_case), "", ""]]
+
+    def table(self) -> str:
+        """Accuracies with intervals and costs as aligned text."""
+        return aligned(self.head, self.rows())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """How a training run went.
+
+    history: one row per epoch; shares for accuracies, bits for entropy, seconds for time.
+    best_epoch: epoch of the highest `criterion` on the validation split.
+    precision: in which matrix products ran. averaged: the model with averaged weights, if any.
+    """
+
+    history: tuple[Row, ...]
+    best_epoch: int
+    criterion: str
+    precision: str
+    averaged: nn.Module | None
+    folder: Path | None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, without the measurements after each epoch."""
+        return sum(row["seconds"] for row in self.history)
+
+    def table(self, every: int = 1) -> str:
+        """The epochs as aligned text."""
+        names = ["epoch", "loss", "train_clean", "validation_clean", "validation_fgsm",
+                 "validation_pgd", "entropy"]  # fmt: skip
+        rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
+        return aligned([name.replace("_", " ") for name in names], rows)
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells as lines of text, the first column to the left and the others to the right."""
+    lines = [head, *rows]
+    wide = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(wide[0]), *(c.rjust(w) for c, w in zip(line[1:], wide[1:], strict=True))]
+        )
+        for line in lines
+    )
+
+
+def _share(standing: Standing) -> tuple[str, str]:
+    near = standing.interval
+    return f"{standing.accuracy:.1%}", f"{near.low:.1%} to {near.high:.1%}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str("" if value is None else value)

@@ -1,0 +1,86 @@
+"""The shared words of holdfast as types; every other module is written in them.
+
+x         images, float, `[batch, channel, height, width]`, pixels in [0, 1]
+y         integer labels, `[batch]`
+logits    what a classifier returns, `[batch, classes]`; `softmax(logits)` read as a policy
+action    a class that the policy picked
+reward    the number that the picked class is told in return
+adv       adversarial images made from x by an attack
+radius    an attack's budget, in `norm`, in pixel units of [0, 1]
+index     position of an image in its data set; it keys every random number spent on the image
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+Images = Float[Tensor, "batch channel height width"]
+Pixels = UInt8[Tensor, "batch channel height width"]
+Labels = Int[Tensor, " batch"]
+Logits = Float[Tensor, "batch classes"]
+PerImage = Float[Tensor, " batch"]
+Norm = Literal["linf", "l2"]
+State = dict[str, Tensor]
+
+Classifier = Callable[[Tensor], Tensor]
+"""Images to logits. A `torch.nn.Module` is one; so is any function."""
+
+Attack = Callable[..., Tensor]
+"""`attack(model, x, y) -> adv`. One that also names a parameter `index` is handed the positions of
+the images in their data set, so that its noise does not depend on how images are batched."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """What one training step sees.
+
+    index: position of each image in its data set, `[batch]`.
+    epoch: how many epochs came before this one.
+    adv: adversarial twins of x where there is an adversary.
+    """
+
+    x: Images
+    y: Labels
+    index: Labels
+    epoch: int = 0
+    adv: Images | None = None
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """Told to the policy for each action; any function of this form will do.
+
+    A reward that has a `lowest` attribute (the smallest number it can return) lets the
+    policy gradient check whether exploration with it can diverge.
+    """
+
+    def __call__(self, action: Labels, y: Labels) -> PerImage: ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What training minimises: one loss per image, and the state it carries on.
+
+    The state is a plain dictionary of tensors (empty at the start) and is all that a resumed
+    run needs: whatever an objective must remember belongs there.
+    """
+
+    def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]: ...
+
+
+def image_shape(x: Tensor) -> tuple[int, int, int]:
+    """`(channel, height, width)` of a batch of images."""
+    channel, height, width = x.shape[1:]
+    return channel, height, width
+
+
+def device_of(model: object) -> torch.device:
+    """Where a model's weights are; the CPU for a model without any."""
+    if isinstance(model, torch.nn.Module):
+        for tensor in (*model.parameters(), *model.buffers()):
+            return tensor.device
+    return torch.device("cpu")

@@ -1,0 +1,30 @@
+"""What every test gets: fixed seeds, figures without a display, and the data sets where they are.
+
+Nothing of holdfast is imported up here: the jaxtyping plugin must be there before the package is,
+or its shapes go unchecked.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # one thread for each of the workers
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """The same random numbers in every test, whichever tests ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with MNIST and CIFAR files that HOLDFAST_DATA names."""
+    root = os.environ.get("HOLDFAST_DATA")
+    if not root:
+        pytest.skip("needs the image data sets: set HOLDFAST_DATA to the folder that holds them")
+    return Path(root)
