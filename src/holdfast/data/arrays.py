@@ -1,0 +1,222 @@
+"""The user's own images: arrays in memory or in an .npz file, checked before they are used."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holdfast.data.dataset import Dataset, held_out, split
+from holdfast.errors import BadInput
+
+Array = np.ndarray | Tensor
+Pair = tuple[np.ndarray, np.ndarray]
+PARTS = ("train_x", "train_y", "test_x", "test_y")
+MOST_CLASSES = 100_000  # a larger label is a mistake, and counting up to it could fill the memory
+
+
+def from_arrays(
+    *,
+    train: tuple[Array, Array],
+    test: tuple[Array, Array],
+    class_names: tuple[str, ...] | list[str] | None = None,
+    name: str = "arrays",
+) -> Dataset:
+    """A data set out of `(images, labels)` pairs.
+
+    Images are `[n, channel, height, width]` or `[n, height, width]`, either uint8 or float in
+    [0, 1]; floats are rounded to the nearest of 256 levels, for that is what a split holds.
+    Labels are whole numbers from 0. There are as many classes as names or, without names, as the
+    largest train label says. Raises BadInput for anything else, naming the first image at fault.
+    """
+    parts = dict(zip(PARTS, (*train, *test), strict=True))
+    arrays = {part: _numpy(value, part) for part, value in parts.items()}
+    return _checked(arrays, class_names, name, None)
+
+
+def read_npz(path: Path) -> Dataset:
+    """The data set in an .npz file with the arrays train_x, train_y, test_x and test_y.
+
+    Raises BadInput where the file cannot be read, as for `from_arrays`. Nothing is unpickled.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"expected an .npz file at {path}, got: {error.strerror}; check the path"
+        ) from None
+    digests = {path.name: md5(content)}
+    return _checked(_unpacked(content, path), None, f"npz:{path}", digests)
+
+
+def assemble(
+    *,
+    name: str,
+    train: Pair,
+    test: Pair,
+    class_names: tuple[str, ...],
+    digests: dict[str, str],
+    index: Pair | None = None,
+) -> Dataset:
+    """A data set out of checked arrays, its validation split held out of train.
+
+    The index counts the rows of each pair, or is given as `(train, test)` where it does not.
+    """
+    at = index or (np.arange(len(train[1])), np.arange(len(test[1])))
+    held = held_out(train[1], at[0], tenths=1)
+    return Dataset(
+        name=name,
+        train=split(*train, at[0], ~held),
+        validation=split(*train, at[0], held),
+        test=split(*test, at[1], np.ones(len(test[1]), dtype=bool)),
+        class_names=class_names,
+        digests=digests,
+    )
+
+
+def check_labels(y: np.ndarray, classes: int, what: str) -> None:
+    """Raise BadInput where a label is not in `0 .. classes - 1`."""
+    wrong = np.flatnonzero((y < 0) | (y >= classes))
+    if len(wrong):
+        first = wrong[0]
+        raise BadInput(
+            f"expected labels 0 to {classes - 1} in {what}, got {y[first]} for image {first}; "
+            "correct the labels"
+        )
+
+
+def _checked(
+    arrays: dict[str, np.ndarray],
+    class_names: tuple[str, ...] | list[str] | None,
+    name: str,
+    digests: dict[str, str] | None,
+) -> Dataset:
+    train = _pair(arrays, "train")
+    test = _pair(arrays, "test")
+    _same_shape(train[0], test[0])
+    check_labels(train[1], len(class_names) if class_names else MOST_CLASSES, "train_y")
+    names = class_names or [str(label) for label in range(int(train[1].max()) + 1)]
+    check_labels(test[1], len(names), "test_y")
+    if np.bincount(train[1]).max() < 2:
+        raise BadInput(
+            "expected at least two train images of some class, one of them for validation, "
+            "got one of each; add images"
+        )
+    digests = digests or {p: md5(a) for p, a in zip(PARTS, (*train, *test), strict=True)}
+    return assemble(name=name, train=train, test=test, class_names=tuple(names), digests=digests)
+
+
+def _pair(arrays: dict[str, np.ndarray], part: str) -> Pair:
+    x, y = arrays[f"{part}_x"], arrays[f"{part}_y"]
+    pixels = _pixels(_four_axes(x, f"{part}_x"), f"{part}_x")
+    labels = _labels(y, f"{part}_y")
+    if len(pixels) != len(labels):
+        raise BadInput(
+            f"expected as many labels as images, got {len(pixels)} images in {part}_x and "
+            f"{len(labels)} labels in {part}_y; give each image one label"
+        )
+    return pixels, labels
+
+
+def _four_axes(x: np.ndarray, what: str) -> np.ndarray:
+    if x.ndim not in (3, 4) or 0 in x.shape:
+        raise BadInput(
+            f"expected images [n, channel, height, width] or [n, height, width] in {what}, "
+            f"got shape {list(x.shape)}; reshape them"
+        )
+    x = x if x.ndim == 4 else x[:, None]
+    if x.shape[3] <= 4 < x.shape[1]:
+        raise BadInput(
+            f"expected images [n, channel, height, width] in {what}, got shape {list(x.shape)}, "
+            "which looks like channels last; use x.transpose(0, 3, 1, 2)"
+        )
+    return x
+
+
+def _pixels(x: np.ndarray, what: str) -> np.ndarray:
+    if x.dtype == np.uint8:
+        return x
+    if x.dtype.kind != "f":
+        raise BadInput(
+            f"expected uint8 or float pixels in {what}, got {x.dtype}; "
+            "convert them with x.astype('uint8') if they lie in 0 to 255"
+        )
+    _refuse(~np.isfinite(x), x, f"finite pixels in {what}", "mend or leave out that image")
+    _refuse((x < 0) | (x > 1), x, f"float pixels in [0, 1] in {what}", "rescale, or give uint8")
+    return np.rint(x * x.dtype.type(255)).astype(np.uint8)
+
+
+def _refuse(wrong: np.ndarray, x: np.ndarray, expected: str, advice: str) -> None:
+    """Raise BadInput naming the first image with a wrong pixel."""
+    images = np.flatnonzero(wrong.reshape(len(x), -1).any(1))
+    if len(images):
+        first = images[0]
+        value = x[first][wrong[first]][0]
+        raise BadInput(f"expected {expected}, got {value:g} in image {first}; {advice}")
+
+
+def _labels(y: np.ndarray, what: str) -> np.ndarray:
+    if y.ndim != 1:
+        raise BadInput(
+            f"expected one label for each image in {what}, got shape {list(y.shape)}; "
+            "turn one-hot rows into numbers with y.argmax(1)"
+        )
+    if y.dtype.kind not in "iu":
+        raise BadInput(f"expected integer labels in {what}, got {y.dtype}; use y.astype('int64')")
+    if len(y) and y.max() > np.iinfo(np.int64).max:
+        raise BadInput(f"expected labels from 0 in {what}, got {y.max()}; correct the labels")
+    return y.astype(np.int64)
+
+
+def _same_shape(train: np.ndarray, test: np.ndarray) -> None:
+    if train.shape[1:] != test.shape[1:]:
+        raise BadInput(
+            f"expected train and test images of one shape, got {list(train.shape[1:])} and "
+            f"{list(test.shape[1:])}; resize one of them"
+        )
+
+
+def _numpy(value: Array, what: str) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if not isinstance(value, np.ndarray):
+        raise BadInput(
+            f"expected a numpy array or a torch tensor for {what}, got {type(value).__name__}; "
+            "convert it with numpy.asarray"
+        )
+    return value
+
+
+def _unpacked(content: bytes, path: Path) -> dict[str, np.ndarray]:
+    try:
+        archive = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise BadInput(
+                f"expected an .npz archive at {path}, got a single array; use numpy.savez"
+            )
+        missing = [part for part in PARTS if part not in archive]
+        if missing:
+            raise BadInput(
+                f"expected the arrays {', '.join(PARTS)} in {path}, got "
+                f"{', '.join(archive.files) or 'none'}; add {', '.join(missing)}"
+            )
+        return {part: archive[part] for part in PARTS}
+    except BadInput:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        cause = " ".join(str(error).split())
+        raise BadInput(
+            f"expected an .npz archive of plain arrays at {path}, got: {cause}; "
+            "write it with numpy.savez"
+        ) from None
+
+
+def md5(content: bytes | np.ndarray) -> str:
+    """The MD5 digest of a file's or an array's bytes."""
+    raw = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    return hashlib.md5(raw, usedforsecurity=False).hexdigest()

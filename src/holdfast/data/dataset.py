@@ -1,0 +1,163 @@
+"""A data set in memory: its splits as bytes on a device, and the fixed rules that make them."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from holdfast import noise
+from holdfast.errors import BadInput
+from holdfast.types import Images, Labels, Pixels, image_shape
+
+# The keys of the choices below. A change would change every number measured so far.
+HOLD_OUT = 20_240_601
+SAMPLE = 20_240_602
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split:
+    """Images and labels of one split, kept as bytes.
+
+    pixels: 0 to 255, `[n, channel, height, width]`.
+    y: labels, `[n]`.
+    index: position of each image in the data set as published, `[n]`: for train and validation
+        in the published training file, for test in the test file.
+    """
+
+    pixels: Pixels
+    y: Labels
+    index: Labels
+
+    @property
+    def x(self) -> Images:
+        """All images in float32, in [0, 1]; four times the memory of `pixels`."""
+        return self.pixels.to(torch.float32).div_(255)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def sample(self, n: int) -> "Split":
+        """At most n images: the same ones every time, in index order, in the classes' proportions.
+
+        A class gets its share to within one image, and a smaller sample is part of a larger one.
+        Raises BadInput where n < 1; with n >= len this is the split itself.
+        """
+        if n < 1:
+            raise BadInput(f"expected a sample of at least 1 image, got {n}; ask for more")
+        if n >= len(self):
+            return self
+        y, index = self.y.cpu().numpy(), self.index.cpu().numpy()
+        rank, count = rank_in_class(y, index, SAMPLE)
+        turn = (rank + 0.5) / count[y]  # classes of one size take turns
+        chosen = np.lexsort((index, y, turn))[:n]
+        return self._only(torch.from_numpy(chosen[np.argsort(index[chosen])]))
+
+    def to(self, device: str | torch.device) -> "Split":
+        """The same split on another device."""
+        pixels, y, index = (part.to(device) for part in (self.pixels, self.y, self.index))
+        return Split(pixels=pixels, y=y, index=index)
+
+    def _only(self, rows: Tensor) -> "Split":
+        rows = rows.to(self.y.device)
+        return Split(pixels=self.pixels[rows], y=self.y[rows], index=self.index[rows])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """A named data set in three disjoint splits.
+
+    class_names: one name for each label.
+    digests: MD5 of each file read (of the arrays themselves where there was no file).
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    digests: dict[str, str]
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """`(channels, height, width)` of every image."""
+        return image_shape(self.train.pixels)
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel over the train split, in units of [0, 1]."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel over the train split's pixels, in units of [0, 1].
+
+        0 for a channel that never changes.
+        """
+        return self._moments[1]
+
+    def to(self, device: str | torch.device) -> "Dataset":
+        """The same data set on another device."""
+        splits = {name: getattr(self, name).to(device) for name in ("train", "validation", "test")}
+        return dataclasses.replace(self, **splits)
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        means, stds = [], []
+        for channel in range(self.image[0]):
+            mean, std = _mean_and_std(_histogram(self.train.pixels[:, channel]))
+            means.append(mean)
+            stds.append(std)
+        return tuple(means), tuple(stds)
+
+
+def rank_in_class(y: np.ndarray, index: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each image's place `[n]` in a shuffle of its own class, and the sizes of the classes.
+
+    It depends on the labels, the indices and the key alone: the same on every machine.
+    """
+    draw = noise.uniform(torch.from_numpy(index), (), key).numpy()
+    order = np.lexsort((index, draw, y))
+    count = np.bincount(y)
+    start = np.cumsum(count) - count
+    rank = np.empty(len(y), dtype=np.int64)
+    rank[order] = np.arange(len(y)) - start[y[order]]
+    return rank, count
+
+
+def held_out(y: np.ndarray, index: np.ndarray, tenths: int) -> np.ndarray:
+    """Which images `[n]` to hold out: so many tenths of each class, for ever the same ones.
+
+    Rounded half up to whole images, and at least one of a class that has two or more.
+    """
+    rank, count = rank_in_class(y, index, HOLD_OUT)
+    quota = np.maximum((count * tenths + 5) // 10, (count > 1).astype(np.int64))
+    return rank < quota[y]
+
+
+def split(pixels: np.ndarray, y: np.ndarray, index: np.ndarray, rows: np.ndarray) -> Split:
+    """The chosen rows (a mask `[n]`) of arrays as a split; the arrays are copied."""
+    return Split(
+        pixels=torch.from_numpy(pixels[rows]),
+        y=torch.from_numpy(y[rows]),
+        index=torch.from_numpy(index[rows]),
+    )
+
+
+def _histogram(pixels: Tensor) -> Float[Tensor, " 256"]:
+    """How often each byte occurs; counting keeps the moments exact for any number of pixels."""
+    return torch.bincount(pixels.flatten(), minlength=256).double().cpu()
+
+
+def _mean_and_std(count: Float[Tensor, " 256"]) -> tuple[float, float]:
+    value = torch.arange(256, dtype=torch.float64) / 255
+    share = count / count.sum()
+    mean = (share * value).sum()
+    return mean.item(), (share * (value - mean).square()).sum().sqrt().item()
