@@ -1,0 +1,71 @@
+"""Handing a model to an attack, and counting what the attack costs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from holdfast.loss import full
+from holdfast.types import Classifier
+
+Mode = Literal["eval", "train"]
+
+
+@contextmanager
+def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
+    """The model as an attack may have it; afterwards it is as it was.
+
+    Inside, no weight asks for a gradient (a backward pass is then a third cheaper and cannot touch
+    `.grad`), and every submodule is in `mode`. With `train`, dropout is on, but batch
+    normalisation still uses its running statistics, which an attack must not move. Each
+    submodule's own mode and each weight's `requires_grad` are put back, also after an error.
+    """
+    if not isinstance(model, nn.Module):
+        yield model
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    learned = [weight for weight in model.parameters() if weight.requires_grad]
+    for module, _ in modes:
+        module.training = mode == "train" and not isinstance(module, _BatchNorm)
+    for weight in learned:
+        weight.requires_grad_(False)
+    try:
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+        for weight in learned:
+            weight.requires_grad_(True)
+
+
+@dataclass(eq=False)
+class Metered:
+    """A classifier that counts its passes: the one currency in which attacks are compared.
+
+    forward, backward: passes so far, one for each image that went through.
+    """
+
+    model: Classifier
+    forward: int = field(default=0, init=False)
+    backward: int = field(default=0, init=False)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.forward += len(x)
+        logits = self.model(x)
+        if logits.requires_grad:
+            logits.register_hook(self._count)
+        return logits
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backward += len(gradient)
+
+
+@torch.no_grad()
+def predict(model: Classifier, x: Tensor, size: int = 500) -> Tensor:
+    """Logits `[batch, classes]` in fp32 or wider, computed `size` images at a time, in evaluation mode."""
+    with lent(model):
+        return torch.cat([full(model(part)) for part in x.split(size)])

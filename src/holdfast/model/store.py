@@ -1,0 +1,197 @@
+"""Models by name, to disk and back. A file of weights and its card hold no code.
+
+`create(name, image=..., classes=...)` builds; `save` writes `model.safetensors` and `card.json`
+into a folder; `load` reads them. An architecture of the user's own, `module:function`, is only
+called where the caller names it: a card from elsewhere cannot choose what is run.
+"""
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as tensors
+from torch import Tensor, nn
+
+from holdfast import record
+from holdfast.errors import BadInput, choose
+from holdfast.model.networks import GuptaCNN, MadryMNIST, ResNet18
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "gupta_cnn": GuptaCNN,
+    "madry_mnist": MadryMNIST,
+    "resnet18": ResNet18,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is needed to rebuild a model: everything but its weights.
+
+    architecture: a name of holdfast, or `module:function`; options: its further arguments.
+    image: (channels, height, width). mean, std: per channel, pixel units of [0, 1].
+    data: name of the training set; provenance: who made the weights, with what, when.
+    """
+
+    architecture: str
+    image: tuple[int, int, int]
+    classes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    data: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Network(nn.Module):
+    """An architecture behind its normalisation, with the card that rebuilds it."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, card: Card) -> None:
+        super().__init__()
+        self.body = body
+        self.card = card
+        shape = (1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(card.mean or (0.0,)).reshape(shape), False)
+        self.register_buffer("std", torch.tensor(card.std or (1.0,)).reshape(shape), False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body((x - self.mean) / self.std if self.card.mean else x)
+
+
+def create(
+    name: str,
+    *,
+    image: tuple[int, int, int],
+    classes: int,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    seed: int | None = None,
+    **options: Any,
+) -> Network:
+    """A new model: pixels in [0, 1] in, `[batch, classes]` logits out.
+
+    name: `gupta_cnn`, `madry_mnist`, `resnet18`, or `module:function` of your own, called with
+    `image`, `classes` and `options`. mean, std: the model normalises its input by them.
+    seed: of the first weights; None draws them from torch's global generator.
+    Raises BadInput: unknown name or option, a function that cannot be found or called.
+    """
+    build = function(name) if ":" in name else choose(NETWORKS, name, "model")
+    _check_options(name, build, options)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        body = build(image=image, classes=classes, **options)
+    if not isinstance(body, nn.Module):
+        raise BadInput(f"expected {name} to return a torch.nn.Module, got {type(body).__name__}")
+    made = Card(
+        architecture=name, image=image, classes=classes, options=options, mean=mean, std=std
+    )
+    return Network(body, made)
+
+
+def save(model: nn.Module, folder: Path, card: Card) -> None:
+    """Write `model.safetensors` and `card.json` into an existing folder."""
+    record.write(folder / "model.safetensors", tensors.save(weights(model)))
+    record.write(folder / "card.json", json.dumps(record.plain(card.__dict__), indent=2))
+
+
+def load(path: Path | str, *, architecture: str | None = None) -> Network:
+    """The model saved in a checkpoint folder, in evaluation mode, on the CPU.
+
+    architecture: must be given, and equal the card's, for a model of the form
+    `module:function`; the file alone never decides what code is run.
+    Raises BadInput: no checkpoint there, damaged, or of another architecture.
+    """
+    folder = Path(path)
+    card = read_card(folder)
+    if architecture not in (None, card.architecture):
+        raise BadInput(
+            f"expected a checkpoint of {architecture} in {folder}, got one of {card.architecture}"
+        )
+    if ":" in card.architecture and architecture is None:
+        raise BadInput(
+            f"{folder} was made by code of your own, {card.architecture}; "
+            f"to run that code say so: --model {card.architecture} (architecture= in Python)"
+        )
+    model = create(
+        card.architecture, image=card.image, classes=card.classes,
+        mean=card.mean, std=card.std, seed=0, **card.options,
+    )  # fmt: skip
+    model.card = card
+    restore(model, read_weights(folder), folder)
+    return model.eval()
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a module as contiguous tensors on the CPU."""
+    return {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint. Raises BadInput where the file is missing or damaged."""
+    file = folder / "model.safetensors"
+    try:
+        return tensors.load(file.read_bytes())
+    except FileNotFoundError:
+        raise BadInput(f"expected weights at {file}, got no file; check the path") from None
+    except SafetensorError as error:
+        raise BadInput(f"expected safetensors in {file}, got a damaged file ({error})") from None
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor], where: Path) -> None:
+    """Put weights into a module. Raises BadInput naming the first one that does not fit."""
+    here = model.state_dict()
+    for name in [*here, *state]:
+        want, got = here.get(name), state.get(name)
+        if want is None or got is None or want.shape != got.shape:
+            shapes = [None if t is None else tuple(t.shape) for t in (want, got)]
+            raise BadInput(
+                f"expected weights of this architecture in {where}, got another's: "
+                f"{name} should be {shapes[0]}, is {shapes[1]}"
+            )
+    model.load_state_dict(state)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a checkpoint. Raises BadInput where there is none or it makes no sense."""
+    try:
+        raw = json.loads((folder / "card.json").read_text())
+        raw["image"] = tuple(raw["image"])
+        raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
+        return Card(**raw)
+    except FileNotFoundError:
+        raise BadInput(f"expected a checkpoint folder, got no card.json in {folder}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"expected a model card in {folder}, got a damaged one ({error})") from None
+
+
+def function(name: str) -> Callable[..., nn.Module]:
+    """What `module:function` names, looked for in the current folder too. Raises BadInput."""
+    module, _, function = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"expected a function to build the model at '{name}', got: {error}"
+        ) from None
+
+
+def _check_options(name: str, build: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(build).bind(image=None, classes=None, **options)
+    except TypeError as error:
+        raise BadInput(
+            f"expected {name} to take image, classes"
+            f"{''.join(', ' + option for option in options)}; got: {error}"
+        ) from None
