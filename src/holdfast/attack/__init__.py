@@ -1,0 +1,35 @@
+"""Attacks: frozen settings that are called as `attack(model, x, y)` and return images.
+
+Each file holds one attack; `run` hands an attack what it asks for.
+"""
+
+import dataclasses
+import inspect
+
+from holdfast.attack.fgsm import FGSM
+from holdfast.attack.pgd import PGD
+from holdfast.errors import BadInput
+from holdfast.types import Attack, Classifier, Images, Labels
+
+ATTACKS: dict[str, type] = {"fgsm": FGSM, "pgd": PGD}
+
+
+def run(attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels) -> Images:
+    """The attack's images; one that names a parameter `index` is handed the positions."""
+    if "index" in inspect.signature(attack).parameters:
+        return attack(model, x, y, index=index)
+    return attack(model, x, y)
+
+
+def resized(attack: Attack, **settings: object) -> Attack:
+    """The same attack with other settings. Raises BadInput for one that has none such."""
+    known = (
+        {f.name for f in dataclasses.fields(attack)} if dataclasses.is_dataclass(attack) else set()
+    )
+    if isinstance(attack, type) or not set(settings) <= known:
+        wanted = " and ".join(set(settings) - known)
+        raise BadInput(f"expected an attack with a setting {wanted}, got {attack!r:.60}")
+    return dataclasses.replace(attack, **settings)  # pyright: ignore
+
+
+__all__ = ["ATTACKS", "FGSM", "PGD", "resized", "run"]

@@ -1,0 +1,35 @@
+"""The fast gradient sign method."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from holdfast.attack._climb import gradient, require
+from holdfast.geometry import confine, steepest
+from holdfast.loss import Loss, LossName, called
+from holdfast.types import Classifier, Images, Labels, Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM:
+    """One step of full length along the steepest direction (Goodfellow et al., arXiv 1412.6572).
+
+    With `norm="l2"` the step goes along the normalised gradient (the fast gradient method).
+    Raises BadInput where the radius is negative or not finite.
+
+    Attributes:
+        radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
+        norm: the norm that measures the budget.
+        loss: what is climbed.
+    """
+
+    name: ClassVar[str] = "fgsm"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    loss: LossName | Loss = "ce"
+
+    def __post_init__(self) -> None:
+        require(self.radius)
+
+    def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
+        climb, _ = gradient(model, x, y, called(self.loss))
+        return confine(x, x + self.radius * steepest(climb, self.norm), self.radius, self.norm)
