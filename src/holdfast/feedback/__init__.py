@@ -1,0 +1,26 @@
+"""Training signals: rewards, and the objectives built from them."""
+
+from holdfast.feedback.objective import CrossEntropy, Expected, Mixed
+from holdfast.feedback.policy import EpsilonGreedy, PolicyGradient, expected_reward
+from holdfast.feedback.reward import Matrix, Signed, table
+from holdfast.types import Objective
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "ce": CrossEntropy,
+    "reward": PolicyGradient,
+    "expected": Expected,
+    "mixed": Mixed,
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "CrossEntropy",
+    "EpsilonGreedy",
+    "Expected",
+    "Matrix",
+    "Mixed",
+    "PolicyGradient",
+    "Signed",
+    "expected_reward",
+    "table",
+]
