@@ -1,0 +1,124 @@
+"""Checkpoints: complete folders that appear at once, with `last` and `best` leading to them."""
+
+import io
+import pickle
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn, optim
+
+from holdfast import model as models
+from holdfast import record
+from holdfast.errors import BadInput
+from holdfast.types import State
+
+
+@dataclass(eq=False)
+class Session:
+    """All that changes while a run goes on; what a checkpoint holds.
+
+    model: being trained. ema: its averaged twin, if any. state: the objective's.
+    epoch: epochs done; updates: steps done. best, best_epoch: highest criterion so far (a share)
+    and where; -1 before the first.
+    """
+
+    model: models.Network
+    ema: models.Network | None
+    optimizer: optim.Optimizer
+    state: State
+    epoch: int = 0
+    updates: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+
+    @property
+    def judged(self) -> models.Network:
+        """The model that is measured and kept: the averaged one where there is one."""
+        return self.ema or self.model
+
+
+def save(session: Session, run: Path, data: str, keep_every: int) -> None:
+    """Write `checkpoints/epoch-NNN`, lead `last` (and `best`) to it, drop what nobody needs.
+
+    Raises OSError where there is no room; then the run is as it was before.
+    """
+    place = run / "checkpoints"
+    name = f"epoch-{session.epoch:03d}"
+    card = replace(
+        session.judged.card, data=data, provenance=record.provenance(epoch=session.epoch)
+    )
+    with record.folder(place / name) as draft:
+        models.save(session.judged, draft, card)
+        record.write(draft / "state.pt", _packed(session))
+    record.point(place / "last", name)
+    if session.best_epoch == session.epoch:
+        record.point(place / "best", name)
+    _prune(place, keep_every)
+
+
+def _packed(session: Session) -> bytes:
+    buffer = io.BytesIO()
+    content: dict[str, Any] = {
+        "model": models.weights(session.model) if session.ema else None,
+        "optimizer": session.optimizer.state_dict(),
+        "objective": session.state,
+        "epoch": session.epoch,
+        "updates": session.updates,
+        "best": session.best,
+        "best_epoch": session.best_epoch,
+    }
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _prune(place: Path, keep_every: int) -> None:
+    """Remove checkpoints that are neither last nor best nor a multiple of `keep_every`."""
+    led_to = {link.resolve().name for link in (place / "last", place / "best") if link.exists()}
+    for folder in place.glob("epoch-*"):
+        epoch = int(folder.name.removeprefix("epoch-"))
+        kept = keep_every and epoch % keep_every == 0
+        if folder.name not in led_to and not kept:
+            shutil.rmtree(folder)
+
+
+def restore(session: Session, run: Path) -> None:
+    """Continue from `checkpoints/last`: every field of the session as it was then.
+
+    Raises BadInput where there is no checkpoint, or it is damaged or of another architecture.
+    """
+    folder = run / "checkpoints" / "last"
+    if not folder.exists():
+        return  # killed before the first checkpoint: the run starts again
+    content = _unpacked(folder / "state.pt", next(session.model.parameters()).device)
+    models.restore(session.judged, models.read_weights(folder), folder)
+    if session.ema:
+        models.restore(session.model, content["model"], folder)
+    session.optimizer.load_state_dict(content["optimizer"])
+    session.state = content["objective"]
+    session.epoch, session.updates = content["epoch"], content["updates"]
+    session.best, session.best_epoch = content["best"], content["best_epoch"]
+
+
+def _unpacked(file: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        return torch.load(file, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise BadInput(f"expected the state of a run at {file}, got no file") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        cause = str(error).splitlines()[0]
+        raise BadInput(
+            f"expected the state of a run in {file}, got a damaged file: {cause}"
+        ) from None
+
+
+def average(ema: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged twin towards the model; counters and the like are copied."""
+    with torch.no_grad():
+        for kept, new in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)

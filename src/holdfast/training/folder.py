@@ -1,0 +1,70 @@
+"""The run folder of a training run: checked before, opened once, never overwritten unasked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast import model as models
+from holdfast import record
+from holdfast.data import Dataset
+from holdfast.errors import BadInput
+from holdfast.training import checkpoint
+from holdfast.training.checkpoint import Session
+from holdfast.training.recipe import Recipe
+
+FREE = {"epochs", "precision", "device"}  # may differ when a run is resumed
+
+
+def prepare(
+    run: Path | None, recipe: Recipe, data: Dataset, network: models.Network,
+    resume: bool, force: bool,
+) -> Recipe:  # fmt: skip
+    """Check the folder before anything is done; a resumed run keeps the precision it measured."""
+    if run is None:
+        if resume:
+            raise BadInput("expected the folder of the run to resume in `out`, got none")
+        return recipe
+    if resume:
+        before = record.read_yaml(run / "config.yaml")
+        _require_same(before, config(recipe, data, network), run)
+        return replace(recipe, precision=before["precision"])
+    if run.exists() and not force:
+        raise BadInput(
+            f"expected a new run folder, got {run}, which exists; continue it with --resume, "
+            "replace it with --force, or choose another with --out"
+        )
+    return recipe
+
+
+def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row:
+    """What `holdfast train --config` reads: data, model and every setting."""
+    card = network.card
+    head = {
+        "data": data.name,
+        "model": {"name": card.architecture} | record.plain(card.options),
+        "normalize": bool(card.mean),
+    }
+    return head | {name: record.plain(value) for name, value in recipe.__dict__.items()}
+
+
+def open_run(run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool) -> None:
+    """Write the run's head, or go back to its last checkpoint and drop the rows past it."""
+    if resume:
+        checkpoint.restore(session, run)
+        record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
+    else:
+        record.clear(run)
+    record.write_yaml(run / "config.yaml", config(recipe, data, session.model))
+    head = record.provenance(
+        seed=recipe.seed, device=recipe.device, digests=data.digests, resumed_at=session.epoch
+    )
+    record.write_json(run / "provenance.json", head)
+
+
+def _require_same(before: record.Row, now: record.Row, run: Path) -> None:
+    """Raises BadInput naming the first setting in which a resumed run would differ."""
+    for name in sorted({*before, *now} - FREE):
+        if before.get(name) != now.get(name):
+            raise BadInput(
+                f"expected the settings that {run} was started with, got {name} "
+                f"{now.get(name)} instead of {before.get(name)}; start a new run for other ones"
+            )

@@ -1,0 +1,85 @@
+"""What is measured after an epoch, and what it warns of."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from holdfast import attack, loss
+from holdfast.data import Split
+from holdfast.engine import Engine
+from holdfast.feedback import Signed, expected_reward
+from holdfast.model import lent, predict
+from holdfast.training.recipe import Recipe
+from holdfast.types import Attack, Images, Logits
+
+COLLAPSED = 0.8  # share of the way from a class's true frequency to all predictions
+ADVICE = (
+    "see docs/adversarial-training.md: more actions per image with a leave_one_out baseline, "
+    "a start of ce or clean training, a radius ramp, another rate"
+)
+
+
+def watch(
+    model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, full: bool
+) -> dict[str, float]:
+    """Accuracies (shares), entropy (bits) and expected reward of each split, `NAME_measure`.
+
+    full: with the watching attacks too. Attacks run in the engine's precision, every prediction
+    that is counted in fp32.
+    """
+    attacks = recipe.watch.attacks(recipe.adversary) if full else {}
+    found: dict[str, float] = {}
+    for name, split in splits.items():
+        measured = _measure(model, split, attacks, recipe, engine)
+        found |= {f"{name}_{key}": value for key, value in measured.items()}
+    for key in ("clean", *attacks):
+        gap = "gap" if key == "clean" else f"{key}_gap"
+        found[gap] = found[f"train_{key}"] - found[f"validation_{key}"]
+    return found
+
+
+def _measure(
+    model: nn.Module, split: Split, attacks: Mapping[str, Attack], recipe: Recipe, engine: Engine
+) -> dict[str, float]:
+    x, y = split.x.contiguous(memory_format=engine.memory_format), split.y
+    logits = predict(model, x)
+    reward = getattr(recipe.objective, "reward", None) or Signed()
+    found = {
+        "clean": _accuracy(logits, split),
+        "reward": expected_reward(reward, logits, y).mean().item(),
+        "entropy": loss.entropy(logits).mean().item() / math.log(2),
+        "largest_class": _frequencies(logits.argmax(1), logits.shape[1]).max().item(),
+    }
+    for name, rival in attacks.items():
+        adv = _adversarial(model, split, x, rival, engine)
+        found[name] = _accuracy(predict(model, adv), split)
+    return found
+
+
+def _adversarial(
+    model: nn.Module, split: Split, x: Images, rival: Attack, engine: Engine, size: int = 250
+) -> Images:
+    parts = zip(x.split(size), split.y.split(size), split.index.split(size), strict=True)
+    with lent(model), engine.autocast():
+        return torch.cat([attack.run(rival, model, *part) for part in parts])
+
+
+def collapse(largest: float, split: Split, classes: int) -> str | None:
+    """A warning where one class gets nearly all predictions and that is not the data's doing.
+
+    largest: share of the predictions that the most predicted class gets.
+    """
+    honest = _frequencies(split.y, classes).max().item()
+    if largest < honest + COLLAPSED * (1 - honest):
+        return None
+    return f"collapsed: one of {classes} classes gets {largest:.0%} of all predictions; {ADVICE}"
+
+
+def _frequencies(y: torch.Tensor, classes: int) -> torch.Tensor:
+    return torch.bincount(y, minlength=classes) / len(y)
+
+
+def _accuracy(logits: Logits, split: Split) -> float:
+    return (logits.argmax(1) == split.y).float().mean().item()
