@@ -1,0 +1,143 @@
+"""Attack a classifier and believe nothing: every claim of an attack is checked here, in fp32."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from holdfast import attack as attacks_of
+from holdfast import loss, record
+from holdfast.errors import BadInput, choose
+from holdfast.geometry import length
+from holdfast.model import Metered, lent, predict
+from holdfast.result import AttackResult, Evaluation, Standing
+from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, device_of
+
+SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
+Said = Callable[[str, int, int], None]
+
+
+def quick(radius: float, norm: Norm, seed: int) -> dict[str, Attack]:
+    """FGSM, PGD-20 on cross-entropy and PGD-20 on the margin, which saturation cannot stop."""
+    return {
+        "fgsm": attacks_of.FGSM(radius=radius, norm=norm),
+        "pgd": attacks_of.PGD(radius=radius, norm=norm, steps=20, seed=seed),
+        "pgd-margin": attacks_of.PGD(radius=radius, norm=norm, steps=20, loss="margin", seed=seed),
+    }
+
+
+SUITES: dict[str, Callable[[float, Norm, int], dict[str, Attack]]] = {"quick": quick}
+
+
+def evaluate(
+    model: Classifier,
+    x: Images,
+    y: Labels,
+    *,
+    suite: str = "quick",
+    attacks: Mapping[str, Attack] | None = None,
+    radius: float = 8 / 255,
+    norm: Norm = "linf",
+    batch_size: int = 250,
+    index: Labels | None = None,
+    seed: int = 0,
+    said: Said | None = None,
+) -> Evaluation:
+    """Clean accuracy and what each attack leaves of it.
+
+    Args:
+        model: images `[batch, channel, height, width]` in [0, 1] to logits; left as it was.
+        suite: a named battery; used where `attacks` is not given.
+        attacks: attacks of your own by name, each with its own budget; `radius` and `norm` are
+            then what they are checked against where they do not state theirs.
+        radius, norm: the budget, pixel units of [0, 1].
+        batch_size: images attacked together; no result depends on it.
+        index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
+        seed: of the suite's random starts.
+        said: called after each batch with (attack, images done, images).
+
+    Raises BadInput: pixels or labels that make no sense, an unknown suite.
+    """
+    where = device_of(model)
+    x, y = x.to(where), y.to(where)
+    clean = _clean_logits(model, x, y, batch_size)
+    index = torch.arange(len(x), device=where) if index is None else index.to(where)
+    battery = (
+        attacks if attacks is not None else choose(SUITES, suite, "a suite")(radius, norm, seed)
+    )
+    results = tuple(
+        _attacked(name, one, model, (x, y, index), clean, radius, norm, batch_size, said)
+        for name, one in battery.items()
+    )
+    right = clean.argmax(1) == y
+    bits = loss.entropy(clean).mean().item() / math.log(2)
+    return Evaluation(clean=Standing(correct=right.cpu()), attacks=results, entropy=bits)
+
+
+def _clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int) -> Logits:
+    """Logits of the clean images. Raises BadInput where images or labels cannot be used."""
+    if len(x) == 0 or len(x) != len(y):
+        raise BadInput(f"expected as many labels as images, and some; got {len(y)} and {len(x)}")
+    bad = ~(torch.isfinite(x) & (x >= 0) & (x <= 1)).flatten(1).all(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise BadInput(
+            f"expected pixels in [0, 1], got {x[first].min():.3g} to {x[first].max():.3g} in image "
+            f"{first} ({int(bad.sum())} such images); put normalisation into the model"
+        )
+    logits = predict(model, x, batch_size)
+    wrong = (y < 0) | (y >= logits.shape[1])
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        raise BadInput(
+            f"expected labels from 0 to {logits.shape[1] - 1}, got {int(y[first])} at image {first}"
+        )
+    return logits
+
+
+def _attacked(
+    name: str, attack: Attack, model: Classifier, images: tuple[Images, Labels, Labels],
+    clean: Logits, radius: float, norm: Norm, batch_size: int, said: Said | None,
+) -> AttackResult:  # fmt: skip
+    """Run one attack over all images, batch by batch, and check what it returns."""
+    radius, norm = getattr(attack, "radius", radius), getattr(attack, "norm", norm)
+    meter, start, found, refused = Metered(model), time.perf_counter(), [], 0
+    parts = zip(*(part.split(batch_size) for part in (*images, clean)), strict=True)
+    for done, (x, y, index, logits) in enumerate(parts):
+        with lent(model):
+            adv = attacks_of.run(attack, meter, x, y, index).detach()
+        valid = acceptable(x, adv, radius, norm)
+        refused += int((~valid).sum())
+        found.append(_distance(model, x, adv, y, logits, valid, norm))
+        if said:
+            said(name, min((done + 1) * batch_size, len(images[0])), len(images[0]))
+    distance = torch.cat(found).cpu()
+    return AttackResult(
+        name=name, settings=_settings(attack), norm=norm, radius=radius,
+        correct=torch.isinf(distance), distance=distance, refused=refused, forward=meter.forward,
+        backward=meter.backward, seconds=time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
+    """`[batch]` flags: finite, inside the pixel box, and within the budget."""
+    finite = torch.isfinite(adv).flatten(1).all(1)
+    box = ((adv >= 0) & (adv <= 1)).flatten(1).all(1)
+    return finite & box & (length(adv - x, norm) <= radius + SLACK)
+
+
+def _distance(
+    model: Classifier, x: Images, adv: Images, y: Labels, clean: Logits, valid: Tensor, norm: Norm
+) -> Tensor:
+    """Per image: length of a change that fools the model, 0 if clean is wrong, inf if none."""
+    offered = torch.where(valid.reshape(-1, 1, 1, 1), adv, x).float()
+    fooled = valid & (predict(model, offered).argmax(1) != y)
+    distance = torch.where(fooled, length(offered - x, norm), torch.inf)
+    return torch.where(clean.argmax(1) != y, 0.0, distance)
+
+
+def _settings(attack: Attack) -> record.Row:
+    described = record.plain(attack)
+    return described if isinstance(described, dict) else {"name": described}

@@ -1,0 +1,34 @@
+"""An evaluation on disk: a row per attack, per-image results beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import torch as tensors
+
+from holdfast import record
+from holdfast.result import Evaluation
+from holdfast.types import Labels
+
+
+def save(
+    found: Evaluation, run: Path, index: Labels, y: Labels, about: Mapping[str, object]
+) -> Path:
+    """Add rows to `evaluation.jsonl` and write `evaluation-NNN.safetensors` beside it.
+
+    The tensors are `index` and `y` of the images, `clean.correct`, and for each attack
+    `NAME.correct` (bool) and `NAME.distance` (pixel units; inf: not fooled). Gives their path.
+    """
+    number = 1 + max((int(p.stem[-3:]) for p in run.glob("evaluation-*.safetensors")), default=0)
+    file = run / f"evaluation-{number:03d}.safetensors"
+    held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
+    for attack in found.attacks:
+        held |= {
+            f"{attack.name}.correct": attack.correct,
+            f"{attack.name}.distance": attack.distance,
+        }
+    record.write(file, tensors.save({name: t.contiguous() for name, t in held.items()}))
+    whole = found.as_dict()
+    shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**about)
+    for row in whole["attacks"]:
+        record.append(run / "evaluation.jsonl", row | shared | {"per_image": file.name})
+    return file

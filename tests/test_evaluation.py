@@ -1,0 +1,126 @@
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from worlds import linear_world
+
+from holdfast import evaluation, record
+from holdfast.attack import PGD
+from holdfast.errors import BadInput
+from holdfast.evaluation import evaluate
+from holdfast.result import wilson
+
+WORLD = linear_world()
+MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
+
+
+def test_the_suite_leaves_what_lies_outside_the_radius():
+    found = evaluate(MODEL, X, Y, radius=0.01)
+    assert found.clean.accuracy == 1
+    left = (WORLD.margin["linf"] > 0.01).double().mean().item()
+    for attack in found.attacks:
+        assert abs(attack.accuracy - left) <= 1 / 32, attack.name
+        fooled = ~attack.correct
+        assert (attack.distance[fooled] <= 0.01 + 1e-6).all() and attack.correct.any()
+        assert torch.isinf(attack.distance[attack.correct]).all()
+
+
+def test_the_worst_case_is_taken_per_image():
+    halves = {
+        "even": lambda model, x, y: torch.where(even(x), flipped(x), x),
+        "odd": lambda model, x, y: torch.where(even(x), x, flipped(x)),
+    }
+    found = evaluate(MODEL, X, Y, attacks=halves, radius=1.0)
+    assert [round(a.accuracy, 2) for a in found.attacks] == [0.5, 0.5]
+    assert found.worst_case.accuracy == 0
+
+
+def even(x: torch.Tensor) -> torch.Tensor:
+    rank = (x.reshape(-1, 16) @ torch.ones(16)).argsort().argsort()
+    return (rank % 2 == 0).reshape(-1, 1, 1, 1)
+
+
+def flipped(x: torch.Tensor) -> torch.Tensor:
+    return 1 - x  # through the middle of the box: the other side of a plane that passes there
+
+
+CHEATS = {
+    "outside the budget": lambda model, x, y: flipped(x),
+    "outside the box": lambda model, x, y: flipped(x) + 3,
+    "not finite": lambda model, x, y: x * math.nan,
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_claim_outside_the_rules_is_refused(cheat):
+    found = evaluate(MODEL, X, Y, attacks={"cheat": CHEATS[cheat]}, radius=0.001)
+    assert found.attacks[0].accuracy == 1
+    assert found.attacks[0].refused == 32
+
+
+def test_passes_are_counted_at_the_model():
+    found = evaluate(MODEL, X, Y, attacks={"pgd": PGD(radius=0.01, steps=7)}, batch_size=10)
+    assert (found.attacks[0].forward, found.attacks[0].backward) == (7 * 32, 7 * 32)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_results_do_not_depend_on_the_batch_size(batch_size):
+    wanted = evaluate(MODEL, X, Y, radius=0.01, batch_size=16)
+    found = evaluate(MODEL, X, Y, radius=0.01, batch_size=batch_size)
+    for one, other in zip(wanted.attacks, found.attacks, strict=True):
+        torch.testing.assert_close(one.distance, other.distance, rtol=1e-4, atol=1e-6)
+
+
+def test_evaluation_leaves_no_trace_on_the_model():
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2))
+    model[2].eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    state, x = torch.get_rng_state(), X.clone()
+    evaluate(model, X, Y, radius=0.1)
+    assert [m.training for m in model.modules()] == [True, True, True, False, True]
+    assert torch.equal(torch.get_rng_state(), state) and torch.equal(X, x)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+BAD = [
+    (X * math.nan, Y, "pixels"), (X + 1, Y, "pixels"), (X, Y + 2, "labels"), (X, Y - 1, "labels"),
+    (X[:0], Y[:0], "and some"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("x", "y", "said"), BAD)
+def test_unusable_images_and_labels_are_refused_in_one_line(x, y, said):
+    with pytest.raises(BadInput, match=said) as refusal:
+        evaluate(MODEL, x, y, radius=0.1)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_unknown_suite_suggests_the_nearest():
+    with pytest.raises(BadInput, match="did you mean 'quick'"):
+        evaluate(MODEL, X, Y, suite="quik")
+
+
+def test_wilson_against_published_values():
+    """Newcombe 1998 (Statistics in Medicine 17:857), Table I, method 3."""
+    for hits, count, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (0, 20, 0.0, 0.1611),
+        (29, 29, 0.883, 1),
+    ]:
+        found = wilson(hits, count)
+        assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_an_evaluation_is_saved_row_by_row_and_image_by_image(tmp_path):
+    found = evaluate(MODEL, X, Y, radius=0.01)
+    index = torch.arange(32)
+    for number in (1, 2):
+        file = evaluation.save(found, tmp_path, index, Y, {"split": "test"})
+        assert file.name == f"evaluation-00{number}.safetensors"
+    rows = record.rows(tmp_path / "evaluation.jsonl")
+    assert [row["name"] for row in rows] == ["fgsm", "pgd", "pgd-margin"] * 2
+    held = load_file(tmp_path / rows[0]["per_image"])
+    assert held["fgsm.correct"].double().mean().item() == rows[0]["accuracy"]
