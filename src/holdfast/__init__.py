@@ -1,0 +1,11 @@
+"""holdfast: image classifiers trained by feedback, and whether their robustness is real."""
+
+from holdfast import attack, data, feedback, model, training
+from holdfast.errors import BadInput
+from holdfast.evaluation import evaluate
+from holdfast.record import version
+from holdfast.training import train
+
+__version__ = version()
+
+__all__ = ["BadInput", "attack", "data", "evaluate", "feedback", "model", "train", "training"]

@@ -1,0 +1,85 @@
+"""The command line: parse, call, print. Bad input is one line and exit code 2."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from holdfast.cli.data import data
+from holdfast.cli.demo import demo
+from holdfast.cli.evaluate import evaluate
+from holdfast.cli.train import train
+from holdfast.errors import BadInput, choose
+from holdfast.record import NO_ROOM, version
+from holdfast.training import Diverged
+
+Command = Callable[[Sequence[str]], None]
+
+COMMANDS: dict[str, tuple[Command, str]] = {
+    "demo": (demo, "train four small classifiers, attack them, compare: a minute"),
+    "data": (data, "list the data sets: what is where, what is damaged"),
+    "train": (train, "train a classifier by reward or with labels, under attack or not"),
+    "evaluate": (evaluate, "attack a trained classifier and say what is left"),
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:10}{about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: holdfast COMMAND [options]     (holdfast COMMAND --help for its options)",
+            "",
+            "Train image classifiers by feedback, and learn whether their robustness is real.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit codes: 0, 1 (failed), 2 (bad input), 130 (interrupted)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(format="holdfast: %(message)s", level=logging.WARNING)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"holdfast {version()}")
+        return 0
+    return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        command, _ = choose(COMMANDS, words[0], "a command")
+        command(words[1:])
+        return 0
+    except BadInput as error:
+        return _say(str(error), 2)
+    except Diverged as error:
+        return _say(str(error), 1)
+    except KeyboardInterrupt:
+        return _say("interrupted; a training run goes on with: holdfast train --resume RUN", 130)
+    except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _say(_about_disk(error), 1)
+    except SystemExit as error:  # --help inside a command
+        return int(error.code or 0)
+
+
+def _about_disk(error: OSError) -> str:
+    where = Path(error.filename).parent if error.filename else "the run folder"
+    if error.errno in NO_ROOM:
+        return (
+            f"expected room on disk for {where}, got: {error.strerror}; what was complete is still "
+            "there: make room and go on with holdfast train --resume RUN"
+        )
+    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+
+
+def _say(text: str, code: int) -> int:
+    print(f"holdfast: {' '.join(text.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,59 @@
+"""`holdfast demo`: four classifiers, attacked and compared."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast import report
+from holdfast.cli import show
+from holdfast.cli.options import parse
+from holdfast.study import demo as demonstration
+
+
+def demo_options(
+    *,
+    out: str = "runs/demo",
+    epochs: int = demonstration.EPOCHS,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Train four small classifiers of handwritten digits, attack them, compare: about a minute.
+
+    Args:
+        out: folder of the four run folders and the figure.
+        epochs: of training, for each.
+        seed: of everything random.
+        json: print the result as JSON.
+    """
+
+
+def demo(argv: Sequence[str]) -> None:
+    options = parse("demo", (demo_options,), {}, argv).values
+    out, quiet = Path(options["out"]), options["json"]
+    with show.progress(quiet) as (bar, console):
+        task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 1)
+
+        def said(name: str) -> None:
+            bar.update(task, description=name, advance=1)
+            if not (quiet or console.is_terminal):
+                console.print(f"training: {name}")
+
+        outcomes = demonstration.run(out, options["epochs"], options["seed"], said)
+    _say(outcomes, out, quiet)
+
+
+def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
+    figure, radius = out / "demo.png", demonstration.RADIUS
+    title = f"Digits under attack (Linf, radius {radius})"
+    report.bars(figure, {o.name: o.accuracies for o in outcomes}, title)
+    sentence = demonstration.verdict(outcomes)
+    if json:
+        rows = [{"name": o.name, "seconds": o.seconds} | o.evaluation.as_dict() for o in outcomes]
+        print(jsonlib.dumps({"classifiers": rows, "verdict": sentence, "figure": str(figure)}))
+        return
+    cells = [
+        [o.name, *(f"{v:.1%}" for v in o.accuracies.values()), f"{o.evaluation.entropy:.2f} bits",
+         f"{o.seconds:.1f}"] for o in outcomes
+    ]  # fmt: skip
+    show.table(title, ["classifier", "clean", "FGSM", "PGD-20", "entropy", "train s"], cells)
+    print(f"{sentence}\nRun folders and {figure.name} are in {out}")

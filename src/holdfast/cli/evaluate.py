@@ -1,0 +1,96 @@
+"""`holdfast evaluate`: a trained run under attack."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from holdfast import attack, engine, evaluation, record
+from holdfast import data as datasets
+from holdfast import model as models
+from holdfast.cli import show
+from holdfast.cli.options import Options, Slot, build, parse
+from holdfast.types import Norm
+
+ATTACK = Slot(
+    table={"none": None, **attack.ATTACKS}, default="none", skip=frozenset({"radius", "norm"})
+)
+
+
+def evaluate_options(
+    run: str,
+    *,
+    suite: str = "quick",
+    checkpoint: str = "best",
+    model: str | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    images: int = 1000,
+    radius: float | None = None,
+    norm: Literal["linf", "l2"] | None = None,
+    batch_size: int = 250,
+    device: str = "auto",
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Attack a trained classifier and say what is left: an upper bound on robust accuracy.
+
+    Rows are added to RUN/evaluation.jsonl, per-image results beside it.
+
+    Args:
+        run: run folder written by holdfast train.
+        suite: battery of attacks, used unless --attack names one.
+        checkpoint: best, last, or epoch-NNN.
+        model: MODULE:FUNCTION that built the model, where it is your own code.
+        data: data set; by default the one of the run.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        split: which images.
+        images: how many, spread evenly over the classes; 0: all.
+        radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
+        norm: of the budget; by default the run's own adversary's, else linf.
+        batch_size: images attacked together; results do not depend on it.
+        device: cpu, cuda, ...; auto: the GPU where there is one.
+        seed: of random starts.
+        json: print the result as JSON.
+    """
+
+
+def evaluate(argv: Sequence[str]) -> None:
+    parsed = parse("evaluate", (evaluate_options,), {"attack": ATTACK}, argv)
+    o = parsed.values
+    run = Path(o["run"])
+    model = models.load(run / "checkpoints" / o["checkpoint"], architecture=o["model"])
+    data = datasets.load(o["data"] or model.card.data or "", root=o["data_root"])
+    split = _chosen(getattr(data, o["split"]), o["images"])
+    radius, norm = _budget(run, o)
+    name, options = parsed.slots["attack"]
+    one = build(ATTACK, name, options, "attack", radius=radius, norm=norm)
+    with show.progress(o["json"]) as (bar, _):
+        found = evaluation.evaluate(
+            model.to(engine.find_device(o["device"])), split.x, split.y, suite=o["suite"],
+            attacks=None if one is None else {name: one}, radius=radius, norm=norm,
+            batch_size=o["batch_size"], index=split.index, seed=o["seed"],
+            said=show.attack_bar(bar),
+        )  # fmt: skip
+    about = {"checkpoint": o["checkpoint"], "split": o["split"], "seed": o["seed"]}
+    evaluation.save(found, run, split.index, split.y, about)
+    if o["json"]:
+        print(jsonlib.dumps(found.as_dict()))
+        return
+    about_images = f"{len(split)} {o['split']} images of {data.name}"
+    show.table(f"{run}, {about_images}, {norm} radius {radius:.4g}", found.head, found.rows())
+    print("What an attack leaves standing is an upper bound on robust accuracy.")
+
+
+def _chosen(split: datasets.Split, images: int) -> datasets.Split:
+    return split.sample(min(images, len(split))) if images else split
+
+
+def _budget(run: Path, o: Options) -> tuple[float, Norm]:
+    """What was asked for; else what the run was trained against; else Linf 8/255."""
+    config = run / "config.yaml"
+    settings = record.read_yaml(config) if config.exists() else {}
+    trained = settings.get("adversary") or {}
+    radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
+    return radius, o["norm"] or trained.get("norm", "linf")

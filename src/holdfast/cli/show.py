@@ -1,0 +1,80 @@
+"""What a person sees: a progress bar on a terminal, plain lines elsewhere, tables."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from holdfast.record import Row
+
+
+class Training:
+    """Follows a training run: steps as a bar with the time left, epochs as lines."""
+
+    def __init__(self, bar: Progress, console: Console, epochs: int, quiet: bool) -> None:
+        self.bar, self.console, self.epochs, self.quiet = bar, console, epochs, quiet
+        self.task = bar.add_task("training", total=None)
+
+    def tick(self, epoch: int, done: int, steps: int) -> None:
+        total = steps * self.epochs
+        name = f"epoch {epoch + 1} of {self.epochs}"
+        self.bar.update(self.task, total=total, completed=epoch * steps + done, description=name)
+
+    def tell(self, row: Row) -> None:
+        if not self.quiet:
+            self.console.print(epoch_line(row), highlight=False)
+
+
+def epoch_line(row: Row) -> str:
+    """One epoch in a line: loss, accuracies as per cent, entropy in bits, speed."""
+    cells = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f}"]
+    for split in ("train", "validation"):
+        measured = [(k, row.get(f"{split}_{k}")) for k in ("clean", "fgsm", "pgd")]
+        said = " ".join(f"{name} {value:.1%}" for name, value in measured if value is not None)
+        cells.append(f"{split}: {said}")
+    entropy, speed = row["validation_entropy"], row["images_per_second"]
+    return ", ".join([*cells, f"entropy {entropy:.2f} bits", f"{speed:.0f} images/s"])
+
+
+def attack_bar(bar: Progress) -> Callable[[str, int, int], None]:
+    """Follows an evaluation: one bar per attack."""
+    tasks: dict[str, TaskID] = {}
+
+    def said(attack: str, done: int, images: int) -> None:
+        if attack not in tasks:
+            tasks[attack] = bar.add_task(attack, total=images)
+        bar.update(tasks[attack], completed=done)
+
+    return said
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[tuple[Progress, Console]]:
+    """A bar on standard error while the block runs; nothing but lines where it is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn(compact=True))  # fmt: skip
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        yield bar, console
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output, its first column to the left."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    for i, name in enumerate(head):
+        drawn.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    wide = None if sys.stdout.isatty() else 120
+    Console(width=wide).print(drawn)

@@ -1,0 +1,126 @@
+"""`holdfast train`: options, a new or resumed run, what is said at the end."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast import attack, feedback, training
+from holdfast import data as datasets
+from holdfast import model as models
+from holdfast.cli import show
+from holdfast.cli.options import Parsed, Slot, build, parse
+from holdfast.errors import BadInput
+from holdfast.result import Trained
+
+SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"})
+SLOTS = {
+    "model": Slot(
+        table=models.NETWORKS,
+        default="gupta_cnn",
+        skip=frozenset({"image", "classes"}),
+        find=lambda name: models.function(name) if ":" in name else None,
+    ),
+    "objective": Slot(table=feedback.OBJECTIVES, default="ce"),
+    "adversary": Slot(table={"none": None, **attack.ATTACKS}, default="none"),
+    "optimizer": Slot(table=training.OPTIMIZERS, default="adamw"),
+    "schedule": Slot(table=training.SCHEDULES, default="constant"),
+}
+
+
+def train_options(
+    *,
+    data: str = "digits",
+    data_root: str | None = None,
+    normalize: bool = True,
+    out: str | None = None,
+    resume: str | None = None,
+    force: bool = False,
+    json: bool = False,
+) -> None:
+    """Train a classifier by reward, by its expectation, or with labels; under attack or not.
+
+    The options of a choice are shown with it: holdfast train --objective reward --help
+
+    Args:
+        data: digits, mnist, fashion_mnist, cifar10, cifar100, or npz:PATH of your own.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        normalize: the model subtracts the training set's mean and divides by its deviation.
+        out: run folder; by default runs/ and a readable name.
+        resume: run folder of a run to continue with its own settings.
+        force: replace an existing run folder.
+        json: print the result as JSON.
+    """
+
+
+def train(argv: Sequence[str]) -> None:
+    argv, resumed = _resumed(list(argv))
+    parsed = parse("train", (train_options, training.train), SLOTS, argv, skip=SUPPLIED)
+    values = parsed.values
+    front = {name: values.pop(name) for name in train_options.__kwdefaults__ or {}}
+    data = datasets.load(front["data"], root=front["data_root"])
+    model = _new_model(parsed, data, front["normalize"])
+    settings = values | {name: _made(parsed, name) for name in SLOTS if name != "model"}
+    out = resumed or front["out"] or _fresh_name(parsed, data.name)
+    with show.progress(front["json"]) as (bar, console):
+        seen = show.Training(bar, console, values["epochs"], front["json"])
+        trained = training.train(
+            model, data, **settings, out=out, resume=resumed is not None, force=front["force"],
+            tick=seen.tick, tell=seen.tell,
+        )  # fmt: skip
+    _say_trained(trained, front["json"])
+
+
+def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
+    """`--resume RUN` reads the run's own configuration, as `--config` does."""
+    for i, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name == "--resume":
+            run = value if equals else "".join(argv[i + 1 : i + 2])
+            config = Path(run) / "config.yaml"
+            if not run or not config.exists():
+                raise BadInput(f"expected a run folder after --resume, got '{run}': no config.yaml")
+            return [*argv[:i], *argv[i + (1 if equals else 2) :], "--config", str(config)], run
+    return argv, None
+
+
+def _made(parsed: Parsed, slot: str) -> Any:
+    name, options = parsed.slots[slot]
+    return build(SLOTS[slot], name, options, slot)
+
+
+def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool) -> models.Network:
+    name, options = parsed.slots["model"]
+    mean, std = (data.mean, data.std) if normalize else ((), ())
+    seed = parsed.values["seed"]
+    return models.create(
+        name, image=data.image, classes=data.classes, mean=mean, std=std, seed=seed, **options
+    )
+
+
+def _fresh_name(parsed: Parsed, data: str) -> str:
+    """`runs/mnist-gupta_cnn-reward-pgd`, numbered where it exists."""
+    parts = [Path(data.partition(":")[2] or data).stem]
+    parts += [parsed.slots[slot][0].replace(":", ".") for slot in ("model", "objective")]
+    adversary = parsed.slots["adversary"][0]
+    name = "-".join(parts if adversary == "none" else [*parts, adversary])
+    taken, number = Path("runs") / name, 1
+    while taken.exists():
+        number += 1
+        taken = Path("runs") / f"{name}-{number}"
+    return str(taken)
+
+
+def _say_trained(trained: Trained, json: bool) -> None:
+    last = trained.history[-1]
+    if json:
+        print(jsonlib.dumps({"run": str(trained.folder), "best_epoch": trained.best_epoch,
+                             "criterion": trained.criterion, **last}))  # fmt: skip
+        return
+    best = trained.history[trained.best_epoch - 1]
+    print(
+        f"{trained.folder}: {last['epoch']} epochs in {trained.seconds:.0f} s "
+        f"({trained.precision}); best epoch {trained.best_epoch} with "
+        f"{trained.criterion.replace('_', ' ')} accuracy {best[trained.criterion]:.1%}\n"
+        f"next: holdfast evaluate {trained.folder}"
+    )

@@ -1,0 +1,68 @@
+"""Figures from records. Matplotlib is imported when a figure is drawn, not before."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+from holdfast import record
+from holdfast.record import Row
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
+
+
+def bars(path: Path, groups: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Shares as grouped bars: a group per key, in it a bar per inner key. Written as PNG."""
+    import matplotlib.pyplot as plt
+
+    series = list(next(iter(groups.values())))
+    figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    wide = 0.8 / len(series)
+    for i, name in enumerate(series):
+        places = [g + (i - (len(series) - 1) / 2) * wide for g in range(len(groups))]
+        shares = [100 * group[name] for group in groups.values()]
+        drawn = axes.bar(places, shares, wide * 0.92, label=name, color=COLOURS[i % len(COLOURS)])
+        axes.bar_label(drawn, fmt="%.0f", padding=2, fontsize=8)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(0, 109)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(ncols=len(series), loc="upper right", frameon=False, bbox_to_anchor=(1, 1.12))
+    _save(figure, path)
+
+
+def curves(
+    path: Path,
+    runs: Mapping[str, Sequence[Row]],
+    measures: Mapping[str, tuple[str, float]],
+    title: str,
+) -> None:
+    """Metrics over epochs, a panel per measure and a line per run. Written as PNG.
+
+    runs: rows of `metrics.jsonl` by name of the run.
+    measures: row key -> (label of the panel, factor by which values are multiplied).
+    """
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(
+        1, len(measures), figsize=(2.9 * len(measures), 3.2), layout="constrained", squeeze=False
+    )
+    for axes, (key, (label, factor)) in zip(panels[0], measures.items(), strict=True):
+        for i, (name, rows) in enumerate(runs.items()):
+            points = [(row["epoch"], factor * row[key]) for row in rows if key in row]
+            axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[i % len(COLOURS)])
+        axes.set_title(label, loc="left", fontsize=9)
+        axes.set_xlabel("epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    content = BytesIO()
+    figure.savefig(content, dpi=150, format="png")
+    plt.close(figure)
+    record.write(path, content.getvalue())
