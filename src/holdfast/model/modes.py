@@ -66,6 +66,6 @@ class Metered:
 
 @torch.no_grad()
 def predict(model: Classifier, x: Tensor, size: int = 500) -> Tensor:
-    """Logits `[batch, classes]` in fp32 or wider, computed `size` images at a time, in evaluation mode."""
+    """Logits `[batch, classes]` in fp32 or wider, `size` images at a time, in evaluation mode."""
     with lent(model):
         return torch.cat([full(model(part)) for part in x.split(size)])

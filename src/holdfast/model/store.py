@@ -61,7 +61,8 @@ class Network(nn.Module):
         self.card = card
         shape = (1, -1, 1, 1)
         self.register_buffer("mean", torch.tensor(card.mean or (0.0,)).reshape(shape), False)
-        self.register_buffer("std", torch.tensor(card.std or (1.0,)).reshape(shape), False)
+        spread = torch.tensor([s or 1.0 for s in card.std] or [1.0])  # 0: a channel never changes
+        self.register_buffer("std", spread.reshape(shape), False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body((x - self.mean) / self.std if self.card.mean else x)
@@ -167,6 +168,9 @@ def read_card(folder: Path) -> Card:
         raw = json.loads((folder / "card.json").read_text())
         raw["image"] = tuple(raw["image"])
         raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
+        raw["options"] = {  # JSON knows lists only
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()
+        }
         return Card(**raw)
     except FileNotFoundError:
         raise BadInput(f"expected a checkpoint folder, got no card.json in {folder}") from None

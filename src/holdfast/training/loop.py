@@ -39,7 +39,10 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
-    """What stays the same while a run goes on."""
+    """What stays the same while a run goes on.
+
+    positions: one more than the largest index of a training image.
+    """
 
     recipe: Recipe
     engine: Engine
@@ -48,6 +51,7 @@ class Job:
     run: Path | None
     tick: Tick | None
     tell: Tell | None
+    positions: int
 
     @property
     def per_epoch(self) -> int:
@@ -160,8 +164,9 @@ def _job(
     splits = {"train": data.train, "validation": data.validation}
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
     return Job(
-        recipe=recipe, engine=engine, data=data, watched=watched, run=run, tick=tick, tell=tell
-    )
+        recipe=recipe, engine=engine, data=data, watched=watched, run=run, tick=tick, tell=tell,
+        positions=int(data.train.index.max()) + 1,
+    )  # fmt: skip
 
 
 def _session(network: models.Network, recipe: Recipe, engine: Engine) -> Session:
@@ -202,7 +207,7 @@ def _epoch(job: Job, session: Session) -> record.Row:
         for done, batch in enumerate(_batches(job, epoch)):
             share = recipe.adversarial.share(epoch + done / steps)
             rate = _set_rate(job, session)
-            visit = batch.index + epoch * (int(job.data.train.index.max()) + 1)
+            visit = batch.index + epoch * job.positions
             loss, norm, session.state = step(
                 session.model, batch, recipe, job.engine, session.optimizer, share, visit,
                 session.state,
@@ -252,12 +257,12 @@ def _look(job: Job, session: Session) -> record.Row:
 
 
 def _keep(job: Job, session: Session, row: record.Row) -> None:
-    """Remember the best, write the checkpoint, then the row that belongs to it."""
+    """Remember the best, write the row, then the checkpoint: a row without one is dropped later."""
     reached = row.get(job.recipe.criterion)
     if reached is not None and reached > session.best:
         session.best, session.best_epoch = reached, session.epoch
     if job.run is not None:
-        checkpoint.save(session, job.run, job.data.name, job.recipe.keep_every)
         record.append(job.run / "metrics.jsonl", row)
+        checkpoint.save(session, job.run, job.data.name, job.recipe.keep_every)
     if job.tell:
         job.tell(row)

@@ -1,0 +1,195 @@
+"""Killed runs: nothing lost but the work since the last checkpoint; the same bits in the end."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from small import blobs, network
+
+from holdfast import attack, feedback, record, training
+from holdfast import data as datasets
+from holdfast import model as models
+from holdfast.errors import BadInput
+
+HERE = Path(__file__).parent
+SETUP = """
+import os, signal
+import torch
+torch.set_num_threads(1)
+from small import blobs, network
+from test_resume import settings
+from holdfast import record, training
+
+data, model = blobs(), network(blobs())
+"""
+
+
+def settings(epochs: int = 4) -> dict[str, object]:
+    """Everything that has a state: dropout, EMA, momentum, schedule, baseline, augmentation."""
+    return {
+        "objective": feedback.PolicyGradient(samples=2, baseline="running"),
+        "adversary": attack.PGD(radius=0.05, steps=2),
+        "adversarial": training.Adversarial(start=1, ramp=2),
+        "optimizer": training.AdamW(rate=5e-3),
+        "schedule": training.Cosine(warmup=1),
+        "augment": datasets.Augment(crop=1),
+        "ema": 0.9, "clip": 1.0, "epochs": epochs, "batch_size": 40, "precision": "fp32",
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The same number of threads as the killed twin has: sums are in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def killed(body: str, run: Path) -> None:
+    """Run a script that kills itself half-way."""
+    script = SETUP + textwrap.dedent(body).replace("RUN", repr(str(run)))
+    path = os.pathsep.join([str(HERE), *sys.path])
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path})
+    assert done.returncode == -signal.SIGKILL
+
+
+def same_end(run: Path, straight: Path) -> None:
+    """The same weights, raw and averaged, the same optimiser state and the same rows."""
+    for name in ("model.safetensors",):
+        one, other = (r / "checkpoints" / "last" / name for r in (run, straight))
+        assert one.read_bytes() == other.read_bytes()
+    states = [
+        torch.load(r / "checkpoints" / "last" / "state.pt", weights_only=True)
+        for r in (run, straight)
+    ]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+    clock = {"seconds", "images_per_second"}
+    rows = [
+        [
+            {k: v for k, v in row.items() if k not in clock}
+            for row in record.rows(r / "metrics.jsonl")
+        ]
+        for r in (run, straight)
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) == 4
+
+
+def finish(run: Path, straight: Path) -> None:
+    data = blobs()
+    training.train(network(data), data, out=run, resume=True, **settings())
+    training.train(network(data), data, out=straight, **settings())
+    same_end(run, straight)
+
+
+def test_killed_in_the_middle_of_an_epoch(tmp_path):
+    run = tmp_path / "run"
+    killed(
+        """
+        def tick(epoch, done, steps):
+            if (epoch, done) == (2, 3):
+                os.kill(os.getpid(), signal.SIGKILL)
+        training.train(model, data, out=RUN, tick=tick, **settings())
+        """,
+        run,
+    )
+    assert len(record.rows(run / "metrics.jsonl")) == 2
+    finish(run, tmp_path / "straight")
+
+
+@pytest.mark.parametrize("moment", ["half-written", "after the row", "before the link"])
+def test_killed_while_a_checkpoint_is_written(tmp_path, moment):
+    run = tmp_path / "run"
+    killed(
+        f"""
+        moment, write, append, point = {moment!r}, record.write, record.append, record.point
+        def die(): os.kill(os.getpid(), signal.SIGKILL)
+        def torn(path, content):
+            if moment == "half-written" and "epoch-003" in str(path) and path.name == "state.pt":
+                path.write_bytes(content[: len(content) // 2])
+                die()
+            write(path, content)
+        def no_row(path, row):
+            append(path, row)
+            if moment == "after the row" and row["epoch"] == 3: die()
+        def no_link(link, target):
+            if moment == "before the link" and target == "epoch-003": die()
+            point(link, target)
+        record.write, record.append, record.point = torn, no_row, no_link
+        training.train(model, data, out=RUN, **settings())
+        """,
+        run,
+    )
+    loaded = models.load(run / "checkpoints" / "last")  # whole, whatever the moment
+    assert loaded.card.provenance["epoch"] in (2, 3)
+    finish(run, tmp_path / "straight")
+
+
+def test_a_resumed_run_may_go_on_longer(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    plain = {"epochs": 2, "batch_size": 40, "precision": "fp32"}
+    training.train(network(data), data, out=run, **plain)
+    more = training.train(network(data), data, out=run, resume=True, **(plain | {"epochs": 3}))
+    assert [row["epoch"] for row in more.history] == [1, 2, 3]
+
+
+def test_a_resume_with_another_setting_is_refused(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=1, precision="fp32")
+    with pytest.raises(BadInput, match=r"got batch_size 7 instead of 128"):
+        training.train(network(data), data, out=run, resume=True, epochs=1, batch_size=7)
+
+
+def test_an_existing_run_is_not_overwritten_unasked(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=1, precision="fp32")
+    before = (run / "metrics.jsonl").read_text()
+    with pytest.raises(BadInput, match="exists"):
+        training.train(network(data), data, out=run, epochs=1)
+    assert (run / "metrics.jsonl").read_text() == before
+    training.train(network(data), data, out=run, epochs=1, force=True, precision="fp32")
+
+
+def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    data = blobs()
+    with pytest.raises(BadInput, match=r"without a config\.yaml"):
+        training.train(network(data), data, out=tmp_path, epochs=1, force=True, precision="fp32")
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_damaged_checkpoint_is_said_in_one_line(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    plain = {"epochs": 1, "precision": "fp32"}
+    training.train(network(data), data, out=run, **plain)
+    for name in ("state.pt", "model.safetensors"):
+        file = run / "checkpoints" / "last" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:200])
+        with pytest.raises(BadInput, match="damaged") as refusal:
+            training.train(network(data), data, out=run, resume=True, **(plain | {"epochs": 2}))
+        assert "\n" not in str(refusal.value)
+        file.write_bytes(whole)
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    data, run = blobs(), tmp_path / "run"
+    real = record.write
+
+    def full(path: Path, content: bytes | str) -> None:
+        if "epoch-002" in str(path) and path.name == "state.pt":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        real(path, content)
+
+    monkeypatch.setattr(record, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        training.train(network(data), data, out=run, **settings())
+    monkeypatch.undo()
+    assert [p.name for p in (run / "checkpoints").glob("*epoch*")] == ["epoch-001"]
+    finish(run, tmp_path / "straight")

@@ -1,0 +1,317 @@
+import logging
+import math
+
+import pytest
+import torch
+from small import blobs, network
+from torch import nn
+
+from holdfast import attack, feedback, record, training
+from holdfast import data as datasets
+from holdfast.attack import FGSM, PGD
+from holdfast.errors import BadInput
+from holdfast.loss import called
+from holdfast.model import predict
+from holdfast.training import (
+    SGD,
+    AdamW,
+    Adversarial,
+    Constant,
+    Cosine,
+    Decay,
+    Diverged,
+    OneCycle,
+    RMSprop,
+    Watch,
+    train,
+)
+
+DATA = blobs()
+FAST = {"epochs": 8, "batch_size": 32, "optimizer": AdamW(rate=1e-2), "precision": "fp32"}
+
+
+def test_rmsprop_takes_keras_steps():
+    """mean = 0.9 mean + 0.1 g^2; w -= rate / (1 + 1e-6 updates) g / (sqrt(mean) + 1e-7)."""
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = RMSprop(rate=0.01).build([weight])
+    by_hand, mean = weight.detach().clone(), torch.zeros(2)
+    for update in range(5):
+        factor = Decay(decay=1e-6)(update, 10, 100)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * 0.01
+        slope = 2 * weight.detach() + update
+        weight.grad = slope.clone()
+        optimizer.step()
+        mean = 0.9 * mean + 0.1 * slope**2
+        by_hand -= 0.01 / (1 + 1e-6 * update) * slope / (mean.sqrt() + 1e-7)
+        torch.testing.assert_close(weight.detach(), by_hand)
+
+
+def test_schedules_at_points_known_by_hand():
+    def at(schedule, *updates: int) -> list[float]:
+        return [round(schedule(u, 10, 100), 6) for u in updates]
+
+    assert at(Constant(), 0, 99) == [1, 1]
+    assert at(Constant(warmup=1), 0, 4, 9, 50) == [0.1, 0.5, 1, 1]
+    assert at(Decay(decay=0.01), 0, 100) == [1, 0.5]
+    assert at(Cosine(final=0.2), 0, 50, 100) == [1, 0.6, 0.2]
+    assert at(OneCycle(peak=0.5), 0, 100) == [round(2 / 101, 6), 0]
+    assert max(OneCycle(peak=0.4)(u, 10, 100) for u in range(100)) > 0.97
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        feedback.CrossEntropy(),
+        feedback.PolicyGradient(samples=4, baseline="leave_one_out"),
+        feedback.PolicyGradient(baseline="running"),
+        feedback.Expected(),
+        feedback.Mixed(),
+    ],
+    ids=lambda o: o.name,
+)
+def test_every_objective_learns(objective):
+    model = network(DATA)
+    trained = train(model, DATA, objective=objective, **FAST)
+    assert trained.history[-1]["validation_clean"] > 0.9
+    right = predict(model, DATA.test.x).argmax(1) == DATA.test.y
+    assert right.float().mean() > 0.9
+
+
+def test_adversarial_training_makes_robust():
+    robust = {}
+    for name, adversary in {"plain": None, "pgd": PGD(radius=0.12, steps=3, stride=0.5)}.items():
+        model = network(DATA)
+        train(model, DATA, adversary=adversary, **(FAST | {"epochs": 20}))
+        adv = PGD(radius=0.12, steps=20)(model.eval(), DATA.test.x, DATA.test.y)
+        robust[name] = (predict(model, adv).argmax(1) == DATA.test.y).float().mean().item()
+    assert robust["pgd"] > robust["plain"] + 0.1
+
+
+def test_the_radius_ramps_up_after_the_start():
+    entry = Adversarial(start=2, ramp=4)
+    assert [entry.share(p) for p in (0, 1.9, 2, 4, 6, 9)] == [0, 0, 0, 0.5, 1, 1]
+    assert [Adversarial(start=1).share(p) for p in (0, 1)] == [0, 1]
+
+
+def spy(seen: list[float]):
+    """An attack that changes nothing and notes how it was called."""
+
+    def nothing(model, x, y, index):
+        seen.append(index.double().mean().item())
+        return x
+
+    return nothing
+
+
+def test_an_attack_of_the_users_own_is_an_adversary_and_sees_new_indices_each_epoch():
+    seen: list[float] = []
+    train(network(DATA), DATA, adversary=spy(seen), **(FAST | {"epochs": 2, "batch_size": 999}))
+    assert len(seen) == 2
+    assert seen[1] - seen[0] == len(DATA.train) + len(DATA.validation)
+
+
+def test_both_adds_the_adversarial_loss_at_its_rate():
+    """An adversary that returns its input: clean + 0.5 x the same = 1.5 x clean."""
+    losses = {}
+    for name, settings in {
+        "clean": {},
+        "both": {
+            "adversary": lambda model, x, y: x,
+            "adversarial": Adversarial(mix="both", rate=0.5),
+        },
+    }.items():
+        model = network(DATA)
+        model.body[5] = nn.Identity()  # no dropout: it would differ between the two passes
+        model.body[9] = nn.Identity()
+        still = {"optimizer": SGD(rate=0.0), "epochs": 1, "precision": "fp32"}
+        losses[name] = train(model, DATA, **settings, **still).history[0]["loss"]
+    assert losses["both"] == pytest.approx(1.5 * losses["clean"], rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["own", "objective"])
+def test_the_adversary_may_climb_the_trained_objective(loss):
+    seen = []
+
+    class Noting(FGSM):
+        def __call__(self, model, x, y):
+            p_y = model(x).softmax(1).gather(1, y[:, None])[:, 0]
+            climbed = called(self.loss)(model(x), y)
+            seen.append(torch.allclose(climbed, 2 * (1 - p_y) if loss == "objective" else -p_y.log()))
+            return super().__call__(model, x, y)
+
+    train(
+        network(DATA),
+        DATA,
+        objective=feedback.Expected(),
+        adversary=Noting(radius=0.1),
+        adversarial=Adversarial(loss=loss),
+        **(FAST | {"epochs": 1}),
+    )
+    assert seen and all(seen)
+
+
+def test_a_collapse_is_noticed_and_said(caplog):
+    collapsed = network(DATA)
+    with torch.no_grad():
+        collapsed.body[-1].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+    with caplog.at_level(logging.WARNING, "holdfast"):
+        trained = train(collapsed, DATA, optimizer=SGD(rate=0.0), epochs=1, precision="fp32")
+    assert "collapsed" in caplog.text and "100%" in trained.history[0]["warning"]
+    healthy = train(network(DATA), DATA, **FAST)
+    assert "warning" not in healthy.history[-1]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    def broken(model, batch, state):
+        loss, _ = feedback.CrossEntropy()(model, batch, state)
+        return loss * (math.nan if batch.epoch == 1 else 1), state
+
+    run = tmp_path / "run"
+    with pytest.raises(Diverged, match="epoch 2"):
+        train(network(DATA), DATA, objective=broken, out=run, **FAST)
+    assert len(record.rows(run / "metrics.jsonl")) == 1
+    assert (run / "checkpoints" / "last" / "model.safetensors").exists()
+
+
+def test_averaged_weights_are_what_is_measured_and_kept(tmp_path):
+    model = network(DATA)
+    trained = train(model, DATA, ema=0.9, out=tmp_path / "run", **FAST)
+    assert trained.averaged is not None
+    raw, averaged = model.state_dict(), trained.averaged.state_dict()
+    assert any(not torch.equal(raw[k], averaged[k]) for k in raw)
+    from holdfast import model as models
+
+    kept = models.load(tmp_path / "run" / "checkpoints" / "last")
+    for name, value in kept.state_dict().items():
+        assert torch.equal(value, averaged[name])
+
+
+def test_the_average_follows_its_formula():
+    from holdfast.training.checkpoint import average
+
+    kept, new = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    with torch.no_grad():
+        kept.weight.fill_(1.0)
+        new.weight.fill_(2.0)
+    assert new.num_batches_tracked is not None
+    new.num_batches_tracked += 5
+    average(kept, new, 0.9)
+    torch.testing.assert_close(kept.weight.detach(), torch.full((2,), 1.1))
+    assert int(kept.num_batches_tracked or 0) == 5
+
+
+def test_best_is_chosen_on_validation_by_what_was_asked_for(tmp_path):
+    adversary = FGSM(radius=0.1)
+    for best, criterion in [("auto", "validation_pgd"), ("clean", "validation_clean")]:
+        run = tmp_path / best
+        trained = train(network(DATA), DATA, adversary=adversary, best=best, out=run, **FAST)
+        assert trained.criterion == criterion
+        reached = [row[criterion] for row in trained.history]
+        assert trained.best_epoch == 1 + reached.index(max(reached))
+        linked = (run / "checkpoints" / "best").resolve().name
+        assert linked == f"epoch-{trained.best_epoch:03d}"
+
+
+def test_only_last_best_and_every_kth_checkpoint_stay(tmp_path):
+    run = tmp_path / "run"
+    trained = train(network(DATA), DATA, keep_every=3, out=run, **FAST)
+    kept = {int(p.name[6:]) for p in (run / "checkpoints").glob("epoch-*")}
+    assert kept == {3, 6, 8, trained.best_epoch}
+
+
+def test_training_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    train(network(DATA), DATA, **(FAST | {"epochs": 1}))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_clipping_bounds_the_step():
+    model = network(DATA)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    settings = {"optimizer": SGD(rate=1.0, momentum=0.0, weight_decay=0.0), "clip": 1e-3}
+    train(model, DATA, epochs=1, batch_size=999, precision="fp32", **settings)
+    moved = [(w.detach() - b).norm() for w, b in zip(model.parameters(), before, strict=True)]
+    assert 0.9e-3 < torch.stack(moved).norm() <= 1e-3 * 1.001
+
+
+def test_metrics_are_what_they_say():
+    model = network(DATA)
+    rows = train(model, DATA, adversary=FGSM(radius=0.1), **(FAST | {"epochs": 1})).history
+    split, row = DATA.validation, rows[0]
+    logits = predict(model, split.x)
+    policy = logits.softmax(1)
+    assert row["validation_clean"] == (logits.argmax(1) == split.y).float().mean().item()
+    bits = -(policy * policy.log2()).sum(1).mean().item()
+    assert row["validation_entropy"] == pytest.approx(bits, rel=1e-5)
+    p_y = policy.gather(1, split.y[:, None]).mean().item()
+    assert row["validation_reward"] == pytest.approx(2 * p_y - 1, abs=1e-5)
+    assert row["gap"] == row["train_clean"] - row["validation_clean"]
+    model.eval()
+    adv = attack.run(FGSM(radius=0.1), model, split.x, split.y, split.index)
+    assert (
+        row["validation_fgsm"] == (predict(model, adv).argmax(1) == split.y).float().mean().item()
+    )
+
+
+def test_any_torch_module_can_be_trained():
+    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    trained = train(own, DATA, **FAST)
+    assert trained.history[-1]["validation_clean"] > 0.9
+    assert (predict(own, DATA.test.x).argmax(1) == DATA.test.y).float().mean() > 0.9
+
+
+REFUSED = {
+    "epochs": {"epochs": 0},
+    "batch_size": {"batch_size": 0},
+    "ema": {"ema": 1.5},
+    "clip": {"clip": 0.0},
+    "best": {"best": "robust"},
+    "out": {"resume": True},
+    "device": {"device": "quantum"},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_settings_that_make_no_sense_are_refused(name):
+    with pytest.raises(BadInput, match=name):
+        train(network(DATA), DATA, **REFUSED[name])
+
+
+def test_a_model_for_other_images_is_refused():
+    with pytest.raises(BadInput, match="expected a model for images"):
+        train(network(blobs(classes=2)), DATA)
+
+
+def test_watch_and_entry_settings_are_checked():
+    for make in (lambda: Watch(images=0), lambda: Adversarial(ramp=-1), lambda: Watch(steps=0)):
+        with pytest.raises(BadInput, match="expected"):
+            make()
+
+
+def test_precision_is_measured_and_stored(tmp_path):
+    trained = train(network(DATA), DATA, epochs=1, out=tmp_path / "run")
+    assert trained.precision in ("fp32", "bf16")
+    config = record.read_yaml(tmp_path / "run" / "config.yaml")
+    assert config["precision"] == trained.precision
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_precisions_train(precision):
+    model = network(DATA)
+    settings = FAST | {"precision": precision, "epochs": 3}
+    trained = train(model, DATA, adversary=FGSM(radius=0.05), **settings)
+    assert trained.history[-1]["validation_clean"] > 0.6
+    assert all(weight.dtype == torch.float32 for weight in model.parameters())
+
+
+def test_augmentation_is_part_of_the_recipe():
+    settings = FAST | {"epochs": 1}
+    plain = train(network(DATA), DATA, **settings).history[0]["loss"]
+    moved = datasets.Augment(crop=2)
+    assert train(network(DATA), DATA, augment=moved, **settings).history[0]["loss"] != plain
+
+
+def test_the_public_names_are_complete():
+    assert set(training.OPTIMIZERS) == {"adamw", "rmsprop", "sgd"}
+    assert set(training.SCHEDULES) == {"constant", "cosine", "decay", "one_cycle"}
