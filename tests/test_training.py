@@ -137,7 +137,9 @@ def test_the_adversary_may_climb_the_trained_objective(loss):
         def __call__(self, model, x, y):
             p_y = model(x).softmax(1).gather(1, y[:, None])[:, 0]
             climbed = called(self.loss)(model(x), y)
-            seen.append(torch.allclose(climbed, 2 * (1 - p_y) if loss == "objective" else -p_y.log()))
+            seen.append(
+                torch.allclose(climbed, 2 * (1 - p_y) if loss == "objective" else -p_y.log())
+            )
             return super().__call__(model, x, y)
 
     train(

@@ -33,6 +33,7 @@ def train_options(
     data: str = "digits",
     data_root: str | None = None,
     normalize: bool = True,
+    weights: str | None = None,
     out: str | None = None,
     resume: str | None = None,
     force: bool = False,
@@ -46,6 +47,7 @@ def train_options(
         data: digits, mnist, fashion_mnist, cifar10, cifar100, or npz:PATH of your own.
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         normalize: the model subtracts the training set's mean and divides by its deviation.
+        weights: checkpoint folder, such as runs/NAME/checkpoints/best, to start from: a warm start.
         out: run folder; by default runs/ and a readable name.
         resume: run folder of a run to continue with its own settings.
         force: replace an existing run folder.
@@ -60,6 +62,9 @@ def train(argv: Sequence[str]) -> None:
     front = {name: values.pop(name) for name in train_options.__kwdefaults__ or {}}
     data = datasets.load(front["data"], root=front["data_root"])
     model = _new_model(parsed, data, front["normalize"])
+    if front["weights"] and not resumed:
+        start = Path(front["weights"])
+        models.restore(model, models.read_weights(start), start)
     settings = values | {name: _made(parsed, name) for name in SLOTS if name != "model"}
     out = resumed or front["out"] or _fresh_name(parsed, data.name)
     with show.progress(front["json"]) as (bar, console):

@@ -1,0 +1,96 @@
+"""Adversarial training of the Gupta CNN on CIFAR-10 with `ce`, `reward` and `expected`, side by side.
+
+    python recipes/cifar10_objectives.py --data-root DATA            # ten epochs, all of CIFAR-10
+    python recipes/cifar10_objectives.py --epochs 220 --objectives ce reward \
+        --rate 1e-4 --start 0 --ramp 0 --batch 32                    # the paper's length (for a GPU)
+
+One recipe for all three: FGSM 8/255 (Linf) after one clean epoch and a radius ramp of two epochs,
+RMSprop 5e-4, batch 128, random flips. `reward` draws 8 actions per image and compares each with the
+mean of the others (docs/adversarial-training.md says why). Each epoch is a row of
+results/cifar10-objectives.jsonl, with accuracies on 500 held-out validation images; a last row per
+objective holds FGSM and PGD-20 on test images for the last epoch. The figure is drawn from the rows.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+import holdfast as hf
+from holdfast import record, report
+from holdfast.attack import FGSM, PGD
+from holdfast.feedback import CrossEntropy, Expected, PolicyGradient
+
+RADIUS = 8 / 255
+OBJECTIVES = {
+    "ce": CrossEntropy(),
+    "reward": PolicyGradient(samples=8, baseline="leave_one_out"),
+    "reward-1": PolicyGradient(),
+    "expected": Expected(),
+}
+PANELS = {
+    "validation_clean": ("clean (%)", 100.0),
+    "validation_fgsm": ("FGSM 8/255 (%)", 100.0),
+    "validation_pgd": ("PGD-10 8/255 (%)", 100.0),
+    "gap": ("train - validation (points)", 100.0),
+    "validation_entropy": ("entropy (bits)", 1.0),
+}
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--data-root")
+parser.add_argument("--objectives", nargs="+", default=["ce", "reward", "expected"])
+parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--batch", type=int, default=128)
+parser.add_argument("--rate", type=float, default=5e-4)
+parser.add_argument("--start", type=int, default=1, help="clean epochs first")
+parser.add_argument("--ramp", type=float, default=2, help="epochs until the full radius")
+parser.add_argument("--images", type=int, default=0, help="training images; 0: all")
+parser.add_argument("--test-images", type=int, default=1000)
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+parser.add_argument("--study", default="cifar10-objectives")
+parser.add_argument("--results", type=Path, default=Path("results"))
+parser.add_argument("--figure", type=Path, help="PNG of this study's rows")
+options = parser.parse_args()
+
+torch.set_num_threads(options.threads)
+data = hf.data.load("cifar10", root=options.data_root)
+if options.images:
+    data = dataclasses.replace(data, train=data.train.sample(options.images))
+rows = options.results / f"{options.study}.jsonl"
+
+for name in options.objectives:
+    network = hf.model.create(
+        "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std,
+        seed=options.seed,
+    )  # fmt: skip
+    adversarial = hf.training.Adversarial(start=options.start, ramp=options.ramp)
+    settings = {"objective_name": name, "seed": options.seed, "epochs": options.epochs,
+                "batch_size": options.batch, "images": len(data.train), "radius": RADIUS}  # fmt: skip
+    about = record.provenance(**settings, objective=OBJECTIVES[name], adversarial=adversarial)
+
+    def tell(row: record.Row, about: record.Row = about) -> None:
+        record.append(rows, about | row)
+        print(about["objective_name"], row["epoch"], f"{row['validation_clean']:.3f}", flush=True)
+
+    trained = hf.train(
+        network, data, objective=OBJECTIVES[name], adversary=FGSM(radius=RADIUS),
+        adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
+        optimizer=hf.training.RMSprop(rate=options.rate),
+        augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
+        seed=options.seed, tell=tell,
+    )  # fmt: skip
+    test = data.test.sample(options.test_images)
+    found = hf.evaluate(
+        network, test.x, test.y, index=test.index, radius=RADIUS,
+        attacks={"fgsm": FGSM(radius=RADIUS), "pgd-20": PGD(radius=RADIUS, steps=20)},
+    )  # fmt: skip
+    record.append(rows, about | {"test": found.as_dict(), "precision": trained.precision})
+    print(name, found.table(), sep="\n", flush=True)
+
+if options.figure:
+    done = [row for row in record.rows(rows) if "epoch" in row]
+    names = dict.fromkeys(row["objective_name"] for row in done)
+    curves = {name: [row for row in done if row["objective_name"] == name] for name in names}
+    report.curves(options.figure, curves, PANELS, "CIFAR-10, Gupta CNN, FGSM 8/255 training")
