@@ -19,7 +19,7 @@ def data_options(*, data_root: str | None = None, json: bool = False) -> None:
 
 
 def data(argv: Sequence[str]) -> None:
-    options = parse("data", (data_options,), {}, argv).values
+    options = parse("data", {data_options: frozenset()}, {}, argv).values
     found = datasets.survey(options["data_root"])
     if options["json"]:
         print(jsonlib.dumps([record.plain(status) for status in found]))

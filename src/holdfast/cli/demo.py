@@ -28,7 +28,7 @@ def demo_options(
 
 
 def demo(argv: Sequence[str]) -> None:
-    options = parse("demo", (demo_options,), {}, argv).values
+    options = parse("demo", {demo_options: frozenset()}, {}, argv).values
     out, quiet = Path(options["out"]), options["json"]
     with show.progress(quiet) as (bar, console):
         task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 1)

@@ -57,7 +57,7 @@ def evaluate_options(
 
 
 def evaluate(argv: Sequence[str]) -> None:
-    parsed = parse("evaluate", (evaluate_options,), {"attack": ATTACK}, argv)
+    parsed = parse("evaluate", {evaluate_options: frozenset()}, {"attack": ATTACK}, argv)
     o = parsed.values
     run = Path(o["run"])
     model = models.load(run / "checkpoints" / o["checkpoint"], architecture=o["model"])

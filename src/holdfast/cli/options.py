@@ -4,6 +4,7 @@ A slot is an option that names a class, `--objective reward`, whose fields then 
 `--objective.samples 4`. In YAML a slot is its name, or a mapping with `name` and the fields.
 """
 
+import dataclasses
 import inspect
 import json
 import re
@@ -18,6 +19,8 @@ from holdfast import record
 from holdfast.errors import BadInput, choose, suggest
 
 Options = dict[str, Any]
+Functions = Mapping[Callable[..., Any], frozenset[str]]
+"""Functions whose parameters become options, each with the parameters that do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +43,17 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """values: plain options by name; slots: the name and the options chosen for each slot."""
+    """values: options by name, dataclasses made; slots: the name and options of each slot."""
 
     values: Options
     slots: dict[str, tuple[str, Options]]
-    parser: jsonargparse.ArgumentParser
 
 
 def parse(
     command: str,
-    functions: Sequence[Callable[..., Any]],
+    functions: Functions,
     slots: Mapping[str, Slot],
     argv: Sequence[str],
-    *,
-    skip: frozenset[str] = frozenset(),
 ) -> Parsed:
     """Options of `functions` (from signatures and docstrings) and of the chosen classes.
 
@@ -61,16 +61,30 @@ def parse(
     """
     argv, config = _without_config([_underscored(word) for word in argv])
     names = {slot: _name(slot, made, argv, config) for slot, made in slots.items()}
-    parser = _parser(command, functions, slots, names, skip)
+    config = _nameless(config)
+    parser = _parser(command, functions, slots, names)
     if "--help" in argv or "-h" in argv:
         print(re.sub(r"--[a-z][a-z_.]+", lambda m: m[0].replace("_", "-"), parser.format_help()))
         raise SystemExit(0)
     rest = [json.dumps(config)] if config else []
-    words = [*(("--config", *rest) if rest else ()), *_budgets(argv)]
-    values = _checked(parser, words)
-    values.pop("config", None)
-    chosen = {slot: (names[slot], values.pop(slot, None) or {}) for slot in slots}
-    return Parsed(values=values, slots=chosen, parser=parser)
+    words = [*(("--config", *rest) if rest else ()), *_budgets(_switches(parser, argv))]
+    found = _checked(parser, words)
+    found.pop("config", None)
+    chosen = {slot: (names[slot], _plain(found.pop(slot, None), slot)) for slot in slots}
+    plain = _parser(command, _without(functions, slots), {}, {})
+    return Parsed(values=_instantiated(plain, found).as_dict(), slots=chosen)
+
+
+def _plain(found: jsonargparse.Namespace | str | None, slot: str) -> Options:
+    """A slot's options as a dictionary; a lone word was meant for another choice."""
+    if isinstance(found, str):
+        raise BadInput(f"expected no option --{slot}.{{...}} with this choice of --{slot}, got one")
+    return {} if found is None else found.as_dict()
+
+
+def _without(functions: Functions, slots: Mapping[str, Slot]) -> Functions:
+    """The functions less those parameters that are slots."""
+    return {function: skip | set(slots) for function, skip in functions.items()}
 
 
 def build(slot: Slot, name: str, options: Options, what: str, **filled: object) -> Any:
@@ -79,14 +93,19 @@ def build(slot: Slot, name: str, options: Options, what: str, **filled: object) 
     if kind is None:
         return None
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    _add(parser, kind, "it", slot.skip)
+    _add(parser, kind, "it", slot.skip | set(filled))
+    made = _instantiated(parser, parser.parse_object({"it": options})).get("it")
+    return dataclasses.replace(made, **filled) if filled else made
+
+
+def _instantiated(
+    parser: jsonargparse.ArgumentParser, found: jsonargparse.Namespace
+) -> jsonargparse.Namespace:
+    """The options with every dataclass made. Raises BadInput where one refuses its settings."""
     try:
-        made = parser.instantiate(parser.parse_object({"it": options})) if options else None
-    except jsonargparse.ArgumentError as error:
+        return parser.instantiate(found)
+    except (jsonargparse.ArgumentError, TypeError) as error:
         raise BadInput(_one_line(str(error))) from None
-    if inspect.isclass(kind) and not slot.skip and made is not None:
-        return made["it"]
-    return kind(**options, **filled)
 
 
 def budget(text: str) -> float:
@@ -124,13 +143,22 @@ def _without_config(argv: list[str]) -> tuple[list[str], Options]:
 def _name(slot: str, made: Slot, argv: list[str], config: Options) -> str:
     """The slot's name, taken out of words and configuration."""
     named = config.pop(slot, None)
-    options = dict(named) if isinstance(named, dict) else {}
-    name = options.pop("name", made.default) if isinstance(named, dict) else named
+    name = named.get("name", made.default) if isinstance(named, dict) else named
+    options = _nameless(named) if isinstance(named, dict) else {}
     said = _taken(argv, f"--{slot}")
     final = str(said or name or made.default)
     if options and said in (None, name):  # the options belong to the file's choice
         config[slot] = options
     return final
+
+
+def _nameless(options: Options) -> Options:
+    """Without the `name` by which `record.plain` calls each dataclass: its fields tell enough."""
+    return {
+        key: _nameless(value) if isinstance(value, dict) else value
+        for key, value in options.items()
+        if key != "name"
+    }
 
 
 def _taken(argv: list[str], flag: str) -> str | None:
@@ -148,28 +176,42 @@ def _taken(argv: list[str], flag: str) -> str | None:
 
 
 def _parser(
-    command: str, functions: Sequence[Callable[..., Any]], slots: Mapping[str, Slot],
-    names: Mapping[str, str], skip: frozenset[str],
-) -> jsonargparse.ArgumentParser:  # fmt: skip
-    about = (inspect.getdoc(functions[0]) or "").partition("\n\nArgs")[0]
+    command: str, functions: Functions, slots: Mapping[str, Slot], names: Mapping[str, str]
+) -> jsonargparse.ArgumentParser:
+    front = next(iter(functions))
+    wanted = [p.name for p in inspect.signature(front).parameters.values() if p.default is p.empty]
     parser = jsonargparse.ArgumentParser(
-        prog=f"holdfast {command}", description=about, exit_on_error=False, allow_abbrev=False
+        prog=f"holdfast {command}",
+        usage=" ".join(["%(prog)s", *(name.upper() for name in wanted), "[options]"]),
+        description=(inspect.getdoc(front) or "").partition("\n\nArgs")[0],
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file of options; others override")
-    for function in functions:
-        parser.add_function_arguments(function, skip={*skip, *slots}, sub_configs=False)
+    for function, skip in _without(functions, slots).items():
+        parser.add_function_arguments(function, skip=set(skip), as_positional=True)
     for slot, made in slots.items():
         kind = made.kind(names[slot], slot)
-        known = ", ".join(made.table) + (", MODULE:FUNCTION" if made.find else "")
-        if kind is None:
-            parser.add_argument(f"--{slot}", help=f"one of {known}; chosen: none", metavar="NAME")
-            continue
-        _add(parser, kind, slot, made.skip)
-        for action in parser._actions:
-            if action.dest == slot:
-                action.help = f"one of {known}; these are the options of {names[slot]}"
-                action.metavar = "NAME"
+        if kind is not None:
+            _add(parser, kind, slot, made.skip)
+        if slot not in {action.dest for action in parser._actions}:
+            parser.add_argument(f"--{slot}")  # taken out before parsing; here for the help
+    _explain(parser, slots, names)
     return parser
+
+
+def _explain(
+    parser: jsonargparse.ArgumentParser, slots: Mapping[str, Slot], names: Mapping[str, str]
+) -> None:
+    """Help in our words where jsonargparse's own would puzzle."""
+    for action in parser._actions:
+        if action.dest in slots:
+            made = slots[action.dest]
+            known = ", ".join(made.table) + (", MODULE:FUNCTION" if made.find else "")
+            action.metavar = "NAME"
+            action.help = f"one of {known}; shown here with the options of {names[action.dest]}"
+        elif action.help and action.help.startswith("Path to a configuration"):
+            action.metavar, action.help = "MAPPING", "all of the following as {option: value, ...}"
 
 
 def _add(
@@ -181,10 +223,10 @@ def _add(
         parser.add_function_arguments(kind, key, skip=set(skip))
 
 
-def _checked(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> Options:
+def _checked(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
     """The parsed options. Raises BadInput in one line, with the nearest known word."""
     try:
-        return parser.parse_args(list(argv)).as_dict()
+        return parser.parse_args(list(argv))
     except jsonargparse.ArgumentError as error:
         text = str(error)
     unknown = re.match(r"[Uu]nrecognized arguments: (\S+)", text)
@@ -210,6 +252,18 @@ def _one_line(message: str) -> str:
         kind = re.search(r"<class '([^']+)'>", text)
         return f"expected {key} to be {kind[1] if kind else 'of its type'}, got '{got[1]}'"
     return f"{key}: {text}" if key else text
+
+
+def _switches(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """`--json` and `--no-json` with the value that jsonargparse wants to see."""
+    flags = {a.option_strings[0] for a in parser._actions if getattr(a, "_typehint", None) is bool}
+    out: list[str] = []
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
+        positive = word.replace("--no_", "--", 1)
+        if positive in flags and (positive != word or following not in ("true", "false")):
+            word = f"{positive}={'true' if positive == word else 'false'}"
+        out.append(word)
+    return out
 
 
 def _budgets(argv: Sequence[str]) -> list[str]:

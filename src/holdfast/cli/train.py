@@ -1,5 +1,6 @@
 """`holdfast train`: options, a new or resumed run, what is said at the end."""
 
+import inspect
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,9 +58,9 @@ def train_options(
 
 def train(argv: Sequence[str]) -> None:
     argv, resumed = _resumed(list(argv))
-    parsed = parse("train", (train_options, training.train), SLOTS, argv, skip=SUPPLIED)
+    parsed = parse("train", {train_options: frozenset(), training.train: SUPPLIED}, SLOTS, argv)
     values = parsed.values
-    front = {name: values.pop(name) for name in train_options.__kwdefaults__ or {}}
+    front = {name: values.pop(name) for name in inspect.signature(train_options).parameters}
     data = datasets.load(front["data"], root=front["data_root"])
     model = _new_model(parsed, data, front["normalize"])
     if front["weights"] and not resumed:

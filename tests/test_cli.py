@@ -1,0 +1,299 @@
+"""The command line as a user meets it. Most tests call `main` in this process."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holdfast import record
+from holdfast.cli import COMMANDS, main
+from holdfast.cli.options import budget
+from holdfast.errors import BadInput
+from holdfast.training import checkpoint
+
+SMALL = ["--data", "digits", "--model.widths", "[4]", "--model.dense", "16", "--epochs", "1",
+         "--precision", "fp32", "--watch.images", "50"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Each test in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def say(capsys):
+    """Run a command: exit code, standard output, standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_a_reward_run_from_the_command_line(say):
+    code, out, _ = say(
+        "train", *SMALL, "--objective", "reward", "--objective.samples", "4",
+        "--objective.baseline", "leave_one_out", "--adversary", "pgd", "--adversary.radius", "8px",
+        "--adversary.steps=2", "--adversarial.ramp", "2", "--optimizer", "rmsprop",
+        "--optimizer.rate", "1e-3", "--schedule", "cosine",
+    )  # fmt: skip
+    assert code == 0 and "runs/digits-gupta_cnn-reward-pgd" in out
+    run = Path("runs/digits-gupta_cnn-reward-pgd")
+    config = record.read_yaml(run / "config.yaml")
+    assert config["objective"]["samples"] == 4
+    assert config["adversary"]["radius"] == 8 / 255 and config["adversary"]["steps"] == 2
+    assert config["optimizer"]["name"] == "rmsprop"
+    assert {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints"} == {
+        path.name for path in run.iterdir()
+    }
+    code, out, _ = say("evaluate", str(run), "--images", "40", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["images"] == 40
+    assert {"clean_accuracy", "worst_case_accuracy", "attacks"} <= set(found)
+    assert [a["name"] for a in found["attacks"]] == ["fgsm", "pgd", "pgd-margin"]
+    assert found["attacks"][0]["radius"] == 8 / 255  # the run's own
+    assert len(record.rows(run / "evaluation.jsonl")) == 3
+    code, out, _ = say("evaluate", str(run), "--attack", "pgd", "--attack.steps", "2",
+                       "--radius", "0.1", "--images", "40", "--checkpoint", "last")  # fmt: skip
+    assert code == 0 and "upper bound" in out
+
+
+def test_a_run_is_repeated_from_its_own_configuration(say):
+    first = say("train", *SMALL, "--objective", "reward", "--objective.reward.wrong", "0",
+                "--objective.exploration.epsilon", "0.1", "--objective.exploration.coin", "batch",
+                "--adversary", "fgsm", "--out", "one")  # fmt: skip
+    again = say("train", "--config", "one/config.yaml", "--out", "two")
+    assert first[0] == again[0] == 0, again[2]
+    one, two = (Path(n) / "checkpoints/last/model.safetensors" for n in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    other = say("train", "--config", "one/config.yaml", "--out", "three", "--objective", "ce")
+    assert other[0] == 0
+    assert record.read_yaml(Path("three/config.yaml"))["objective"] == {"name": "ce"}
+
+
+def test_a_configuration_file_with_overrides(say):
+    Path("my.yaml").write_text(
+        "data: digits\nmodel: {name: gupta_cnn, widths: [4], dense: 16}\nepochs: 3\n"
+        "objective: expected\nadversary: {name: fgsm, radius: 8/255}\nprecision: fp32\n"
+    )
+    code, out, err = say("train", "--config", "my.yaml", "--epochs", "1", "--out", "run", "--json")
+    assert code == 0, err
+    config = record.read_yaml(Path("run/config.yaml"))
+    assert (config["epochs"], config["objective"]["name"]) == (1, "expected")
+    assert config["adversary"]["radius"] == 8 / 255
+    assert json.loads(out)["epoch"] == 1
+
+
+def test_a_run_is_resumed_and_lengthened(say):
+    assert say("train", *SMALL, "--out", "run")[0] == 0
+    code, out, err = say("train", "--resume", "run", "--epochs", "2")
+    assert code == 0, err
+    assert [row["epoch"] for row in record.rows(Path("run/metrics.jsonl"))] == [1, 2]
+
+
+def test_a_warm_start_takes_the_weights_of_another_run(say):
+    assert say("train", *SMALL, "--out", "first")[0] == 0
+    code, *_ = say("train", *SMALL, "--weights", "first/checkpoints/last", "--optimizer.rate", "0",
+                   "--optimizer.weight-decay", "0", "--out", "second")  # fmt: skip
+    assert code == 0
+    one, two = (Path(n) / "checkpoints/last/model.safetensors" for n in ("first", "second"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+OWN = """
+from torch import nn
+def tiny(*, image, classes, hidden: int = 6):
+    return nn.Sequential(nn.Flatten(), nn.Linear(image[1] * image[2], hidden), nn.ReLU(),
+                         nn.Linear(hidden, classes))
+"""
+
+
+def test_a_model_of_the_users_own(say):
+    Path("mine.py").write_text(OWN)
+    own = ["--model", "mine:tiny", "--model.hidden", "9", "--data", "digits", "--epochs", "1"]
+    code, _, err = say("train", *own, "--out", "run", "--precision", "fp32")
+    assert code == 0, err
+    code, _, err = say("evaluate", "run", "--images", "20")
+    assert code == 2 and "--model mine:tiny" in err
+    assert say("evaluate", "run", "--model", "mine:tiny", "--images", "20", "--json")[0] == 0
+
+
+def arrays(**changes: np.ndarray) -> None:
+    """`mine.npz` in the current folder."""
+    y = np.arange(60) % 3
+    x = np.random.default_rng(0).random((60, 1, 8, 8), dtype=np.float32)
+    np.savez("mine.npz", **({"train_x": x, "train_y": y, "test_x": x, "test_y": y} | changes))
+
+
+def test_data_of_the_users_own(say):
+    arrays()
+    own = ["--data", "npz:mine.npz", *SMALL[2:]]
+    code, out, err = say("train", *own)
+    assert code == 0, err
+    assert "runs/mine-gupta_cnn-ce" in out
+    assert say("evaluate", "runs/mine-gupta_cnn-ce", "--images", "0", "--json")[0] == 0
+
+
+def bad_pixels() -> None:
+    x = np.zeros((60, 1, 8, 8), dtype=np.float32)
+    x[7, 0, 1, 1] = np.nan
+    arrays(train_x=x)
+
+
+def bad_label() -> None:
+    arrays(test_y=np.full(60, 9))
+
+
+def cut_file() -> None:
+    folder = Path("root/MNIST/raw")
+    folder.mkdir(parents=True)
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{part}-ubyte.gz").write_bytes(b"\x1f\x8b too short")
+
+
+def other_architecture() -> None:
+    assert main(["train", *SMALL, "--out", "other", "--json"]) == 0
+
+
+WRONG = {
+    "no command": ([], "usage"),
+    "an unknown command": (["trian"], "did you mean 'train'"),
+    "an unknown option": (["train", "--epoch", "3"], "did you mean '--epochs'"),
+    "an option of another choice": (["train", "--objective.samples", "2"], "this choice"),
+    "an unknown objective": (["train", "--objective", "rewrad"], "did you mean 'reward'"),
+    "an unknown value": (["train", "--best", "robus"], "did you mean 'robust'"),
+    "an unknown data set": (["train", "--data", "minst"], "did you mean 'mnist'"),
+    "an unknown model": (["train", "--model", "gupta"], "did you mean 'gupta_cnn'"),
+    "no number": (["train", "--epochs", "many"], "got 'many'"),
+    "no budget": (["train", "--adversary", "fgsm", "--adversary.radius", "8:255"], "8/255"),
+    "a negative radius": (["train", "--adversary", "fgsm", "--adversary.radius=-1"], "radius"),
+    "a choice without a name": (["train", "--objective"], "after --objective"),
+    "no epochs": (["train", "--epochs", "0"], "epochs of 1 or more"),
+    "divergence": (
+        ["train", "--objective", "reward", "--objective.exploration.epsilon", "0.1"],
+        "importance",
+    ),
+    "no configuration": (["train", "--config", "none.yaml"], "check the path"),
+    "nothing to resume": (["train", "--resume", "nowhere"], "nowhere"),
+    "nothing to evaluate": (["evaluate", "nowhere"], "nowhere"),
+    "no run": (["evaluate"], "run"),
+    "an unknown suite": (["evaluate", "other", "--suite", "quikc"], "did you mean 'quick'"),
+    "an unknown device": (["train", "--device", "abacus"], "abacus"),
+    "pixels that are no numbers": (["train", "--data", "npz:mine.npz"], "image 7"),
+    "a label outside the range": (["train", "--data", "npz:mine.npz"], "label"),
+    "a truncated data file": (
+        ["train", "--data", "mnist", "--data-root", "root"],
+        "delete the file",
+    ),
+    "a checkpoint of another architecture": (
+        ["train", *SMALL, "--model", "madry_mnist", "--weights", "other/checkpoints/last"],
+        "architecture",
+    ),
+    "no data root": (["data", "--data-root", "nowhere"], "nowhere"),
+}
+PREPARED = {
+    "pixels that are no numbers": bad_pixels,
+    "a label outside the range": bad_label,
+    "a truncated data file": cut_file,
+    "a checkpoint of another architecture": other_architecture,
+    "an unknown suite": other_architecture,
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_mistake_is_one_line_and_exit_code_2(say, mistake):
+    words, said = WRONG[mistake]
+    PREPARED.get(mistake, lambda: None)()
+    words = [w for w in words if w not in SMALL[2:6]] if "--model" in words else words
+    code, out, err = say(*words)
+    assert code == 2, (out, err)
+    assert said.lower() in (err if words else out).lower()
+    assert not words or len(err.strip().splitlines()) == 1, err
+    assert "Traceback" not in err
+    assert {p.name for p in Path().iterdir()} <= {"other", "root", "mine.npz"}  # nothing was begun
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(say, monkeypatch):
+    assert say("train", *SMALL, "--out", "run")[0] == 0
+    before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
+
+    def full(path: Path, content: bytes | str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint.record, "write", full)
+    code, _, err = say("train", "--resume", "run", "--epochs", "2")
+    assert code == 1 and "make room" in err and len(err.strip().splitlines()) == 1
+    assert before == {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
+
+
+def test_an_existing_run_is_kept_unless_forced(say):
+    assert say("train", *SMALL, "--out", "run")[0] == 0
+    code, _, err = say("train", *SMALL, "--out", "run")
+    assert code == 2 and "--force" in err and "--resume" in err
+    assert say("train", *SMALL, "--out", "run", "--force")[0] == 0
+    assert say("train", *SMALL)[0] == say("train", *SMALL)[0] == 0
+    assert {p.name for p in Path("runs").iterdir()} == {
+        "digits-gupta_cnn-ce", "digits-gupta_cnn-ce-2",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(say, command):
+    code, out, _ = say(command, "--help")
+    assert code == 0 and out.startswith("usage: holdfast " + command)
+    assert "Path to a configuration" not in out
+
+
+def test_help_shows_the_options_of_a_choice(say):
+    _, out, _ = say("train", "--objective", "reward", "--help")
+    assert "--objective.samples" in out and "leave_one_out" in out and "--batch-size" in out
+
+
+def test_the_list_of_data_sets(say, tmp_path):
+    (tmp_path / "root").mkdir()
+    code, out, _ = say("data", "--data-root", "root", "--json")
+    states = {row["name"]: row["state"] for row in json.loads(out)}
+    assert code == 0 and states["digits"] == "bundled" and states["cifar10"] == "missing"
+    assert "digits" in say("data", "--data-root", "root")[1]
+
+
+def test_the_demo_compares_four_classifiers(say):
+    code, out, err = say("demo", "--epochs", "1", "--out", "demo", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [c["name"] for c in found["classifiers"]] == [
+        "supervised", "reward", "supervised + adversary", "reward + adversary",
+    ]  # fmt: skip
+    assert Path(found["figure"]).read_bytes().startswith(b"\x89PNG")
+    assert len(list(Path("demo").glob("*/checkpoints/last/model.safetensors"))) == 4
+    assert "upper bounds" in found["verdict"]
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "holdfast", "train", "--objectiv", "x"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "--objective" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("8/255", 8 / 255), ("8px", 8 / 255), ("0.031", 0.031)]
+)
+def test_budgets(text, value):
+    assert budget(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "8:255", "1/0", "px", "a"])
+def test_no_budgets(text):
+    with pytest.raises(BadInput, match="8/255"):
+        budget(text)

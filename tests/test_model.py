@@ -1,0 +1,189 @@
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from holdfast import model as models
+from holdfast.errors import BadInput
+from holdfast.model import Metered, predict
+from holdfast.record import write
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", sorted(models.NETWORKS))
+@pytest.mark.parametrize("image", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 17, 23)])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_every_network_sizes_itself_to_the_image(name, image, classes):
+    options = {"width": 4} if name == "resnet18" else {}
+    made = models.create(name, image=image, classes=classes, seed=0, **options).eval()
+    assert made(torch.rand(3, *image)).shape == (3, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "count"),
+    [
+        ("madry_mnist", (1, 28, 28), 832 + 51_264 + 3_212_288 + 10_250),
+        ("resnet18", (3, 32, 32), 11_173_962),  # as published for CIFAR-10
+        ("gupta_cnn", (3, 32, 32), 896 + 9_248 + 18_496 + 36_928 + 2_097_664 + 5_130 + 20),
+    ],
+)
+def test_networks_have_the_known_number_of_weights(name, image, count):
+    made = models.create(name, image=image, classes=10)
+    assert sum(weight.numel() for weight in made.parameters()) == count
+
+
+def test_the_logits_of_the_gupta_cnn_are_normalised_before_the_softmax():
+    made = models.create("gupta_cnn", image=(1, 8, 8), classes=10, seed=0).eval()
+    logits = made(torch.rand(5, 1, 8, 8))
+    torch.testing.assert_close(logits.mean(1), torch.zeros(5), atol=1e-5, rtol=0)
+    bare = models.create("gupta_cnn", image=(1, 8, 8), classes=10, seed=0, logit_norm=False).eval()
+    assert bare(torch.rand(5, 1, 8, 8)).mean(1).abs().max() > 1e-4
+
+
+def test_normalisation_is_inside():
+    plain = models.create("madry_mnist", image=(1, 8, 8), classes=3, seed=0)
+    inside = models.create(
+        "madry_mnist", image=(1, 8, 8), classes=3, seed=0, mean=(0.2,), std=(0.5,)
+    )
+    x = torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(inside(x), plain((x - 0.2) / 0.5))
+
+
+def test_a_channel_that_never_changes_is_not_divided_by_zero():
+    made = models.create("madry_mnist", image=(1, 8, 8), classes=3, mean=(0.2,), std=(0.0,))
+    assert made(torch.rand(4, 1, 8, 8)).isfinite().all()
+
+
+def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    one, twin, other = (
+        models.create("madry_mnist", image=(1, 8, 8), classes=3, seed=s) for s in (1, 1, 2)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.body[0].weight, twin.body[0].weight)
+    assert not torch.equal(one.body[0].weight, other.body[0].weight)
+
+
+@pytest.mark.parametrize("name", sorted(models.NETWORKS))
+def test_a_saved_model_comes_back_the_same(tmp_path, name):
+    options = {"width": 4} if name == "resnet18" else {}
+    made = models.create(
+        name, image=(3, 16, 16), classes=4, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0), **options
+    ).to(memory_format=torch.channels_last)
+    x = torch.rand(6, 3, 16, 16)
+    made(x)  # moves the statistics of batch normalisation
+    models.save(made, tmp_path, made.card)
+    again = models.load(tmp_path)
+    torch.testing.assert_close(again(x), made.eval()(x))
+    assert again.card == made.card
+
+
+def build(*, image: tuple[int, int, int], classes: int, hidden: int = 5) -> nn.Module:
+    """An architecture of the user's own."""
+    flat = image[0] * image[1] * image[2]
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+    )
+
+
+OWN = f"{__name__}:build"
+
+
+def test_an_architecture_of_the_users_own(tmp_path):
+    made = models.create(OWN, image=(1, 8, 8), classes=3, hidden=7)
+    models.save(made, tmp_path, made.card)
+    again = models.load(tmp_path, architecture=OWN)
+    x = torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(again(x), made.eval()(x))
+
+
+def test_a_card_alone_never_decides_what_code_is_run(tmp_path):
+    made = models.create(OWN, image=(1, 8, 8), classes=3)
+    models.save(made, tmp_path, made.card)
+    card = json.loads((tmp_path / "card.json").read_text())
+    witness = tmp_path / "witness"
+    card |= {"architecture": "os:system", "options": {"command": f"touch {witness}"}}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(BadInput, match="code of your own"):
+        models.load(tmp_path)
+    assert not witness.exists()
+
+
+def test_a_pickle_in_place_of_the_weights_is_not_run(tmp_path):
+    made = models.create("madry_mnist", image=(1, 8, 8), classes=3)
+    models.save(made, tmp_path, made.card)
+    witness = tmp_path / "witness"
+
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (witness,))
+
+    (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BadInput, match="damaged"):
+        models.load(tmp_path)
+    assert not witness.exists()
+
+
+def test_weights_of_another_architecture_are_named(tmp_path):
+    made = models.create("madry_mnist", image=(1, 8, 8), classes=3)
+    models.save(made, tmp_path, made.card)
+    other = models.create("madry_mnist", image=(1, 8, 8), classes=4)
+    with pytest.raises(BadInput, match=r"body\.9\.weight should be \(4, 1024\), is \(3, 1024\)"):
+        models.restore(other, models.read_weights(tmp_path), tmp_path)
+    with pytest.raises(BadInput, match="expected a checkpoint of resnet18"):
+        models.load(tmp_path, architecture="resnet18")
+
+
+DAMAGE = {
+    "no card": lambda folder: (folder / "card.json").unlink(),
+    "a damaged card": lambda folder: (folder / "card.json").write_text("{"),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "cut weights": lambda folder: write(folder / "model.safetensors", b"\x10"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_said_in_one_line(tmp_path, damage):
+    made = models.create("madry_mnist", image=(1, 8, 8), classes=3)
+    models.save(made, tmp_path, made.card)
+    DAMAGE[damage](tmp_path)
+    with pytest.raises(BadInput, match="expected") as refusal:
+        models.load(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+BAD = {
+    "did you mean 'resnet18'": lambda: models.create("resnet81", image=(1, 8, 8), classes=3),
+    "at least 8x8": lambda: models.create("resnet18", image=(1, 4, 4), classes=3),
+    "No module named": lambda: models.create("no_such:thing", image=(1, 8, 8), classes=3),
+    "no attribute": lambda: models.create("small:thing", image=(1, 8, 8), classes=3),
+    "to take image, classes, depth": lambda: models.create(
+        OWN, image=(1, 8, 8), classes=3, depth=2
+    ),
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_what_cannot_be_built_is_refused(said):
+    with pytest.raises(BadInput, match=said):
+        BAD[said]()
+
+
+def test_a_meter_counts_passes_of_each_image():
+    meter = Metered(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    x = torch.rand(5, 1, 2, 2, requires_grad=True)
+    meter(x).sum().backward()
+    with torch.no_grad():
+        meter(x[:2])
+    assert (meter.forward, meter.backward) == (7, 5)
+
+
+def test_predictions_do_not_depend_on_the_chunk():
+    made = models.create("gupta_cnn", image=(1, 8, 8), classes=3, seed=0)
+    x = torch.rand(11, 1, 8, 8)
+    torch.testing.assert_close(predict(made, x, 4), predict(made, x, 11))
+    assert made.training

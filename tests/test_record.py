@@ -1,0 +1,106 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from holdfast import record
+from holdfast.attack import PGD
+from holdfast.errors import BadInput, choose
+from holdfast.feedback import PolicyGradient
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "deep" / "file"
+    record.write(file, "old")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record.os, "fsync", broken)
+    with pytest.raises(OSError, match="No space"):
+        record.write(file, "new")
+    assert file.read_text() == "old"
+    assert [p.name for p in file.parent.iterdir()] == ["file"]
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """The kernel itself refuses: no file of this process may exceed 10,000 bytes."""
+    script = """
+        import pathlib, resource, signal, sys
+        from holdfast import record
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        record.write(pathlib.Path(sys.argv[1]), b"x" * 5_000)
+        try:
+            record.write(pathlib.Path(sys.argv[1]), b"y" * 50_000)
+        except OSError as error:
+            sys.exit(7 if error.errno in record.NO_ROOM else 8)
+    """
+    file = tmp_path / "file"
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(file)])
+    assert done.returncode == 7
+    assert file.read_bytes() == b"x" * 5_000 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_appears_complete_or_not_at_all(tmp_path):
+    with pytest.raises(KeyError), record.folder(tmp_path / "run") as draft:
+        (draft / "half").write_text("x")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with record.folder(tmp_path / "run") as draft:
+        (draft / "whole").write_text("x")
+        assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run" / "whole").exists()
+
+
+def test_a_link_always_leads_somewhere(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        record.point(tmp_path / "last", name)
+        assert (tmp_path / "last").resolve().name == name
+
+
+def test_a_torn_line_swallows_nothing(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    record.append(file, {"epoch": 1})
+    with file.open("a") as torn:
+        torn.write('{"epoch": 2, "lo')
+    assert record.rows(file) == [{"epoch": 1}]
+    record.append(file, {"epoch": 2})
+    record.append(file, {"epoch": 3})
+    assert [row["epoch"] for row in record.rows(file)] == [1, 2, 3]
+    record.keep_rows(file, lambda row: row["epoch"] < 3)
+    assert file.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+
+
+def test_settings_are_written_plainly():
+    made = record.plain(PolicyGradient(samples=3))
+    assert made["name"] == "reward" and made["samples"] == 3
+    assert made["reward"] == {"name": "signed", "correct": 1.0, "wrong": -1.0}
+    assert json.loads(json.dumps(record.plain(PGD()))) == record.plain(PGD())
+    assert record.plain(test_settings_are_written_plainly).endswith("_written_plainly")
+
+
+def test_provenance_says_who_and_with_what():
+    row = record.provenance(seed=3)
+    assert row["holdfast"] == record.version() and row["seed"] == 3
+    assert {"commit", "time", "torch", "threads", "cpu", "command", "python"} <= set(row)
+    json.dumps(row)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "a: [", "\x00"])
+def test_broken_yaml_is_one_line(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match="expected") as refusal:
+        record.read_yaml(file)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(BadInput, match="check the path"):
+        record.read_yaml(tmp_path / "none.yaml")
+
+
+def test_the_nearest_name_is_suggested():
+    with pytest.raises(BadInput, match="did you mean 'mnist'"):
+        choose({"mnist": 1, "cifar10": 2}, "mnits", "a data set")
