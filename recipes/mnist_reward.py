@@ -3,7 +3,8 @@
     python recipes/mnist_reward.py clean --data-root DATA
     python recipes/mnist_reward.py pgd --data-root DATA
 
-`reward` draws 8 actions per image with a leave-one-out baseline. Against PGD: one clean epoch, a
+`reward` draws 8 actions per image with a leave-one-out baseline and an entropy bonus of 0.1 (without
+the bonus one or two digits are never learned: results/mnist-start.jsonl). Against PGD: one clean epoch, a
 radius ramp, then PGD with 3 steps of half the radius. Each epoch is a row of
 results/mnist-reward.jsonl; a last row per run holds test accuracies (clean on all 10,000 images,
 FGSM and PGD-40 with a step of 0.025, on cross-entropy and on the margin, on --test-images).
@@ -20,7 +21,7 @@ from holdfast.attack import FGSM, PGD
 from holdfast.feedback import PolicyGradient
 
 RADIUS = 0.3
-REWARD = PolicyGradient(samples=8, baseline="leave_one_out")
+REWARD = PolicyGradient(samples=8, baseline="leave_one_out", entropy=0.1)
 PANELS = {
     "validation_clean": ("clean (%)", 100.0),
     "validation_fgsm": ("FGSM 0.3 (%)", 100.0),
@@ -31,11 +32,11 @@ PANELS = {
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("run", choices=["clean", "pgd"])
 parser.add_argument("--data-root")
-parser.add_argument("--epochs", type=int, default=0, help="default: 5 clean, 14 against PGD")
+parser.add_argument("--epochs", type=int, default=0, help="default: 5 clean, 9 against PGD")
 parser.add_argument("--rate", type=float, default=5e-4)
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--start", type=int, default=1, help="clean epochs first")
-parser.add_argument("--ramp", type=float, default=5, help="epochs until the full radius")
+parser.add_argument("--ramp", type=float, default=3, help="epochs until the full radius")
 parser.add_argument("--test-images", type=int, default=1000)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -47,7 +48,7 @@ torch.set_num_threads(options.threads)
 data = hf.data.load("mnist", root=options.data_root)
 network = hf.model.create("madry_mnist", image=data.image, classes=data.classes, seed=options.seed)
 hard = options.run == "pgd"
-epochs = options.epochs or (14 if hard else 5)
+epochs = options.epochs or (9 if hard else 5)
 adversary = PGD(radius=RADIUS, steps=options.steps, stride=1.5 / options.steps) if hard else None
 adversarial = hf.training.Adversarial(start=options.start, ramp=options.ramp)
 about = record.provenance(run=options.run, seed=options.seed, epochs=epochs, objective=REWARD,
