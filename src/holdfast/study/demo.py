@@ -10,12 +10,12 @@ from holdfast.attack import FGSM, PGD
 from holdfast.evaluation import evaluate, save
 from holdfast.feedback import CrossEntropy, PolicyGradient
 from holdfast.result import Evaluation
-from holdfast.training import AdamW, Adversarial, Cosine, train
+from holdfast.training import AdamW, Adversarial, Cosine, Watch, train
 from holdfast.types import Attack, Objective
 
 RADIUS = 0.15  # Linf; digits have 17 grey levels, so this is about two and a half of them
-EPOCHS = 40
-REWARD = PolicyGradient(samples=8, baseline="leave_one_out")
+EPOCHS = 30
+REWARD = PolicyGradient(samples=8, baseline="leave_one_out", entropy=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +70,13 @@ def _outcome(
     run_folder = out / entrant.name.replace(" + ", "-")
     model = models.create(
         "gupta_cnn", image=digits.image, classes=digits.classes, mean=digits.mean, std=digits.std,
-        seed=seed,
+        seed=seed, widths=(16, 32), dense=128,
     )  # fmt: skip
     trained = train(
         model, digits, objective=entrant.objective, adversary=entrant.adversary,
-        adversarial=Adversarial(start=epochs // 8, ramp=epochs / 4), epochs=epochs, batch_size=64,
-        optimizer=AdamW(rate=2e-3), schedule=Cosine(), precision="fp32", device="cpu", seed=seed,
-        out=run_folder, force=True,
+        adversarial=Adversarial(start=epochs // 10, ramp=epochs / 4), epochs=epochs, batch_size=32,
+        optimizer=AdamW(rate=2e-3), schedule=Cosine(), watch=Watch(images=100, every=epochs),
+        precision="fp32", device="cpu", seed=seed, out=run_folder, force=True,
     )  # fmt: skip
     test = digits.test
     found = evaluate(model, test.x, test.y, attacks=ATTACKS, index=test.index)

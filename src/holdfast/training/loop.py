@@ -187,6 +187,7 @@ def _fit(job: Job, session: Session) -> Trained:
             )
         session.epoch += 1
         row |= _look(job, session)
+        _warn(job, row, history)
         history.append(row)
         _keep(job, session, row)
     return Trained(
@@ -245,15 +246,22 @@ def _set_rate(job: Job, session: Session) -> float:
 
 
 def _look(job: Job, session: Session) -> record.Row:
-    """Measure the model after an epoch; a collapse is noted in the row and said aloud."""
+    """Measure the model after an epoch; a collapse is noted in the row."""
     recipe = job.recipe
     full = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
     row: record.Row = {**watch_model(session.judged, job.watched, recipe, job.engine, full)}
     warning = collapse(row["validation_largest_class"], job.watched["validation"], job.data.classes)
     if warning:
         row["warning"] = warning
-        log.warning("epoch %d: %s", session.epoch, warning)
     return row
+
+
+def _warn(job: Job, row: record.Row, before: list[record.Row]) -> None:
+    """Say a collapse aloud at its second epoch, or at the end: many good runs begin with one."""
+    streak = ["warning" in past for past in before[-2:]]
+    second = streak in ([True], [False, True])
+    if "warning" in row and (second or row["epoch"] == job.recipe.epochs):
+        log.warning("epoch %d: %s", row["epoch"], row["warning"])
 
 
 def _keep(job: Job, session: Session, row: record.Row) -> None:
