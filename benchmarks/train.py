@@ -2,10 +2,10 @@
 
     python benchmarks/train.py [--threads 2] [--rounds 5] >> results/train-speed.jsonl
 
-The peer is the plain loop around torchattacks (fp32, NCHW, mean cross-entropy, Adam). Both train the
-same network on the same images at the same batch size; every contender takes one step in turn, so
-that a busy moment hits all alike, and the median over the rounds is reported. bf16 is timed where
-the processor can multiply in it (a CPU without it emulates: fifty times slower, and never chosen).
+The peer is the plain loop around torchattacks (fp32, NCHW, mean cross-entropy, Adam). Both train
+the same network on the same images at the same batch size; every contender takes one step in turn,
+so that a busy moment hits all alike, and the median over the rounds is reported. bf16 is timed
+where the processor can multiply in it (one without emulates it, dozens of times slower).
 One JSON row per network, method and contender; `ratio` is against the peer's row of the method.
 """
 
@@ -88,7 +88,7 @@ def timed(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Images per second of training")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -1,14 +1,14 @@
-"""Adversarial training of the Gupta CNN on CIFAR-10 with `ce`, `reward` and `expected`, side by side.
+"""Adversarial training on CIFAR-10 with `ce`, `reward` and `expected`, side by side.
 
-    python recipes/cifar10_objectives.py --data-root DATA            # ten epochs, all of CIFAR-10
-    python recipes/cifar10_objectives.py --epochs 220 --objectives ce reward \
-        --rate 1e-4 --start 0 --ramp 0 --batch 32                    # the paper's length (for a GPU)
+    python recipes/cifar10_objectives.py --data-root DATA     # ten epochs, all of CIFAR-10
+    python recipes/cifar10_objectives.py --data-root DATA --epochs 220 --objectives ce reward \\
+        --rate 1e-4 --start 0 --ramp 0 --batch 32             # the paper's length, for a GPU
 
-One recipe for all three: FGSM 8/255 (Linf) after one clean epoch and a radius ramp of two epochs,
-RMSprop 5e-4, batch 128, random flips. `reward` draws 8 actions per image, compares each with the
-mean of the others, and has an entropy bonus of 0.1 (docs/adversarial-training.md says why). Each epoch is a row of
-results/cifar10-objectives.jsonl, with accuracies on 500 held-out validation images; a last row per
-objective holds FGSM and PGD-20 on test images for the last epoch. The figure is drawn from the rows.
+One recipe for all: the Gupta CNN, FGSM 8/255 (Linf) after one clean epoch and a radius ramp of two,
+RMSprop 5e-4, random flips. `reward` draws 8 actions per image, compares each with the mean of the
+others, and has an entropy bonus of 0.1 (docs/adversarial-training.md says why). Each epoch is a row
+of results/cifar10-objectives.jsonl, with accuracies on 500 held-out validation images; a last row
+per objective holds FGSM and PGD-20 on test images. The figure is drawn from the rows.
 """
 
 import argparse
@@ -38,7 +38,7 @@ PANELS = {
     "validation_entropy": ("entropy (bits)", 1.0),
 }
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description="Objectives on CIFAR-10")
 parser.add_argument("--data-root")
 parser.add_argument("--objectives", nargs="+", default=["ce", "reward", "expected"])
 parser.add_argument("--epochs", type=int, default=10)
@@ -67,9 +67,10 @@ for name in options.objectives:
         seed=options.seed,
     )  # fmt: skip
     adversarial = hf.training.Adversarial(start=options.start, ramp=options.ramp)
-    settings = {"objective_name": name, "seed": options.seed, "epochs": options.epochs,
-                "batch_size": options.batch, "images": len(data.train), "radius": RADIUS}  # fmt: skip
-    about = record.provenance(**settings, objective=OBJECTIVES[name], adversarial=adversarial)
+    about = record.provenance(
+        objective_name=name, objective=OBJECTIVES[name], adversarial=adversarial, radius=RADIUS,
+        seed=options.seed, epochs=options.epochs, batch_size=options.batch, images=len(data.train),
+    )  # fmt: skip
 
     def tell(row: record.Row, about: record.Row = about) -> None:
         record.append(rows, about | row)

@@ -1,13 +1,13 @@
 """Reward training on the whole of MNIST with Madry's network: clean, or against PGD at radius 0.3.
 
-    python recipes/mnist_reward.py clean --data-root DATA
-    python recipes/mnist_reward.py pgd --data-root DATA
+    python recipes/mnist_reward.py clean --data-root DATA --rate 1e-3 --epochs 3
+    python recipes/mnist_reward.py pgd --data-root DATA --rate 1e-3
 
-`reward` draws 8 actions per image with a leave-one-out baseline and an entropy bonus of 0.1 (without
-the bonus one or two digits are never learned: results/mnist-start.jsonl). Against PGD: one clean epoch, a
-radius ramp, then PGD with 3 steps of half the radius. Each epoch is a row of
-results/mnist-reward.jsonl; a last row per run holds test accuracies (clean on all 10,000 images,
-FGSM and PGD-40 with a step of 0.025, on cross-entropy and on the margin, on --test-images).
+`reward` draws 8 actions per image with a leave-one-out baseline and an entropy bonus of 0.1
+(results/mnist-start.jsonl says why). Against PGD: one clean epoch, a radius ramp, then PGD with 3
+steps of half the radius. Each epoch is a row of results/mnist-reward.jsonl; a last row per run holds
+test accuracies: clean on all 10,000 images; FGSM and PGD-40 with a step of 0.025, on cross-entropy
+and on the margin, on --test-images.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PANELS = {
     "validation_entropy": ("entropy (bits)", 1.0),
 }
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description="Reward on MNIST")
 parser.add_argument("run", choices=["clean", "pgd"])
 parser.add_argument("--data-root")
 parser.add_argument("--epochs", type=int, default=0, help="default: 5 clean, 9 against PGD")
@@ -51,8 +51,10 @@ hard = options.run == "pgd"
 epochs = options.epochs or (9 if hard else 5)
 adversary = PGD(radius=RADIUS, steps=options.steps, stride=1.5 / options.steps) if hard else None
 adversarial = hf.training.Adversarial(start=options.start, ramp=options.ramp)
-about = record.provenance(run=options.run, seed=options.seed, epochs=epochs, objective=REWARD,
-                          adversary=adversary, adversarial=adversarial, rate=options.rate)  # fmt: skip
+about = record.provenance(
+    run=options.run, seed=options.seed, epochs=epochs, objective=REWARD, adversary=adversary,
+    adversarial=adversarial, rate=options.rate,
+)  # fmt: skip
 rows = options.results / "mnist-reward.jsonl"
 
 

@@ -31,7 +31,7 @@ VARIANTS = {
     ),
 }
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description="How reward training starts")
 parser.add_argument("--data-root")
 parser.add_argument("--seeds", type=int, default=3)
 parser.add_argument("--images", type=int, default=10_000)

@@ -1,5 +1,7 @@
 """Small data and models on which a whole training run takes a moment."""
 
+from typing import Any
+
 import torch
 
 from holdfast import data as datasets
@@ -20,7 +22,7 @@ def blobs(classes: int = 3, train: int = 240, test: int = 60) -> datasets.Datase
     return datasets.from_arrays(train=some(train), test=some(test), name="blobs")
 
 
-def network(data: datasets.Dataset, seed: int = 0, **options: object) -> models.Network:
+def network(data: datasets.Dataset, seed: int = 0, **options: Any) -> models.Network:
     """A Gupta CNN of 1,000 weights, dropout and all."""
     return models.create(
         "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std,

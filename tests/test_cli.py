@@ -93,7 +93,7 @@ def test_a_configuration_file_with_overrides(say):
 
 def test_a_run_is_resumed_and_lengthened(say):
     assert say("train", *SMALL, "--out", "run")[0] == 0
-    code, out, err = say("train", "--resume", "run", "--epochs", "2")
+    code, _, err = say("train", "--resume", "run", "--epochs", "2")
     assert code == 0, err
     assert [row["epoch"] for row in record.rows(Path("run/metrics.jsonl"))] == [1, 2]
 
@@ -129,7 +129,8 @@ def arrays(**changes: np.ndarray) -> None:
     """`mine.npz` in the current folder."""
     y = np.arange(60) % 3
     x = np.random.default_rng(0).random((60, 1, 8, 8), dtype=np.float32)
-    np.savez("mine.npz", **({"train_x": x, "train_y": y, "test_x": x, "test_y": y} | changes))
+    usual = {"train_x": x, "train_y": y, "test_x": x, "test_y": y}
+    np.savez("mine.npz", allow_pickle=False, **{**usual, **changes})
 
 
 def test_data_of_the_users_own(say):

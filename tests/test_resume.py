@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ data, model = blobs(), network(blobs())
 """
 
 
-def settings(epochs: int = 4) -> dict[str, object]:
+def settings(epochs: int = 4) -> dict[str, Any]:
     """Everything that has a state: dropout, EMA, momentum, schedule, baseline, augmentation."""
     return {
         "objective": feedback.PolicyGradient(samples=2, baseline="running"),
@@ -133,9 +134,9 @@ def test_killed_while_a_checkpoint_is_written(tmp_path, moment):
 
 def test_a_resumed_run_may_go_on_longer(tmp_path):
     data, run = blobs(), tmp_path / "run"
-    plain = {"epochs": 2, "batch_size": 40, "precision": "fp32"}
+    plain: dict[str, Any] = {"epochs": 2, "batch_size": 40, "precision": "fp32"}
     training.train(network(data), data, out=run, **plain)
-    more = training.train(network(data), data, out=run, resume=True, **(plain | {"epochs": 3}))
+    more = training.train(network(data), data, out=run, resume=True, **{**plain, "epochs": 3})
     assert [row["epoch"] for row in more.history] == [1, 2, 3]
 
 
@@ -166,14 +167,14 @@ def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
 
 def test_a_damaged_checkpoint_is_said_in_one_line(tmp_path):
     data, run = blobs(), tmp_path / "run"
-    plain = {"epochs": 1, "precision": "fp32"}
+    plain: dict[str, Any] = {"epochs": 1, "precision": "fp32"}
     training.train(network(data), data, out=run, **plain)
     for name in ("state.pt", "model.safetensors"):
         file = run / "checkpoints" / "last" / name
         whole = file.read_bytes()
         file.write_bytes(whole[:200])
         with pytest.raises(BadInput, match="damaged") as refusal:
-            training.train(network(data), data, out=run, resume=True, **(plain | {"epochs": 2}))
+            training.train(network(data), data, out=run, resume=True, **{**plain, "epochs": 2})
         assert "\n" not in str(refusal.value)
         file.write_bytes(whole)
 
