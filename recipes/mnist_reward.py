@@ -5,7 +5,7 @@
 
 `reward` draws 8 actions per image with a leave-one-out baseline and an entropy bonus of 0.1
 (results/mnist-start.jsonl says why). Against PGD: one clean epoch, a radius ramp, then PGD with 3
-steps of half the radius. Each epoch is a row of results/mnist-reward.jsonl; a last row per run holds
+steps of half the radius. Each epoch is a row of results/mnist-reward.jsonl; a last row holds
 test accuracies: clean on all 10,000 images; FGSM and PGD-40 with a step of 0.025, on cross-entropy
 and on the margin, on --test-images.
 """
