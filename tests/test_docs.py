@@ -1,0 +1,30 @@
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from holdfast import report
+
+DOCS = Path(__file__).parents[1] / "docs"
+FILLED = runpy.run_path(str(DOCS / "tables.py"))["filled"]
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda p: p.stem)
+def test_tables_are_what_the_rows_say(path):
+    page = path.read_text()
+    assert FILLED(page) == page, "run python docs/tables.py"
+    assert "_TABLE" not in page
+
+
+@pytest.mark.parametrize("path", [*DOCS.glob("*.md"), DOCS.parent / "README.md"], ids=str)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_curves_are_drawn_from_rows(tmp_path):
+    rows = [{"epoch": e, "a": 0.1 * e} for e in range(1, 4)]
+    file = tmp_path / "figure.png"
+    report.curves(file, {"one": rows, "none": []}, {"a": ("share (%)", 100.0)}, "title")
+    assert file.read_bytes().startswith(b"\x89PNG")
