@@ -197,6 +197,9 @@ WRONG = {
         ["train", *SMALL, "--model", "madry_mnist", "--weights", "other/checkpoints/last"],
         "architecture",
     ),
+    "a resume with other settings": (["train", "--resume", "other", "--force"], "without --force"),
+    "data of another shape": (["evaluate", "other", "--data", "npz:mine.npz"], "expected data"),
+    "no batch": (["evaluate", "other", "--batch-size", "0"], "batch_size"),
     "no data root": (["data", "--data-root", "nowhere"], "nowhere"),
 }
 PREPARED = {
@@ -205,6 +208,9 @@ PREPARED = {
     "a truncated data file": cut_file,
     "a checkpoint of another architecture": other_architecture,
     "an unknown suite": other_architecture,
+    "a resume with other settings": other_architecture,
+    "data of another shape": lambda: (other_architecture(), arrays()),
+    "no batch": other_architecture,
 }
 
 

@@ -228,6 +228,10 @@ BAD = [
     lambda: Mixed(epsilon=-0.1),
     lambda: PolicyGradient(samples=0),
     lambda: PolicyGradient(baseline="leave_one_out"),
+    lambda: PolicyGradient(
+        baseline="leave_one_out", samples=2, exploration=EpsilonGreedy(coin="batch")
+    ),
+    lambda: table(ODD, torch.tensor([0]), 4),
 ]
 
 

@@ -80,6 +80,8 @@ def same_end(run: Path, straight: Path) -> None:
         for r in (run, straight)
     ]
     assert rows[0] == rows[1] and len(rows[0]) == 4
+    best = [(r / "checkpoints" / "best").resolve().name for r in (run, straight)]
+    assert best[0] == best[1] == f"epoch-{states[0]['best_epoch']:03d}"
 
 
 def finish(run: Path, straight: Path) -> None:
@@ -104,7 +106,9 @@ def test_killed_in_the_middle_of_an_epoch(tmp_path):
     finish(run, tmp_path / "straight")
 
 
-@pytest.mark.parametrize("moment", ["half-written", "after the row", "before the link"])
+@pytest.mark.parametrize(
+    "moment", ["half-written", "after the row", "before the link", "between the links"]
+)
 def test_killed_while_a_checkpoint_is_written(tmp_path, moment):
     run = tmp_path / "run"
     killed(
@@ -121,6 +125,7 @@ def test_killed_while_a_checkpoint_is_written(tmp_path, moment):
             if moment == "after the row" and row["epoch"] == 3: die()
         def no_link(link, target):
             if moment == "before the link" and target == "epoch-003": die()
+            if moment == "between the links" and link.name == "best": die()
             point(link, target)
         record.write, record.append, record.point = torn, no_row, no_link
         training.train(model, data, out=RUN, **settings())
@@ -128,7 +133,7 @@ def test_killed_while_a_checkpoint_is_written(tmp_path, moment):
         run,
     )
     loaded = models.load(run / "checkpoints" / "last")  # whole, whatever the moment
-    assert loaded.card.provenance["epoch"] in (2, 3)
+    assert loaded.card.provenance["epoch"] in (1, 2, 3)
     finish(run, tmp_path / "straight")
 
 
@@ -138,6 +143,38 @@ def test_a_resumed_run_may_go_on_longer(tmp_path):
     training.train(network(data), data, out=run, **plain)
     more = training.train(network(data), data, out=run, resume=True, **{**plain, "epochs": 3})
     assert [row["epoch"] for row in more.history] == [1, 2, 3]
+
+
+def test_a_run_without_a_checkpoint_is_not_silently_started_again(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    plain: dict[str, Any] = {"epochs": 2, "precision": "fp32"}
+    training.train(network(data), data, out=run, **plain)
+    (run / "checkpoints" / "last").unlink()
+    with pytest.raises(BadInput, match="expected a checkpoint"):
+        training.train(network(data), data, out=run, resume=True, **plain)
+    assert len(record.rows(run / "metrics.jsonl")) == 2
+    assert (run / "checkpoints").exists()
+
+
+def test_a_run_is_not_resumed_shorter_or_on_other_data(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=2, precision="fp32")
+    with pytest.raises(BadInput, match="2 epochs or more"):
+        training.train(network(data), data, out=run, resume=True, epochs=1)
+    other = blobs(train=300)
+    with pytest.raises(BadInput, match="got other files"):
+        training.train(network(data), other, out=run, resume=True, epochs=2)
+
+
+def test_what_cannot_work_fails_before_an_old_run_is_replaced(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=1, precision="fp32")
+    too_far = datasets.Augment(crop=9)
+    wide = models.create("gupta_cnn", image=data.image, classes=5, widths=(4,), dense=8).body
+    for model, settings in ((network(data), {"augment": too_far}), (wide, {})):
+        with pytest.raises(BadInput, match="expected"):
+            training.train(model, data, out=run, force=True, epochs=1, **settings)
+    assert (run / "checkpoints" / "last" / "model.safetensors").exists()
 
 
 def test_a_resume_with_another_setting_is_refused(tmp_path):

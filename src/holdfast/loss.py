@@ -5,6 +5,8 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from holdfast.errors import choose
 from holdfast.types import Labels, Logits, PerImage
@@ -13,9 +15,9 @@ Loss = Callable[[Logits, Labels], PerImage]
 LossName = Literal["ce", "margin"]
 
 
-def full(logits: Logits) -> Logits:
-    """Logits in fp32 where they came in less; wider ones as they are."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+def full(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Numbers in fp32 where they came in less; wider ones as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def cross_entropy(logits: Logits, y: Labels) -> PerImage:

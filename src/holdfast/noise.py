@@ -51,7 +51,7 @@ def permutation(count: int, seed: int, *stream: int) -> Int[Tensor, " count"]:
 
 def _bits(index: Tensor, count: int, *key: int) -> Tensor:
     """`[batch, count]` words of 64 random bits."""
-    state = index.to(torch.int64)
+    state = _mixed(index.to(torch.int64) + GOLDEN)  # else a seed would only shift the index
     for part in key:
         state = _mixed(state + GOLDEN + part)
     counter = torch.arange(1, count + 1, dtype=torch.int64, device=index.device)

@@ -7,6 +7,7 @@ sees half of one, whatever killed the writer.
 import dataclasses
 import datetime
 import errno
+import functools
 import inspect
 import json
 import os
@@ -61,6 +62,14 @@ def folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def point(link: Path, target: str) -> None:
     """Make `link` lead to its sibling `target`, replacing what it led to in one step."""
     draft = link.with_name(f".{link.name}.{os.getpid()}")
@@ -105,6 +114,14 @@ def keep_rows(path: Path, wanted: Callable[[Row], bool]) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Put a value at `path` as JSON, in one step."""
     write(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def read_json(path: Path) -> Row:
+    """A JSON file as a dictionary. Raises BadInput where it is broken."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"expected JSON in {path}, got a damaged file ({error})") from None
 
 
 def clear(run: Path) -> None:
@@ -180,6 +197,7 @@ def version() -> str:
     return of("holdfast")
 
 
+@functools.cache
 def commit() -> str | None:
     """The commit of the source tree the package runs from; `+` marks uncommitted changes."""
     here = Path(__file__).parent
@@ -197,6 +215,7 @@ def commit() -> str | None:
         return None
 
 
+@functools.cache
 def cpu() -> str:
     """The processor's name and how many cores this process may use."""
     name = platform.processor() or platform.machine()

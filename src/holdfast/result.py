@@ -81,7 +81,7 @@ class AttackResult(Standing):
         return {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
-            "radius": self.radius, "median_distance": self.distance.median().item(),
+            "radius": self.radius, "median_distance": _finite(self.distance.median().item()),
             "refused": self.refused, "passes": self.passes, "forward": self.forward,
             "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
         }  # fmt: skip
@@ -161,6 +161,11 @@ class Trained:
                  "validation_pgd", "entropy"]  # fmt: skip
         rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
         return aligned([name.replace("_", " ") for name in names], rows)
+
+
+def _finite(value: float) -> float | None:
+    """None for infinity, which JSON does not know."""
+    return value if math.isfinite(value) else None
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

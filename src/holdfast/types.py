@@ -78,9 +78,9 @@ def image_shape(x: Tensor) -> tuple[int, int, int]:
     return channel, height, width
 
 
-def device_of(model: object) -> torch.device:
-    """Where a model's weights are; the CPU for a model without any."""
+def device_of(model: object, default: torch.device) -> torch.device:
+    """Where a model's weights are; `default` for a model without any that we can see."""
     if isinstance(model, torch.nn.Module):
         for tensor in (*model.parameters(), *model.buffers()):
             return tensor.device
-    return torch.device("cpu")
+    return default

@@ -10,6 +10,8 @@ from holdfast.geometry import confine, per_image, sample, steepest
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
+STREAM = 1  # keeps these numbers apart from those of other users of the same seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class PGD:
@@ -60,7 +62,9 @@ class PGD:
     def _start(self, x: Images, index: Labels, restart: int) -> Images:
         if self.start == "clean":
             return x
-        return (x + sample(x, self.radius, self.norm, index, self.seed, restart)).clamp(0, 1)
+        return (x + sample(x, self.radius, self.norm, index, self.seed, STREAM, restart)).clamp(
+            0, 1
+        )
 
     def _climb(
         self, model: Classifier, x: Images, y: Labels, adv: Images

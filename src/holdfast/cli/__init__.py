@@ -66,6 +66,11 @@ def _run(words: list[str]) -> int:
         return 1
     except OSError as error:
         return _say(_about_disk(error), 1)
+    except Exception as error:
+        if os.environ.get("HOLDFAST_DEBUG"):
+            raise
+        kind = type(error).__name__
+        return _say(f"failed: {kind}: {error} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command
         return int(error.code or 0)
 

@@ -10,10 +10,13 @@ from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import show
 from holdfast.cli.options import Options, Slot, build, parse
+from holdfast.errors import BadInput
 from holdfast.types import Norm
 
 ATTACK = Slot(
-    table={"none": None, **attack.ATTACKS}, default="none", skip=frozenset({"radius", "norm"})
+    table={"none": None, **attack.ATTACKS},
+    default="none",
+    skip=frozenset({"radius", "norm", "seed"}),
 )
 
 
@@ -66,6 +69,11 @@ def evaluate(argv: Sequence[str]) -> None:
     radius, norm = _budget(run, o)
     name, options = parsed.slots["attack"]
     one = build(ATTACK, name, options, "attack", radius=radius, norm=norm)
+    if hasattr(one, "seed"):
+        one = attack.resized(one, seed=o["seed"])
+    wanted, got = (model.card.image, model.card.classes), (data.image, data.classes)
+    if wanted != got:
+        raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
     with show.progress(o["json"]) as (bar, _):
         found = evaluation.evaluate(
             model.to(engine.find_device(o["device"])), split.x, split.y, suite=o["suite"],
@@ -91,6 +99,7 @@ def _budget(run: Path, o: Options) -> tuple[float, Norm]:
     """What was asked for; else what the run was trained against; else Linf 8/255."""
     config = run / "config.yaml"
     settings = record.read_yaml(config) if config.exists() else {}
-    trained = settings.get("adversary") or {}
+    trained = settings.get("adversary")
+    trained = trained if isinstance(trained, dict) else {}
     radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
     return radius, o["norm"] or trained.get("norm", "linf")

@@ -75,9 +75,9 @@ def parse(
     return Parsed(values=_instantiated(plain, found).as_dict(), slots=chosen)
 
 
-def _plain(found: jsonargparse.Namespace | str | None, slot: str) -> Options:
+def _plain(found: object, slot: str) -> Options:
     """A slot's options as a dictionary; a lone word was meant for another choice."""
-    if isinstance(found, str):
+    if found is not None and not isinstance(found, jsonargparse.Namespace):
         raise BadInput(f"expected no option --{slot}.{{...}} with this choice of --{slot}, got one")
     return {} if found is None else found.as_dict()
 
@@ -171,7 +171,8 @@ def _taken(argv: list[str], flag: str) -> str | None:
             value = value or argv[i + 1]
             del argv[i : i + 2]
         elif argv[i].startswith(f"{flag}="):
-            value = value or argv.pop(i).partition("=")[2]
+            last = argv.pop(i).partition("=")[2]
+            value = value or last
     return value
 
 

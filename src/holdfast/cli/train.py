@@ -14,6 +14,7 @@ from holdfast.cli.options import Parsed, Slot, build, parse
 from holdfast.errors import BadInput
 from holdfast.result import Trained
 
+ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")
 SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"})
 SLOTS = {
     "model": Slot(
@@ -86,7 +87,13 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
             config = Path(run) / "config.yaml"
             if not run or not config.exists():
                 raise BadInput(f"expected a run folder after --resume, got '{run}': no config.yaml")
-            return [*argv[:i], *argv[i + (1 if equals else 2) :], "--config", str(config)], run
+            rest = [*argv[:i], *argv[i + (1 if equals else 2) :]]
+            clash = [w for w in rest if w.partition("=")[0] in ALONE]
+            if clash:
+                raise BadInput(
+                    f"expected --resume without {clash[0]}: the run has settings of its own"
+                )
+            return ["--config", str(config), *rest], run
     return argv, None
 
 
@@ -123,7 +130,7 @@ def _say_trained(trained: Trained, json: bool) -> None:
         print(jsonlib.dumps({"run": str(trained.folder), "best_epoch": trained.best_epoch,
                              "criterion": trained.criterion, **last}))  # fmt: skip
         return
-    best = trained.history[trained.best_epoch - 1]
+    best = next((row for row in trained.history if row["epoch"] == trained.best_epoch), last)
     print(
         f"{trained.folder}: {last['epoch']} epochs in {trained.seconds:.0f} s "
         f"({trained.precision}); best epoch {trained.best_epoch} with "

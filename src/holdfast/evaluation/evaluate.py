@@ -60,7 +60,8 @@ def evaluate(
 
     Raises BadInput: pixels or labels that make no sense, an unknown suite.
     """
-    where = device_of(model)
+    where = device_of(model, x.device)
+    x, y = _checked(x, y, radius, norm, batch_size)
     x, y = x.to(where), y.to(where)
     clean = _clean_logits(model, x, y, batch_size)
     index = torch.arange(len(x), device=where) if index is None else index.to(where)
@@ -78,8 +79,6 @@ def evaluate(
 
 def _clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int) -> Logits:
     """Logits of the clean images. Raises BadInput where images or labels cannot be used."""
-    if len(x) == 0 or len(x) != len(y):
-        raise BadInput(f"expected as many labels as images, and some; got {len(y)} and {len(x)}")
     bad = ~(torch.isfinite(x) & (x >= 0) & (x <= 1)).flatten(1).all(1)
     if bad.any():
         first = int(bad.nonzero()[0])
@@ -97,6 +96,21 @@ def _clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int) -> L
     return logits
 
 
+def _checked(
+    x: Images, y: Labels, radius: float, norm: Norm, batch_size: int
+) -> tuple[Images, Labels]:
+    """Images in fp32 or wider and labels as int64. Raises BadInput for settings out of range."""
+    if len(x) == 0 or len(x) != len(y):
+        raise BadInput(f"expected as many labels as images, and some; got {len(y)} and {len(x)}")
+    if not 0 <= radius < math.inf:
+        raise BadInput(f"expected a radius of 0 or more, got {radius}")
+    if norm not in ("linf", "l2"):
+        raise BadInput(f"expected a norm out of linf, l2; got '{norm}'")
+    if batch_size < 1:
+        raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
+    return loss.full(x), y.long()
+
+
 def _attacked(
     name: str, attack: Attack, model: Classifier, images: tuple[Images, Labels, Labels],
     clean: Logits, radius: float, norm: Norm, batch_size: int, said: Said | None,
@@ -107,7 +121,9 @@ def _attacked(
     parts = zip(*(part.split(batch_size) for part in (*images, clean)), strict=True)
     for done, (x, y, index, logits) in enumerate(parts):
         with lent(model):
-            adv = attacks_of.run(attack, meter, x, y, index).detach()
+            adv = attacks_of.run(attack, meter, x.clone(), y.clone(), index).detach()
+        if adv.shape != x.shape:
+            raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")
         valid = acceptable(x, adv, radius, norm)
         refused += int((~valid).sum())
         found.append(_distance(model, x, adv, y, logits, valid, norm))
@@ -132,7 +148,7 @@ def _distance(
     model: Classifier, x: Images, adv: Images, y: Labels, clean: Logits, valid: Tensor, norm: Norm
 ) -> Tensor:
     """Per image: length of a change that fools the model, 0 if clean is wrong, inf if none."""
-    offered = torch.where(valid.reshape(-1, 1, 1, 1), adv, x).float()
+    offered = torch.where(valid.reshape(-1, 1, 1, 1), adv, x)
     fooled = valid & (predict(model, offered).argmax(1) != y)
     distance = torch.where(fooled, length(offered - x, norm), torch.inf)
     return torch.where(clean.argmax(1) != y, 0.0, distance)

@@ -18,7 +18,10 @@ def save(
     The tensors are `index` and `y` of the images, `clean.correct`, and for each attack
     `NAME.correct` (bool) and `NAME.distance` (pixel units; inf: not fooled). Gives their path.
     """
-    number = 1 + max((int(p.stem[-3:]) for p in run.glob("evaluation-*.safetensors")), default=0)
+    number = 1 + max(
+        (int(p.stem[11:]) for p in run.glob("evaluation-*.safetensors") if p.stem[11:].isdigit()),
+        default=0,
+    )
     file = run / f"evaluation-{number:03d}.safetensors"
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     for attack in found.attacks:

@@ -20,9 +20,10 @@ from torch import Tensor
 from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.feedback.reward import Matrix, Signed, table
-from holdfast.loss import full
+from holdfast.loss import entropy, full
 from holdfast.types import Batch, Classifier, Labels, Logits, PerImage, Reward, State
 
+STREAM = 2  # keeps these numbers apart from those of other users of the same seed
 Actions = Int[Tensor, "batch actions"]
 PerAction = Float[Tensor, "batch actions"]
 
@@ -74,7 +75,7 @@ class PolicyGradient:
     (Gupta 2020, arXiv 2012.04353, eq. 1; Zou et al. 2026 with rewards 1 and 0, epsilon 0.1).
 
     All actions of an image come from one forward pass. They are a function of seed, image index
-    and epoch alone: the same in any batch and after a resume.
+    and epoch alone: the same in any batch (with coin=image) and after a resume.
 
     Raises BadInput for settings out of range, and for a combination that diverges: exploration,
     no correction, and a reward minus baseline that can be negative (a reward without an attribute
@@ -83,9 +84,9 @@ class PolicyGradient:
     Attributes:
         reward: what an action is told.
         exploration: how the behaviour differs from the policy.
-        baseline: what is subtracted from the reward; `running` is the mean over past batches,
-            `expected` the policy's own expected reward, `leave_one_out` the mean over the image's
-            other actions.
+        baseline: what is subtracted from the reward; `running` is a moving mean over past
+            batches, `expected` the policy's own expected reward, `leave_one_out` the mean over the
+            image's other actions.
         correction: how actions drawn by exploration are weighted; see the module's head.
         clip: largest importance weight.
         samples: actions per image.
@@ -110,6 +111,11 @@ class PolicyGradient:
             raise BadInput(f"expected at least 1 action per image, got samples={self.samples}")
         if self.baseline == "leave_one_out" and self.samples < 2:
             raise BadInput("expected samples of 2 or more for baseline=leave_one_out, got 1")
+        if self.exploration.coin == "batch" and self.baseline == "leave_one_out":
+            raise BadInput(
+                "expected coin=image with baseline=leave_one_out: one coin for the batch makes an "
+                "image's actions depend on each other; got coin=batch"
+            )
         if self.diverges and not self.allow_divergent:
             raise BadInput(f"exploration without correction, with rewards below 0: {REMEDIES}")
 
@@ -128,11 +134,11 @@ class PolicyGradient:
         received = told.gather(1, action)
         gain = received - self._baseline(received, told, policy, state)
         loss = -(gain * self._credit(logp, action, gain, epsilon)).mean(1)
-        return loss - self.entropy * -(logp.exp() * logp).sum(1), self._remember(state, received)
+        return loss - self.entropy * entropy(logits), self._remember(state, received)
 
     def draw(self, policy: Logits, batch: Batch, epsilon: float) -> Actions:
         """`samples` actions per image out of the behaviour, by inverting its cumulative sum."""
-        classes, key = policy.shape[1], (self.seed, batch.epoch)
+        classes, key = policy.shape[1], (self.seed, STREAM, batch.epoch)
         toss = noise.uniform(batch.index, (self.samples, 2), *key)
         picked = torch.searchsorted(policy.cumsum(1), toss[:, :, 0].contiguous(), right=True)
         picked = picked.clamp_max(classes - 1)  # a cumulative sum may end just below 1
@@ -160,7 +166,9 @@ class PolicyGradient:
         if self.correction == "mixed":
             return ((1 - epsilon) * picked.exp() + uniform).log() if epsilon else picked
         if self.correction == "importance":
-            return picked * (chance / ((1 - epsilon) * chance + uniform)).clamp_max(self.clip)
+            behaviour = (1 - epsilon) * chance + uniform
+            tiny = torch.finfo(behaviour.dtype).tiny  # an underflown chance has weight 0, not 0/0
+            return picked * (chance / behaviour.clamp_min(tiny)).clamp_max(self.clip)
         if self.correction == "policy":
             return picked * torch.where(gain < 0, chance, 1)
         return picked

@@ -61,7 +61,7 @@ class Matrix:
                 f"expected a square reward matrix, got {len(self.values)} rows of {sizes}"
             )
         for i, row in enumerate(self.values):
-            if row[i] < max(row):
+            if not row[i] >= max(row):
                 raise BadInput(f"expected the true class to earn most, got row {i}: {row}")
 
     @property
@@ -69,11 +69,16 @@ class Matrix:
         return min(map(min, self.values))
 
     def __call__(self, action: Labels, y: Labels) -> PerImage:
-        return torch.tensor(self.values, device=y.device)[y, action]
+        return torch.tensor(self.values, dtype=torch.float32, device=y.device)[y, action]
 
 
 def table(reward: Reward, y: Labels, classes: int) -> Logits:
-    """`[batch, classes]`: what each image's policy would be told for each pick."""
+    """`[batch, classes]`: what each image's policy would be told for each pick.
+
+    Raises BadInput where a matrix is of another number of classes.
+    """
     action = torch.arange(classes, device=y.device).repeat(len(y))
-    told = reward(action, y.repeat_interleave(classes))
-    return told.reshape(len(y), classes)
+    rows = len(getattr(reward, "values", range(classes)))
+    if rows != classes:
+        raise BadInput(f"expected a reward matrix of {classes} classes, got one of {rows}")
+    return reward(action, y.repeat_interleave(classes)).float().reshape(len(y), classes)

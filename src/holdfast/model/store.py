@@ -89,7 +89,7 @@ def create(
     _check_options(name, build, options)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the GPU's own stay as they are
         body = build(image=image, classes=classes, **options)
     if not isinstance(body, nn.Module):
         raise BadInput(f"expected {name} to return a torch.nn.Module, got {type(body).__name__}")

@@ -78,8 +78,8 @@ def _prune(place: Path, keep_every: int) -> None:
     """Remove checkpoints that are neither last nor best nor a multiple of `keep_every`."""
     led_to = {link.resolve().name for link in (place / "last", place / "best") if link.exists()}
     for folder in place.glob("epoch-*"):
-        epoch = int(folder.name.removeprefix("epoch-"))
-        kept = keep_every and epoch % keep_every == 0
+        epoch = folder.name.removeprefix("epoch-")
+        kept = not epoch.isdigit() or (keep_every and int(epoch) % keep_every == 0)
         if folder.name not in led_to and not kept:
             shutil.rmtree(folder)
 
@@ -91,24 +91,31 @@ def restore(session: Session, run: Path) -> None:
     """
     folder = run / "checkpoints" / "last"
     if not folder.exists():
-        return  # killed before the first checkpoint: the run starts again
-    content = _unpacked(folder / "state.pt", next(session.model.parameters()).device)
+        raise BadInput(
+            f"expected a checkpoint at {folder}, got none; if the run was stopped in its first "
+            "epoch start it again with --force, else lead the link `last` to a checkpoint"
+        )
+    content = _unpacked(folder / "state.pt")
     models.restore(session.judged, models.read_weights(folder), folder)
     if session.ema:
         models.restore(session.model, content["model"], folder)
     session.optimizer.load_state_dict(content["optimizer"])
-    session.state = content["objective"]
+    where = next(session.model.parameters()).device
+    session.state = {name: tensor.to(where) for name, tensor in content["objective"].items()}
     session.epoch, session.updates = content["epoch"], content["updates"]
     session.best, session.best_epoch = content["best"], content["best_epoch"]
+    record.point(folder.parent / "best", f"epoch-{session.best_epoch:03d}")  # a kill may have won
+    for draft in folder.parent.glob(".*"):
+        record.remove(draft)
 
 
-def _unpacked(file: Path, device: torch.device) -> dict[str, Any]:
+def _unpacked(file: Path) -> dict[str, Any]:
     try:
-        return torch.load(file, map_location=device, weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"expected the state of a run at {file}, got no file") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        cause = str(error).splitlines()[0]
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
             f"expected the state of a run in {file}, got a damaged file: {cause}"
         ) from None

@@ -26,7 +26,8 @@ def prepare(
     if resume:
         before = record.read_yaml(run / "config.yaml")
         _require_same(before, config(recipe, data, network), run)
-        return replace(recipe, precision=before["precision"])
+        _require_going_on(before, recipe, data, run)
+        return replace(recipe, precision=before.get("precision", "auto"))
     if run.exists() and not force:
         raise BadInput(
             f"expected a new run folder, got {run}, which exists; continue it with --resume, "
@@ -58,6 +59,18 @@ def open_run(run: Path, recipe: Recipe, data: Dataset, session: Session, resume:
         seed=recipe.seed, device=recipe.device, digests=data.digests, resumed_at=session.epoch
     )
     record.write_json(run / "provenance.json", head)
+
+
+def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Path) -> None:
+    """Raises BadInput where a resumed run would be shorter, or of data that have changed."""
+    if recipe.epochs < before["epochs"]:
+        raise BadInput(f"expected {before['epochs']} epochs or more for {run}, got {recipe.epochs}")
+    head = run / "provenance.json"
+    digests = record.read_json(head).get("digests") if head.exists() else None
+    if digests not in (None, data.digests):
+        raise BadInput(
+            f"expected the data that {run} was started with, got other files; start anew"
+        )
 
 
 def _require_same(before: record.Row, now: record.Row, run: Path) -> None:

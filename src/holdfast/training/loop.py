@@ -28,6 +28,7 @@ from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Batch, Objective
 
+DROPOUT = 3  # keeps its seed apart from those of shuffling, actions and attacks
 log = logging.getLogger("holdfast")
 Tick = Callable[[int, int, int], None]
 Tell = Callable[[record.Row], None]
@@ -129,6 +130,7 @@ def train(
     recipe = replace(recipe, precision=engine.precision)
     job = _job(recipe, engine, data, run, tick, tell)
     session = _session(network, recipe, engine)
+    _rehearse(job, session)
     if run is not None:
         folder.open_run(run, recipe, data, session, resume)
     return _fit(job, session)
@@ -176,13 +178,26 @@ def _session(network: models.Network, recipe: Recipe, engine: Engine) -> Session
     return Session(network, averaged, recipe.optimizer.build(weights), {})
 
 
+def _rehearse(job: Job, session: Session) -> None:
+    """Two images all the way to their logits, so that what cannot work fails before anything is
+    written. Raises BadInput where the model's answer is not `[batch, classes]`."""
+    batch = next(iter(_batches(job, 0)))
+    with torch.no_grad(), models.lent(session.model):
+        logits = session.model(batch.x[:2])
+    wanted = (len(batch.x[:2]), job.data.classes)
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")
+
+
 def _fit(job: Job, session: Session) -> Trained:
     history = record.rows(job.run / "metrics.jsonl") if job.run else []
     while session.epoch < job.recipe.epochs:
         row = _epoch(job, session)
-        if not math.isfinite(row["loss"]):
+        if not math.isfinite(row["loss"] + row["gradient_norm"]):
             raise Diverged(
-                f"the loss became {row['loss']} in epoch {row['epoch']}; the last checkpoint is of "
+                f"the loss became {row['loss']}, its gradient {row['gradient_norm']} in epoch "
+                f"{row['epoch']}; the last checkpoint is of "
                 f"epoch {session.epoch}; lower optimizer.rate, or set clip"
             )
         session.epoch += 1
@@ -202,8 +217,9 @@ def _epoch(job: Job, session: Session) -> record.Row:
     total_loss = total_norm = torch.zeros((), device=job.engine.device)
     share = rate = 0.0
     start = time.perf_counter()
-    with torch.random.fork_rng():
-        torch.manual_seed(noise.scramble(recipe.seed, epoch))  # dropout
+    on_gpu = [job.engine.device] if job.engine.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=on_gpu):
+        torch.manual_seed(noise.scramble(recipe.seed, DROPOUT, epoch))
         session.model.train()
         for done, batch in enumerate(_batches(job, epoch)):
             share = recipe.adversarial.share(epoch + done / steps)

@@ -110,6 +110,12 @@ class Recipe:
             raise BadInput(f"expected an ema decay between 0 and 1, got {self.ema}")
         if self.clip is not None and not self.clip > 0:
             raise BadInput(f"expected a clip above 0, got {self.clip}")
+        self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
+        entry = self.adversarial
+        if self.adversary is not None and entry.ramp:
+            attack.resized(self.adversary, radius=0.0)
+        if self.adversary is not None and entry.loss == "objective":
+            attack.resized(self.adversary, loss="ce")
         if self.best == "robust" and not self.watch.attacks(self.adversary):
             raise BadInput("expected an adversary or a watch radius for best=robust, got neither")
 
