@@ -64,8 +64,22 @@ class Metered:
         self.backward += len(gradient)
 
 
+@contextmanager
+def exact() -> Iterator[None]:
+    """On a GPU, fp32 means fp32: without TF32, whose products carry ten bits."""
+    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
 @torch.no_grad()
 def predict(model: Classifier, x: Tensor, size: int = 500) -> Tensor:
     """Logits `[batch, classes]` in fp32 or wider, `size` images at a time, in evaluation mode."""
-    with lent(model):
+    with lent(model), exact():
         return torch.cat([full(model(part)) for part in x.split(size)])
