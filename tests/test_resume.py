@@ -171,7 +171,8 @@ def test_what_cannot_work_fails_before_an_old_run_is_replaced(tmp_path):
     training.train(network(data), data, out=run, epochs=1, precision="fp32")
     too_far = datasets.Augment(crop=9)
     wide = models.create("gupta_cnn", image=data.image, classes=5, widths=(4,), dense=8).body
-    for model, settings in ((network(data), {"augment": too_far}), (wide, {})):
+    tries: list[tuple[Any, dict[str, Any]]] = [(network(data), {"augment": too_far}), (wide, {})]
+    for model, settings in tries:
         with pytest.raises(BadInput, match="expected"):
             training.train(model, data, out=run, force=True, epochs=1, **settings)
     assert (run / "checkpoints" / "last" / "model.safetensors").exists()
