@@ -8,7 +8,7 @@ One recipe for all: the Gupta CNN, FGSM 8/255 (Linf) after one clean epoch and a
 RMSprop 5e-4, random flips. `reward` draws 8 actions per image, compares each with the mean of the
 others, and has an entropy bonus of 0.1 (docs/adversarial-training.md says why). Each epoch is a row
 of results/cifar10-objectives.jsonl, with accuracies on 500 held-out validation images; a last row
-per objective holds FGSM and PGD-20 on test images. The figure is drawn from the rows.
+per objective holds FGSM and PGD-20 on test images. docs/figures.py draws them.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import holdfast as hf
-from holdfast import record, report
+from holdfast import record
 from holdfast.attack import FGSM, PGD
 from holdfast.feedback import CrossEntropy, Expected, PolicyGradient
 
@@ -29,13 +29,6 @@ OBJECTIVES = {
     "reward-0": PolicyGradient(samples=8, baseline="leave_one_out"),
     "reward-1": PolicyGradient(),
     "expected": Expected(),
-}
-PANELS = {
-    "validation_clean": ("clean (%)", 100.0),
-    "validation_fgsm": ("FGSM 8/255 (%)", 100.0),
-    "validation_pgd": ("PGD-10 8/255 (%)", 100.0),
-    "gap": ("train - validation (points)", 100.0),
-    "validation_entropy": ("entropy (bits)", 1.0),
 }
 
 parser = argparse.ArgumentParser(description="Objectives on CIFAR-10")
@@ -52,7 +45,6 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=torch.get_num_threads())
 parser.add_argument("--study", default="cifar10-objectives")
 parser.add_argument("--results", type=Path, default=Path("results"))
-parser.add_argument("--figure", type=Path, help="PNG of this study's rows")
 options = parser.parse_args()
 
 torch.set_num_threads(options.threads)
@@ -90,9 +82,3 @@ for name in options.objectives:
     )  # fmt: skip
     record.append(rows, about | {"test": found.as_dict(), "precision": trained.precision})
     print(name, found.table(), sep="\n", flush=True)
-
-if options.figure:
-    done = [row for row in record.rows(rows) if "epoch" in row]
-    names = dict.fromkeys(row["objective_name"] for row in done)
-    curves = {name: [row for row in done if row["objective_name"] == name] for name in names}
-    report.curves(options.figure, curves, PANELS, "CIFAR-10, Gupta CNN, FGSM 8/255 training")

@@ -16,18 +16,12 @@ from pathlib import Path
 import torch
 
 import holdfast as hf
-from holdfast import record, report
+from holdfast import record
 from holdfast.attack import FGSM, PGD
 from holdfast.feedback import PolicyGradient
 
 RADIUS = 0.3
 REWARD = PolicyGradient(samples=8, baseline="leave_one_out", entropy=0.1)
-PANELS = {
-    "validation_clean": ("clean (%)", 100.0),
-    "validation_fgsm": ("FGSM 0.3 (%)", 100.0),
-    "validation_pgd": ("PGD-10 0.3 (%)", 100.0),
-    "validation_entropy": ("entropy (bits)", 1.0),
-}
 
 parser = argparse.ArgumentParser(description="Reward on MNIST")
 parser.add_argument("run", choices=["clean", "pgd"])
@@ -41,7 +35,6 @@ parser.add_argument("--test-images", type=int, default=1000)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=torch.get_num_threads())
 parser.add_argument("--results", type=Path, default=Path("results"))
-parser.add_argument("--figure", type=Path, help="PNG of the rows")
 options = parser.parse_args()
 
 torch.set_num_threads(options.threads)
@@ -82,9 +75,3 @@ found = hf.evaluate(
 )  # fmt: skip
 record.append(rows, about | {"test_clean_all": whole.as_dict(), "test": found.as_dict()})
 print(found.table())
-
-if options.figure:
-    done = [row for row in record.rows(rows) if "epoch" in row]
-    names = dict.fromkeys(row["run"] for row in done)
-    curves = {name: [row for row in done if row["run"] == name] for name in names}
-    report.curves(options.figure, curves, PANELS, "MNIST, Madry network, reward training")
