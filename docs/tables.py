@@ -72,9 +72,9 @@ def start() -> str:
     for variant in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if row["variant"] == variant]
         accuracy = [row["validation_clean"] for row in mine]
-        spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0
+        spread = f" ± {percent(statistics.stdev(accuracy))}" if len(accuracy) > 1 else ""
         digits = ", ".join(str(row["digits_known"]) for row in mine)
-        cells = [f"{percent(statistics.mean(accuracy))} ± {percent(spread)}", digits]
+        cells = [f"{percent(statistics.mean(accuracy))}{spread}", digits]
         body.append([variant, *cells, str(len(mine))])
     return table(["objective", "accuracy %", "digits it predicts", "seeds"], body)
 
