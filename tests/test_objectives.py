@@ -244,6 +244,8 @@ def test_settings_that_make_no_sense_are_refused(make):
 def test_an_action_is_compared_with_the_mean_of_the_others():
     """Where all actions earn the same there is nothing to learn."""
     y = torch.zeros(6, dtype=torch.int64)
-    same = PolicyGradient(samples=4, baseline="leave_one_out", reward=lambda a, y: (a >= 0).float())
+    same = PolicyGradient(
+        samples=4, baseline="leave_one_out", reward=lambda action, y: (action >= 0).float()
+    )
     loss, _ = same(Bandit(LOGITS), batch_of(y), {})
     assert loss.abs().max() == 0
