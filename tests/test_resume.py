@@ -145,6 +145,24 @@ def test_a_resumed_run_may_go_on_longer(tmp_path):
     assert [row["epoch"] for row in more.history] == [1, 2, 3]
 
 
+def test_a_run_stopped_before_its_first_measurement_has_no_best_yet(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    rare: dict[str, Any] = {"adversary": attack.FGSM(radius=0.05), "epochs": 4, "precision": "fp32"}
+    rare["watch"] = training.Watch(images=20, every=4)
+
+    def stop(epoch: int, done: int, steps: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(network(data), data, out=run, tick=stop, **rare)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(network(data), data, out=run, resume=True, tick=stop, **rare)
+    assert not (run / "checkpoints" / "best").is_symlink()
+    trained = training.train(network(data), data, out=run, resume=True, **rare)
+    assert trained.best_epoch == 4 and (run / "checkpoints" / "best").exists()
+
+
 def test_a_run_without_a_checkpoint_is_not_silently_started_again(tmp_path):
     data, run = blobs(), tmp_path / "run"
     plain: dict[str, Any] = {"epochs": 2, "precision": "fp32"}

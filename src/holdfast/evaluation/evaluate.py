@@ -53,7 +53,7 @@ def evaluate(
         attacks: attacks of your own by name, each with its own budget; `radius` and `norm` are
             then what they are checked against where they do not state theirs.
         radius, norm: the budget, pixel units of [0, 1].
-        batch_size: images attacked together; no result depends on it.
+        batch_size: images attacked together; results depend on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the suite's random starts.
         said: called after each batch with (attack, images done, images).

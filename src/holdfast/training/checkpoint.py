@@ -104,7 +104,8 @@ def restore(session: Session, run: Path) -> None:
     session.state = {name: tensor.to(where) for name, tensor in content["objective"].items()}
     session.epoch, session.updates = content["epoch"], content["updates"]
     session.best, session.best_epoch = content["best"], content["best_epoch"]
-    record.point(folder.parent / "best", f"epoch-{session.best_epoch:03d}")  # a kill may have won
+    if session.best_epoch:  # a kill may have come before the link
+        record.point(folder.parent / "best", f"epoch-{session.best_epoch:03d}")
     for draft in folder.parent.glob(".*"):
         record.remove(draft)
 

@@ -17,7 +17,7 @@ from holdfast.types import Attack, Images, Logits
 COLLAPSED = 0.8  # share of the way from a class's true frequency to all predictions
 ADVICE = (
     "see docs/adversarial-training.md: more actions per image with a leave_one_out baseline, "
-    "a start of ce or clean training, a radius ramp, another rate"
+    "an entropy bonus, a start of ce or clean training, a radius ramp, another rate"
 )
 
 
