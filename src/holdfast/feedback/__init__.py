@@ -3,7 +3,7 @@
 from holdfast.feedback.objective import CrossEntropy, Expected, Mixed
 from holdfast.feedback.policy import EpsilonGreedy, PolicyGradient, expected_reward
 from holdfast.feedback.reward import Matrix, Signed, table
-from holdfast.types import Objective
+from holdfast.types import Objective, Reward
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "ce": CrossEntropy,
@@ -12,8 +12,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mixed": Mixed,
 }
 
+REWARDS: dict[str, type[Reward]] = {"signed": Signed, "matrix": Matrix}
+
 __all__ = [
     "OBJECTIVES",
+    "REWARDS",
     "CrossEntropy",
     "EpsilonGreedy",
     "Expected",
