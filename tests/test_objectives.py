@@ -13,6 +13,7 @@ from holdfast.feedback import (
     Mixed,
     PolicyGradient,
     Signed,
+    draw,
     table,
 )
 
@@ -105,13 +106,12 @@ def test_mixed_is_the_mean_of_zero_one_epsilon_greedy(coin):
 
 
 def test_one_coin_for_the_batch_explores_all_or_nothing():
-    objective = PolicyGradient(
-        reward=ZERO_ONE, exploration=EpsilonGreedy(epsilon=0.5, coin="batch"), seed=0
-    )
+    coin = EpsilonGreedy(epsilon=0.5, coin="batch")
     certain = torch.tensor([[1.0, 0.0, 0.0]]).repeat(500, 1)
     shares = []
     for epoch in range(60):
-        action = objective.draw(certain, batch_of(torch.zeros(500, dtype=torch.int64), epoch), 0.5)
+        batch = batch_of(torch.zeros(500, dtype=torch.int64), epoch)
+        action = draw(certain, batch, samples=1, seed=0, exploration=coin)
         shares.append((action != 0).float().mean().item())
     explored = [share for share in shares if share > 0]
     assert all(0.55 < share < 0.78 for share in explored)  # two thirds of uniform picks are wrong
@@ -166,16 +166,14 @@ def test_exploration_follows_its_schedule():
 
 
 def test_actions_do_not_depend_on_batch_mates():
-    objective = PolicyGradient(
-        samples=3, exploration=EpsilonGreedy(epsilon=0.3), correction="mixed"
-    )
+    settings = {"samples": 3, "seed": 0, "exploration": EpsilonGreedy(epsilon=0.3)}
     whole = batch_of(torch.zeros(50, dtype=torch.int64))
     policy = torch.rand(50, 3).softmax(1)
-    together = objective.draw(policy, whole, 0.3)
+    together = draw(policy, whole, **settings)
     for i in (0, 17, 49):
         part = batch_of(torch.zeros(1, dtype=torch.int64))
         alone = type(part)(x=part.x, y=part.y, index=torch.tensor([i]))
-        assert torch.equal(objective.draw(policy[i : i + 1], alone, 0.3), together[i : i + 1])
+        assert torch.equal(draw(policy[i : i + 1], alone, **settings), together[i : i + 1])
 
 
 SAFE = [

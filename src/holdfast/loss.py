@@ -38,6 +38,12 @@ def entropy(logits: Logits) -> PerImage:
     return -(logp.exp() * logp).sum(1)
 
 
+def divergence(logits: Logits, reference: Logits) -> PerImage:
+    """KL(softmax(reference) || softmax(logits)), in nats."""
+    found, wanted = logits.log_softmax(1), reference.log_softmax(1)
+    return F.kl_div(found, wanted, reduction="none", log_target=True).sum(1)
+
+
 def called(loss: LossName | Loss) -> Loss:
     """The loss of this name; a function is taken as it is."""
     return loss if callable(loss) else choose(NAMED, loss, "loss")

@@ -39,6 +39,7 @@ class Batch:
     """What one training step sees.
 
     index: position of each image in its data set, `[batch]`.
+    positions: one more than the largest index in the data set; 0 where that is not known.
     epoch: how many epochs came before this one.
     adv: adversarial twins of x where there is an adversary.
     """
@@ -46,6 +47,7 @@ class Batch:
     x: Images
     y: Labels
     index: Labels
+    positions: int = 0
     epoch: int = 0
     adv: Images | None = None
 
@@ -66,7 +68,9 @@ class Objective(Protocol):
     """What training minimises: one loss per image, and the state it carries on.
 
     The state is a plain dictionary of tensors (empty at the start) and is all that a resumed
-    run needs: whatever an objective must remember belongs there.
+    run needs: whatever an objective must remember belongs there. Where several processes train,
+    floating-point entries become their mean over processes after each batch, and changes of
+    integer entries add up. An entry whose name contains `this/` is dropped after its batch.
     """
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]: ...

@@ -1,29 +1,53 @@
 """Training signals: rewards, and the objectives built from them."""
 
-from holdfast.feedback.objective import CrossEntropy, Expected, Mixed
-from holdfast.feedback.policy import EpsilonGreedy, PolicyGradient, expected_reward
-from holdfast.feedback.reward import Matrix, Signed, table
+from holdfast.feedback.handover import Handover, alone, pairs, passes, within
+from holdfast.feedback.maxrl import MaxRL
+from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
+from holdfast.feedback.policy import PolicyGradient
+from holdfast.feedback.ppo import PPO
+from holdfast.feedback.repeated import Repeated
+from holdfast.feedback.reward import Matrix, Signed, Weighted, expected_reward, table
+from holdfast.feedback.sampling import EpsilonGreedy, draw
+from holdfast.feedback.trades import Trades
+from holdfast.feedback.weights import suited
 from holdfast.types import Objective, Reward
 
+REWARDS: dict[str, type[Reward]] = {"signed": Signed, "weighted": Weighted, "matrix": Matrix}
 OBJECTIVES: dict[str, type[Objective]] = {
     "ce": CrossEntropy,
     "reward": PolicyGradient,
     "expected": Expected,
     "mixed": Mixed,
+    "gce": GCE,
+    "maxrl": MaxRL,
+    "ppo": PPO,
+    "trades": Trades,
+    "handover": Handover,
 }
 
-REWARDS: dict[str, type[Reward]] = {"signed": Signed, "matrix": Matrix}
-
 __all__ = [
+    "GCE",
     "OBJECTIVES",
+    "PPO",
     "REWARDS",
     "CrossEntropy",
     "EpsilonGreedy",
     "Expected",
+    "Handover",
     "Matrix",
+    "MaxRL",
     "Mixed",
     "PolicyGradient",
+    "Repeated",
     "Signed",
+    "Trades",
+    "Weighted",
+    "alone",
+    "draw",
     "expected_reward",
+    "pairs",
+    "passes",
+    "suited",
     "table",
+    "within",
 ]

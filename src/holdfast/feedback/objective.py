@@ -3,20 +3,82 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
+import torch.nn.functional as F
+
 from holdfast.errors import BadInput
+from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
+from holdfast.feedback.sampling import along
+from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.loss import cross_entropy, entropy, full
 from holdfast.types import Batch, Classifier, PerImage, Reward, State
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy:
-    """Supervised learning: -log of the policy's probability of the true class."""
+    """Supervised learning: -log of the policy's probability of the true class.
+
+    Raises BadInput for settings out of range, and for another number of weights than classes.
+
+    Attributes:
+        smoothing: share of the label that is spread over all classes (Szegedy et al., arXiv
+            1512.00567, section 7).
+        weights: a factor for each class; `balanced` is images / (classes x images of the class),
+            counted by the trainer on the training split. The mean is over images, not weights.
+    """
 
     name: ClassVar[str] = "ce"
+    smoothing: float = 0.0
+    weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise BadInput(f"expected a smoothing in [0, 1), got {self.smoothing}")
+        require_weights(self.weights)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        return cross_entropy(full(model(batch.x)), batch.y), state
+        logits = full(model(batch.x))
+        loss = F.cross_entropy(
+            logits, batch.y, reduction="none", label_smoothing=self.smoothing
+        )  # fmt: skip
+        if not self.weights:
+            return loss, state
+        if self.weights != "balanced" and len(self.weights) != logits.shape[1]:
+            raise BadInput(f"expected {logits.shape[1]} class weights, got {len(self.weights)}")
+        return of_class(self.weights, batch.y) * loss, state
+
+
+@dataclass(frozen=True, kw_only=True)
+class GCE:
+    """Generalised cross-entropy, (1 - p_y^q) / q (Zhang and Sabuncu, arXiv 1805.07836, eq. 6).
+
+    q = 0 is cross-entropy, q = 1 half of the expected regret with rewards +1 and -1: with q
+    growing from 0 to 1, training begins supervised and ends on reward.
+    Raises BadInput for a q outside [0, 1].
+
+    Attributes:
+        q: in the first epoch.
+        final: q from epoch `over` on, linear in between; None: as `q`.
+        over: epochs until `final`.
+    """
+
+    name: ClassVar[str] = "gce"
+    q: float = 0.7
+    final: float | None = None
+    over: int = 1
+
+    def __post_init__(self) -> None:
+        for value in (self.q, self.final or 0.0):
+            if not 0 <= value <= 1:
+                raise BadInput(f"expected a q in [0, 1], got {value}")
+        if self.over < 1:
+            raise BadInput(f"expected at least 1 epoch to change q over, got {self.over}")
+
+    def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
+        loss = cross_entropy(full(model(batch.x)), batch.y)
+        q = along(self.q, self.final, batch.epoch, self.over)
+        return (-torch.expm1(-q * loss) / q if q else loss), state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +93,20 @@ class Expected:
     Attributes:
         reward: what each action is told.
         entropy: weight of the policy's entropy (in nats), which is added to the reward.
+        repeated: a punishment that grows with mistakes in a row on the same image.
     """
 
     name: ClassVar[str] = "expected"
     reward: Signed | Matrix | Reward = field(default_factory=Signed)
     entropy: float = 0.0
+    repeated: Repeated = field(default_factory=Repeated)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))
         told = table(self.reward, batch.y, logits.shape[1])
+        told = self.repeated.punish(told, batch, state)
         regret = told.amax(1) - (logits.softmax(1) * told).sum(1)
+        state = self.repeated.remember(logits, batch, state)
         return regret - self.entropy * entropy(logits), state
 
 

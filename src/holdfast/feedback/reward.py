@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from holdfast.errors import BadInput
+from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.types import Labels, Logits, PerImage, Reward
 
 
@@ -42,6 +43,42 @@ class Signed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weighted:
+    """Rewards of a size that depends on the true class, for imbalanced data (proposed in Gupta
+    2020, arXiv 2012.04353, section 5).
+
+    Raises BadInput for a weight below 0, and where `balanced` has not become numbers.
+
+    Attributes:
+        weights: a factor for each class; `balanced` is images / (classes x images of the class),
+            counted by the trainer on the training split.
+        correct: reward for picking the true class, before the factor.
+        wrong: reward for picking any other, before the factor.
+    """
+
+    name: ClassVar[str] = "weighted"
+    weights: ClassWeights = "balanced"
+    correct: float = 1.0
+    wrong: float = -1.0
+
+    def __post_init__(self) -> None:
+        Signed(correct=self.correct, wrong=self.wrong)
+        require_weights(self.weights)
+
+    @property
+    def lowest(self) -> float:
+        return self.wrong
+
+    @property
+    def classes(self) -> int | None:
+        return None if self.weights == "balanced" else len(self.weights)
+
+    def __call__(self, action: Labels, y: Labels) -> PerImage:
+        signed = Signed(correct=self.correct, wrong=self.wrong)
+        return of_class(self.weights, y) * signed(action, y)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """A number for every pair of true class (row) and picked class (column).
 
@@ -68,6 +105,10 @@ class Matrix:
     def lowest(self) -> float:
         return min(map(min, self.values))
 
+    @property
+    def classes(self) -> int:
+        return len(self.values)
+
     def __call__(self, action: Labels, y: Labels) -> PerImage:
         return torch.tensor(self.values, dtype=torch.float32, device=y.device)[y, action]
 
@@ -75,10 +116,15 @@ class Matrix:
 def table(reward: Reward, y: Labels, classes: int) -> Logits:
     """`[batch, classes]`: what each image's policy would be told for each pick.
 
-    Raises BadInput where a matrix is of another number of classes.
+    Raises BadInput where the reward has an attribute `classes` that is another number.
     """
     action = torch.arange(classes, device=y.device).repeat(len(y))
-    rows = len(getattr(reward, "values", range(classes)))
-    if rows != classes:
-        raise BadInput(f"expected a reward matrix of {classes} classes, got one of {rows}")
+    made_for = getattr(reward, "classes", None)
+    if made_for not in (None, classes):
+        raise BadInput(f"expected a reward for {classes} classes, got one for {made_for}")
     return reward(action, y.repeat_interleave(classes)).float().reshape(len(y), classes)
+
+
+def expected_reward(reward: Reward, logits: Logits, y: Labels) -> PerImage:
+    """The policy's expected reward for each image."""
+    return (logits.softmax(1) * table(reward, y, logits.shape[1])).sum(1)

@@ -1,0 +1,90 @@
+"""From one objective to another while training goes on: by a switch or along a ramp."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from holdfast.errors import BadInput
+from holdfast.feedback.objective import CrossEntropy
+from holdfast.feedback.policy import PolicyGradient
+from holdfast.types import Batch, Classifier, Objective, PerImage, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """One objective for the first epochs, another for the rest: the hybrid schedules that Zou et
+    al. 2026 leave to future work.
+
+    Along a ramp the loss is a mixture of both; they share one forward pass, so that a handover
+    costs no more passes than its dearer part. Each part keeps a state of its own.
+    Raises BadInput for settings out of range, and for a ramp between objectives that want more
+    than one pass over the images.
+
+    Attributes:
+        first: objective of the epochs before `at`.
+        second: objective afterwards.
+        at: epochs before the handover begins.
+        ramp: epochs during which the second one's weight grows, in equal steps; 0: a switch.
+    """
+
+    name: ClassVar[str] = "handover"
+    first: Objective = field(default_factory=CrossEntropy)
+    second: Objective = field(default_factory=PolicyGradient)
+    at: int = 1
+    ramp: int = 0
+
+    def __post_init__(self) -> None:
+        if self.at < 0 or self.ramp < 0:
+            raise BadInput(f"expected at and ramp of 0 or more, got {self.at} and {self.ramp}")
+        parts = (self.first, self.second)
+        if self.ramp and any(passes(part) > 1 or pairs(part) for part in parts):
+            raise BadInput("expected ramp=0 with ppo or trades, got a ramp; switch at once")
+
+    def weight(self, epoch: int) -> float:
+        """The second objective's share of the loss, after so many epochs."""
+        if epoch < self.at:
+            return 0.0
+        return min((epoch - self.at + 1) / (self.ramp + 1), 1.0)
+
+    def now(self, epoch: int) -> Objective:
+        """The part that is alone in this epoch; the handover itself while both count."""
+        weight = self.weight(epoch)
+        return self.second if weight == 1 else self.first if weight == 0 else self
+
+    def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
+        weight = self.weight(batch.epoch)
+        if weight == 1:
+            return within("second", self.second, model, batch, state)
+        if weight == 0:
+            return within("first", self.first, model, batch, state)
+        logits = model(batch.x)
+        first, state = within("first", self.first, lambda _: logits, batch, state)
+        second, state = within("second", self.second, lambda _: logits, batch, state)
+        return (1 - weight) * first + weight * second, state
+
+
+def within(
+    scope: str, objective: Objective, model: Classifier, batch: Batch, state: State
+) -> tuple[PerImage, State]:
+    """The objective with a state of its own, kept in `state` under `scope/`."""
+    mark = scope + "/"
+    own = {key.removeprefix(mark): kept for key, kept in state.items() if key.startswith(mark)}
+    loss, own = objective(model, batch, own)
+    others = {key: kept for key, kept in state.items() if not key.startswith(mark)}
+    return loss, others | {mark + key: kept for key, kept in own.items()}
+
+
+def alone(objective: Objective, epoch: int) -> Objective:
+    """The objective that is at work in an epoch: a handover's part, at any depth."""
+    while isinstance(objective, Handover) and objective.now(epoch) is not objective:
+        objective = objective.now(epoch)
+    return objective
+
+
+def passes(objective: Objective) -> int:
+    """Updates that the objective wants from each batch."""
+    return getattr(objective, "passes", 1)
+
+
+def pairs(objective: Objective) -> bool:
+    """Whether the objective takes images and adversarial twins together."""
+    return getattr(objective, "pairs", False)

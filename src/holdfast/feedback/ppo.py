@@ -1,0 +1,72 @@
+"""Proximal policy optimisation: several updates from one batch of actions, kept close together."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from holdfast.errors import BadInput
+from holdfast.feedback import sampling
+from holdfast.feedback.repeated import Repeated
+from holdfast.feedback.reward import Matrix, Signed, table
+from holdfast.feedback.sampling import Baseline, EpsilonGreedy
+from holdfast.loss import entropy, full
+from holdfast.types import Batch, Classifier, PerImage, Reward, State
+
+BEFORE = "this/before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPO:
+    """The clipped surrogate of Schulman et al. (arXiv 1707.06347, eq. 7) on one-step episodes.
+
+    The actions of a batch are drawn once, from the policy before its first update; every one of
+    `passes` updates then climbs min(w g, clip(w, 1 - clip, 1 + clip) g), w = p(a) / p_before(a),
+    g = reward - baseline. No value network: the baseline does its work. Dropout, where the
+    network has it, is part of w, as it is drawn anew for each pass.
+    Raises BadInput for settings out of range.
+
+    Attributes:
+        reward: what an action is told.
+        baseline: subtracted from the reward; see PolicyGradient.
+        samples: actions per image.
+        passes: updates from each batch; each costs a forward and a backward pass.
+        clip: how far w may move from 1.
+        entropy: weight of the policy's entropy (in nats), which is added to the reward.
+        repeated: a punishment that grows with mistakes in a row on the same image.
+        seed: of the actions.
+    """
+
+    name: ClassVar[str] = "ppo"
+    reward: Signed | Matrix | Reward = field(default_factory=Signed)
+    baseline: Baseline = "expected"
+    samples: int = 8
+    passes: int = 4
+    clip: float = 0.2
+    entropy: float = 0.0
+    repeated: Repeated = field(default_factory=Repeated)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        sampling.require_samples(self.samples, self.baseline)
+        if self.passes < 1 or not self.clip > 0:
+            raise BadInput(
+                f"expected passes of 1 or more and a clip above 0, got {self.passes}, {self.clip}"
+            )
+
+    def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
+        logits = full(model(batch.x))
+        logp = logits.log_softmax(1)
+        before = state.get(BEFORE, logp.detach())
+        if BEFORE not in state:
+            state = self.repeated.remember(logits, batch, state)
+        policy = before.exp()
+        action = sampling.draw(policy, batch, self.samples, self.seed, EpsilonGreedy())
+        told = table(self.reward, batch.y, logits.shape[1])
+        told = self.repeated.punish(told, batch, state)
+        received = told.gather(1, action)
+        gain = received - sampling.baseline(self.baseline, received, told, policy)
+        weight = (logp.gather(1, action) - before.gather(1, action)).exp()
+        near = weight.clamp(1 - self.clip, 1 + self.clip)
+        loss = -torch.minimum(weight * gain, near * gain).mean(1)
+        return loss - self.entropy * entropy(logits), state | {BEFORE: before}

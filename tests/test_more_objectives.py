@@ -1,0 +1,217 @@
+"""MaxRL, GCE, PPO, TRADES, class weights, repeated mistakes, handovers: known answers."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from worlds import Bandit, batch_of
+
+from holdfast import record
+from holdfast.errors import BadInput
+from holdfast.feedback import (
+    GCE,
+    PPO,
+    CrossEntropy,
+    EpsilonGreedy,
+    Expected,
+    Handover,
+    MaxRL,
+    PolicyGradient,
+    Repeated,
+    Signed,
+    Trades,
+    Weighted,
+    alone,
+    suited,
+    table,
+)
+from holdfast.types import Batch
+
+LOGITS = torch.tensor([1.0, -0.5, 0.3])
+ZERO_ONE = Signed(correct=1, wrong=0)
+COUNT = 60_000
+
+
+def gradient(objective, y: torch.Tensor, state=None, epoch: int = 0) -> torch.Tensor:
+    model = Bandit(LOGITS)
+    loss, _ = objective(model, batch_of(y, epoch), state or {})
+    loss.mean().backward()
+    assert model.logits.grad is not None
+    return model.logits.grad
+
+
+def series(y: int, terms: int) -> torch.Tensor:
+    """Analytic: minus the gradient of p_y, times the sum over k of (1 - p_y)^(k - 1)."""
+    p = LOGITS.softmax(0)
+    ascent = p[y] * (torch.eye(3)[y] - p)
+    return -sum((1 - p[y]) ** (k - 1) for k in range(1, terms + 1)) * ascent
+
+
+@pytest.mark.parametrize("samples", [2, 3, 8])
+@pytest.mark.parametrize("y", [0, 1])
+def test_maxrl_climbs_one_term_less_than_it_has_actions(samples, y):
+    sampled = gradient(MaxRL(samples=samples), torch.full((COUNT,), y))
+    exact = gradient(MaxRL(samples=samples, exact=True), torch.tensor([y]))
+    torch.testing.assert_close(exact, series(y, samples - 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(sampled, exact, atol=0.015, rtol=0)
+
+
+def test_maxrl_lies_between_reward_and_cross_entropy():
+    y = torch.tensor([1])
+    reward = gradient(Expected(reward=ZERO_ONE), y)
+    torch.testing.assert_close(gradient(MaxRL(samples=2, exact=True), y), reward)
+    many = gradient(MaxRL(samples=400, exact=True), y)
+    torch.testing.assert_close(many, gradient(CrossEntropy(), y), atol=1e-4, rtol=0)
+
+
+def test_gce_runs_from_cross_entropy_to_reward():
+    y, moving = torch.tensor([2]), GCE(q=0, final=1, over=4)
+    assert torch.equal(gradient(moving, y), gradient(CrossEntropy(), y))
+    at_end = gradient(moving, y, epoch=4)
+    torch.testing.assert_close(at_end, gradient(Expected(reward=ZERO_ONE), y))
+    p = LOGITS.softmax(0)[2]
+    loss, _ = GCE(q=0.3)(Bandit(LOGITS), batch_of(y), {})
+    torch.testing.assert_close(loss[0], (1 - p**0.3) / 0.3)
+
+
+def test_the_first_pass_of_ppo_is_the_policy_gradient():
+    y = torch.arange(300) % 3
+    policy = PolicyGradient(samples=4, baseline="expected", seed=5)
+    torch.testing.assert_close(
+        gradient(PPO(samples=4, seed=5), y), gradient(policy, y), atol=1e-6, rtol=0
+    )
+
+
+def test_later_passes_of_ppo_keep_the_actions_and_stop_at_the_clip():
+    y = torch.zeros(500, dtype=torch.int64)
+    model, objective = Bandit(torch.zeros(3)), PPO(clip=0.2, seed=1)
+    _, state = objective(model, batch_of(y), {})
+    assert torch.allclose(state["this/before"], torch.full((500, 3), -math.log(3)))
+    with torch.no_grad():
+        model.logits[0] += 5.0  # the good class is far past the clip, the bad ones far below it
+    loss, after = objective(model, batch_of(y), state)
+    loss.mean().backward()
+    assert model.logits.grad is not None and model.logits.grad.abs().max() == 0
+    assert after["this/before"] is state["this/before"]
+
+
+def test_trades_adds_beta_times_the_divergence_from_the_clean_policy():
+    linear = torch.nn.Linear(4, 3)
+
+    def model(x):
+        return linear(x.flatten(1))
+
+    x, adv, y = torch.rand(5, 1, 2, 2), torch.rand(5, 1, 2, 2), torch.arange(5) % 3
+    batch = Batch(x=x, y=y, index=torch.arange(5), adv=adv)
+    found, _ = Trades(beta=2.0)(model, batch, {})
+    p, q = model(x).softmax(1), model(adv).softmax(1)
+    wanted = -p[torch.arange(5), y].log() + 2 * (p * (p / q).log()).sum(1)
+    torch.testing.assert_close(found, wanted)
+    alone_loss, _ = Trades()(model, replace(batch, adv=None), {})
+    torch.testing.assert_close(alone_loss, -p[torch.arange(5), y].log())
+
+
+def test_label_smoothing_and_class_weights_of_cross_entropy():
+    y = torch.tensor([0, 2])
+    loss, _ = CrossEntropy(smoothing=0.3, weights=(2.0, 1.0, 0.5))(Bandit(LOGITS), batch_of(y), {})
+    logp = LOGITS.log_softmax(0)
+    smooth = -0.7 * logp[y] - 0.3 * logp.mean()
+    torch.testing.assert_close(loss, smooth * torch.tensor([2.0, 0.5]))
+
+
+def test_balanced_weights_are_one_on_average_and_found_at_any_depth():
+    nested = Handover(
+        first=CrossEntropy(weights="balanced"), second=PolicyGradient(reward=Weighted())
+    )
+    made = suited(nested, [60, 30, 10])
+    weights = made.first.weights
+    assert weights == pytest.approx((100 / 180, 100 / 90, 100 / 30))
+    assert made.second.reward.weights == weights
+    assert sum(w * n for w, n in zip(weights, [60, 30, 10], strict=True)) == pytest.approx(100)
+    assert suited(made, [1, 1, 1]) is made  # numbers stay
+    told = table(made.second.reward, torch.tensor([0, 2]), 3)
+    torch.testing.assert_close(told[1], torch.tensor([-1.0, -1.0, 1.0]) * weights[2])
+
+
+def test_repeated_mistakes_cost_more_until_the_image_is_right():
+    repeated = Repeated(growth=0.5, most=2)
+    batch = Batch(x=torch.zeros(2, 1, 1, 1), y=torch.tensor([0, 1]), index=torch.tensor([7, 3]))
+    wrong, right = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    told, state = table(Signed(), batch.y, 2), {}
+    for punished in (-1.0, -1.5, -2.0, -2.0):  # two mistakes count at most
+        found = repeated.punish(told, batch, state)
+        assert found.tolist() == [[1.0, punished], [punished, 1.0]]
+        state = repeated.remember(wrong, batch, state)
+    assert state["mistakes"][[7, 3]].tolist() == [4, 4]
+    state = repeated.remember(right, batch, state)
+    assert state["mistakes"].tolist() == [0] * 8
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Expected(repeated=Repeated(growth=1)), PolicyGradient(repeated=Repeated(growth=1), samples=4),
+     PPO(repeated=Repeated(growth=1))],
+    ids=lambda o: o.name,
+)  # fmt: skip
+def test_objectives_punish_repeated_mistakes(objective):
+    y = torch.ones(200, dtype=torch.int64)  # class 1 is the least likely one
+    calm = gradient(replace(objective, repeated=Repeated()), y)
+    _, state = objective(Bandit(LOGITS), batch_of(y), {})
+    assert state["mistakes"].tolist() == [1] * 200
+    known = {"mistakes": state["mistakes"]}
+    assert (gradient(objective, y, known) - calm).abs().max() > 0.02
+
+
+def test_a_handover_switches_or_ramps_and_keeps_two_states():
+    y, calls = torch.tensor([0]), []
+
+    def model(x):
+        calls.append(1)
+        return LOGITS.expand(len(x), 3)
+
+    running = PolicyGradient(baseline="running")
+    ramp = Handover(first=CrossEntropy(), second=running, at=2, ramp=3)
+    assert [ramp.weight(e) for e in range(7)] == [0, 0, 0.25, 0.5, 0.75, 1, 1]
+    assert [alone(ramp, e) for e in (1, 3, 5)] == [ramp.first, ramp, running]
+    ce, _ = CrossEntropy()(model, batch_of(y), {})
+    pg, _ = running(model, batch_of(y, 3), {"mean": torch.tensor(0.25)})
+    calls.clear()
+    loss, state = ramp(model, batch_of(y, 3), {"second/mean": torch.tensor(0.25)})
+    torch.testing.assert_close(loss, 0.5 * ce + 0.5 * pg)
+    assert len(calls) == 1 and set(state) == {"second/mean"}
+    first, _ = ramp(model, batch_of(y, 0), {})
+    torch.testing.assert_close(first, ce)
+    assert record.plain(ramp)["second"]["name"] == "reward"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: MaxRL(samples=1),
+        lambda: GCE(q=1.5),
+        lambda: GCE(over=0),
+        lambda: PPO(passes=0),
+        lambda: PPO(clip=0),
+        lambda: PPO(samples=1, baseline="leave_one_out"),
+        lambda: Trades(beta=-1),
+        lambda: CrossEntropy(smoothing=1.0),
+        lambda: CrossEntropy(weights=(-1.0, 2.0)),
+        lambda: Weighted(weights=(1.0, -1.0)),
+        lambda: Weighted(correct=0, wrong=1),
+        lambda: Repeated(growth=-1),
+        lambda: Handover(at=-1),
+        lambda: Handover(second=PPO(), ramp=2),
+        lambda: Handover(second=Trades(), ramp=2),
+        lambda: table(Weighted(weights=(1.0, 2.0)), torch.tensor([0]), 3),
+        lambda: table(Weighted(), torch.tensor([0]), 3),
+        lambda: CrossEntropy(weights=(1.0,))(Bandit(LOGITS), batch_of(torch.tensor([0])), {}),
+        lambda: PolicyGradient(
+            reward=ZERO_ONE, repeated=Repeated(growth=1), exploration=EpsilonGreedy(epsilon=0.1)
+        ),
+    ],
+)
+def test_bad_settings_are_one_clear_line(bad):
+    with pytest.raises(BadInput, match=r"expected|diverges") as caught:
+        bad()
+    assert "\n" not in str(caught.value)
