@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import record
 from holdfast.cli import COMMANDS, main
-from holdfast.cli.options import budget
+from holdfast.cli.words import budget
 from holdfast.errors import BadInput
 from holdfast.training import checkpoint
 
@@ -75,7 +75,7 @@ def test_a_run_is_repeated_from_its_own_configuration(say):
     assert one.read_bytes() == two.read_bytes()
     other = say("train", "--config", "one/config.yaml", "--out", "three", "--objective", "ce")
     assert other[0] == 0
-    assert record.read_yaml(Path("three/config.yaml"))["objective"] == {"name": "ce"}
+    assert record.read_yaml(Path("three/config.yaml"))["objective"]["name"] == "ce"
 
 
 def test_a_configuration_file_with_overrides(say):
@@ -167,7 +167,7 @@ WRONG = {
     "no command": ([], "usage"),
     "an unknown command": (["trian"], "did you mean 'train'"),
     "an unknown option": (["train", "--epoch", "3"], "did you mean '--epochs'"),
-    "an option of another choice": (["train", "--objective.samples", "2"], "this choice"),
+    "an option of another choice": (["train", "--objective.samples", "2"], "objective ce"),
     "an unknown objective": (["train", "--objective", "rewrad"], "did you mean 'reward'"),
     "an unknown value": (["train", "--best", "robus"], "did you mean 'robust'"),
     "an unknown data set": (["train", "--data", "minst"], "did you mean 'mnist'"),

@@ -9,7 +9,9 @@ from holdfast import attack, engine, evaluation, record
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import show
-from holdfast.cli.options import Options, Slot, build, parse
+from holdfast.cli.choices import Slot, build
+from holdfast.cli.options import parse
+from holdfast.cli.words import Options
 from holdfast.errors import BadInput
 from holdfast.types import Norm
 
@@ -67,8 +69,8 @@ def evaluate(argv: Sequence[str]) -> None:
     data = datasets.load(o["data"] or model.card.data or "", root=o["data_root"])
     split = _chosen(getattr(data, o["split"]), o["images"])
     radius, norm = _budget(run, o)
-    name, options = parsed.slots["attack"]
-    one = build(ATTACK, name, options, "attack", radius=radius, norm=norm)
+    chosen = parsed.slots["attack"]
+    one = build(chosen, radius=radius, norm=norm)
     if hasattr(one, "seed"):
         one = attack.resized(one, seed=o["seed"])
     wanted, got = (model.card.image, model.card.classes), (data.image, data.classes)
@@ -77,7 +79,7 @@ def evaluate(argv: Sequence[str]) -> None:
     with show.progress(o["json"]) as (bar, _):
         found = evaluation.evaluate(
             model.to(engine.find_device(o["device"])), split.x, split.y, suite=o["suite"],
-            attacks=None if one is None else {name: one}, radius=radius, norm=norm,
+            attacks=None if one is None else {chosen.name: one}, radius=radius, norm=norm,
             batch_size=o["batch_size"], index=split.index, seed=o["seed"],
             said=show.attack_bar(bar),
         )  # fmt: skip

@@ -1,52 +1,31 @@
-"""The command line as read from signatures: named choices with options of their own, YAML, errors.
+"""The command line as read from signatures: options, choices with options of their own, errors."""
 
-A slot is an option that names a class, `--objective reward`, whose fields then become options,
-`--objective.samples 4`. In YAML a slot is its name, or a mapping with `name` and the fields.
-"""
-
-import dataclasses
 import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import jsonargparse
 
-from holdfast import record
-from holdfast.errors import BadInput, choose, suggest
+from holdfast.cli import words
+from holdfast.cli.choices import Choice, Slot, every, members, nameless, pick
+from holdfast.cli.words import Options
+from holdfast.errors import BadInput, suggest
 
-Options = dict[str, Any]
 Functions = Mapping[Callable[..., Any], frozenset[str]]
 """Functions whose parameters become options, each with the parameters that do not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slot:
-    """A named choice. `table`: names to classes or functions; None stands for no choice.
-
-    skip: parameters that are filled in later, not by the user.
-    find: for names outside the table, such as `module:function`.
-    """
-
-    table: Mapping[str, Callable[..., Any] | None]
-    default: str
-    skip: frozenset[str] = frozenset()
-    find: Callable[[str], Callable[..., Any] | None] | None = None
-
-    def kind(self, name: str, slot: str) -> Callable[..., Any] | None:
-        found = self.find(name) if self.find and name not in self.table else None
-        return found or choose(self.table, name, slot)
+OWN = {"help", "config", "print_config"}  # the parser's, not the functions'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """values: options by name, dataclasses made; slots: the name and options of each slot."""
+    """values: options by name, dataclasses made; slots: the choice of each slot."""
 
     values: Options
-    slots: dict[str, tuple[str, Options]]
+    slots: dict[str, Choice]
 
 
 def parse(
@@ -59,125 +38,23 @@ def parse(
 
     `--config FILE.yaml` is read first, the command line overrides it. Raises BadInput.
     """
-    argv, config = _without_config([_underscored(word) for word in argv])
-    names = {slot: _name(slot, made, argv, config) for slot, made in slots.items()}
-    config = _nameless(config)
-    parser = _parser(command, functions, slots, names)
+    argv, config = words.read(argv)
+    choices = {name: pick(slot, name, argv, config) for name, slot in slots.items()}
+    for function in functions:
+        config = nameless(function, config)
+    parser = _parser(command, functions, choices)
     if "--help" in argv or "-h" in argv:
         print(re.sub(r"--[a-z][a-z_.]+", lambda m: m[0].replace("_", "-"), parser.format_help()))
         raise SystemExit(0)
-    rest = [json.dumps(config)] if config else []
-    words = [*(("--config", *rest) if rest else ()), *_budgets(_switches(parser, argv))]
-    found = _checked(parser, words)
-    found.pop("config", None)
-    chosen = {slot: (names[slot], _plain(found.pop(slot, None), slot)) for slot in slots}
-    plain = _parser(command, _without(functions, slots), {}, {})
-    return Parsed(values=_instantiated(plain, found).as_dict(), slots=chosen)
-
-
-def _plain(found: object, slot: str) -> Options:
-    """A slot's options as a dictionary; a lone word was meant for another choice."""
-    if found is not None and not isinstance(found, jsonargparse.Namespace):
-        raise BadInput(f"expected no option --{slot}.{{...}} with this choice of --{slot}, got one")
-    return {} if found is None else found.as_dict()
-
-
-def _without(functions: Functions, slots: Mapping[str, Slot]) -> Functions:
-    """The functions less those parameters that are slots."""
-    return {function: skip | set(slots) for function, skip in functions.items()}
-
-
-def build(slot: Slot, name: str, options: Options, what: str, **filled: object) -> Any:
-    """The chosen class, made with its options; nested dataclasses are made on the way."""
-    kind = slot.kind(name, what)
-    if kind is None:
-        return None
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    _add(parser, kind, "it", slot.skip | set(filled))
-    made = _instantiated(parser, parser.parse_object({"it": options})).get("it")
-    return dataclasses.replace(made, **filled) if filled else made
-
-
-def _instantiated(
-    parser: jsonargparse.ArgumentParser, found: jsonargparse.Namespace
-) -> jsonargparse.Namespace:
-    """The options with every dataclass made. Raises BadInput where one refuses its settings."""
-    try:
-        return parser.instantiate(found)
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        raise BadInput(_one_line(str(error))) from None
-
-
-def budget(text: str) -> float:
-    """`8/255`, `8px` (of 255) or `0.031` as a number. Raises BadInput."""
-    match = re.fullmatch(r"\s*([\d.eE+-]+)\s*(?:/\s*([\d.]+)|(px))?\s*", text)
-    try:
-        number, divisor, pixels = match.groups() if match else (text, None, None)
-        return float(number) / (255 if pixels else float(divisor or 1))
-    except (ValueError, ZeroDivisionError):
-        raise BadInput(f"expected a budget such as 8/255, 8px or 0.031, got '{text}'") from None
-
-
-def _underscored(word: str) -> str:
-    """`--batch-size` is `--batch_size`."""
-    name, equals, value = word.partition("=")
-    return (
-        name.replace("-", "_").replace("__", "--", 1) + equals + value if name[:2] == "--" else word
-    )
-
-
-def _without_config(argv: list[str]) -> tuple[list[str], Options]:
-    """The words without `--config FILE`, and the file's content."""
-    config: Options = {}
-    rest, words = [], iter(argv)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name == "--config":
-            path = value if equals else next(words, "")
-            config |= record.read_yaml(Path(path))
-        else:
-            rest.append(word)
-    return rest, _budgets_in(config)
-
-
-def _name(slot: str, made: Slot, argv: list[str], config: Options) -> str:
-    """The slot's name, taken out of words and configuration."""
-    named = config.pop(slot, None)
-    name = named.get("name", made.default) if isinstance(named, dict) else named
-    options = _nameless(named) if isinstance(named, dict) else {}
-    said = _taken(argv, f"--{slot}")
-    final = str(said or name or made.default)
-    if options and said in (None, name):  # the options belong to the file's choice
-        config[slot] = options
-    return final
-
-
-def _nameless(options: Options) -> Options:
-    """Without the `name` by which `record.plain` calls each dataclass: its fields tell enough."""
-    return {
-        key: _nameless(value) if isinstance(value, dict) else value
-        for key, value in options.items()
-        if key != "name"
-    }
-
-
-def _taken(argv: list[str], flag: str) -> str | None:
-    """The value of the last `flag VALUE` or `flag=VALUE`; both words leave the list."""
-    value = None
-    for i in range(len(argv) - 1, -1, -1):
-        if argv[i] == flag:
-            if i + 1 == len(argv):
-                raise BadInput(f"expected a name after {flag}, got nothing")
-            value = value or argv[i + 1]
-            del argv[i : i + 2]
-        elif argv[i].startswith(f"{flag}="):
-            last = argv.pop(i).partition("=")[2]
-            value = value or last
-    return value
+    names = _names(parser, choices)
+    _known(names, config)
+    found = _instantiated(parser, _checked(parser, names, argv, config)).as_dict()
+    told = {name: choice.told(found.pop(name, None) or {}) for name, choice in choices.items()}
+    return Parsed(values=found, slots=told)
 
 
 def _parser(
-    command: str, functions: Functions, slots: Mapping[str, Slot], names: Mapping[str, str]
+    command: str, functions: Functions, choices: Mapping[str, Choice]
 ) -> jsonargparse.ArgumentParser:
     front = next(iter(functions))
     wanted = [p.name for p in inspect.signature(front).parameters.values() if p.default is p.empty]
@@ -189,54 +66,122 @@ def _parser(
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file of options; others override")
-    for function, skip in _without(functions, slots).items():
-        parser.add_function_arguments(function, skip=set(skip), as_positional=True)
-    for slot, made in slots.items():
-        kind = made.kind(names[slot], slot)
-        if kind is not None:
-            _add(parser, kind, slot, made.skip)
-        if slot not in {action.dest for action in parser._actions}:
-            parser.add_argument(f"--{slot}")  # taken out before parsing; here for the help
-    _explain(parser, slots, names)
+    for function, skip in functions.items():
+        parser.add_function_arguments(function, skip={*skip, *choices}, as_positional=True)
+    for path, choice in every(choices).items():
+        _add(parser, path, choice)
+    _explain(parser, every(choices))
     return parser
 
 
-def _explain(
-    parser: jsonargparse.ArgumentParser, slots: Mapping[str, Slot], names: Mapping[str, str]
-) -> None:
+def _add(parser: jsonargparse.ArgumentParser, path: str, choice: Choice) -> None:
+    """The options of a choice, and the slot itself."""
+    kind, skip = choice.kind, set(choice.skip)
+    if inspect.isclass(kind):
+        parser.add_class_arguments(kind, path, skip=skip, instantiate=False)
+    elif kind is not None:
+        parser.add_function_arguments(kind, path, skip=skip)
+    if path not in {action.dest for action in parser._actions}:
+        parser.add_argument(f"--{path}")  # taken out before parsing; here for the help
+
+
+def _explain(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) -> None:
     """Help in our words where jsonargparse's own would puzzle."""
     for action in parser._actions:
-        if action.dest in slots:
-            made = slots[action.dest]
-            known = ", ".join(made.table) + (", MODULE:FUNCTION" if made.find else "")
+        if action.dest in choices:
+            choice = choices[action.dest]
+            known = ", ".join(choice.slot.table) + (", MODULE:FUNCTION" if choice.slot.find else "")
             action.metavar = "NAME"
-            action.help = f"one of {known}; shown here with the options of {names[action.dest]}"
+            action.help = f"one of {known}; shown here with the options of {choice.name}"
         elif action.help and action.help.startswith("Path to a configuration"):
             action.metavar, action.help = "MAPPING", "all of the following as {option: value, ...}"
 
 
-def _add(
-    parser: jsonargparse.ArgumentParser, kind: Callable[..., Any], key: str, skip: frozenset[str]
-) -> None:
-    if inspect.isclass(kind):
-        parser.add_class_arguments(kind, key, skip=set(skip))
-    else:
-        parser.add_function_arguments(kind, key, skip=set(skip))
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """The names of all options, and how to say that a name is none of them."""
+
+    command: str
+    known: tuple[str, ...]
+    choices: Mapping[str, Choice]
+
+    def refused(self, name: str, flag: str = "") -> BadInput:
+        """What to raise for an unknown option: whose it is not, and the nearest that is.
+
+        flag: what an option begins with, on the command line.
+        """
+        at = name
+        while at and at not in self.choices:
+            at = at.rpartition(".")[0]
+        owner = f"{at} {self.choices[at].name}" if at else self.command
+        got = f"{flag}{name}{suggest(flag + name, [flag + known for known in self.known])}"
+        return BadInput(
+            f"expected an option of {owner}, got {got.replace('_', '-') if flag else got}"
+        )
 
 
-def _checked(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> jsonargparse.Namespace:
+def _names(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) -> Names:
+    known = {a.dest for a in parser._actions if a.dest.rpartition(".")[2] not in OWN}
+    return Names(command=parser.prog, known=tuple(sorted(known)), choices=every(choices))
+
+
+def _known(names: Names, config: Options, under: str = "") -> None:
+    """Raises BadInput for the first setting of a file that is no option, or no mapping where one
+    is due."""
+    for key, value in config.items():
+        path = under + key
+        group = any(name.startswith(f"{path}.") for name in names.known)
+        if isinstance(value, dict) and (group or path in names.choices):
+            _known(names, value, f"{path}.")
+        elif group:
+            raise BadInput(f"expected {path} as a mapping, `option: value`, got {value!r:.60}")
+        elif path not in names.known:
+            raise names.refused(path)
+
+
+def _checked(
+    parser: jsonargparse.ArgumentParser, names: Names, argv: list[str], config: Options
+) -> jsonargparse.Namespace:
     """The parsed options. Raises BadInput in one line, with the nearest known word."""
+    flags = {a.option_strings[0] for a in parser._actions if getattr(a, "_typehint", None) is bool}
+    file = ["--config", json.dumps(config)] if config else []
+    argv = words.switches(argv, flags)
+    for word in argv:
+        _require_option(word, names)
     try:
-        return parser.parse_args(list(argv))
+        found = parser.parse_args([*file, *argv])
     except jsonargparse.ArgumentError as error:
-        text = str(error)
-    unknown = re.match(r"[Uu]nrecognized arguments: (\S+)", text)
-    if unknown is None:
-        raise BadInput(_one_line(text))
-    flag = unknown[1].partition("=")[0]
-    known = sorted({word for action in parser._actions for word in action.option_strings})
-    near = suggest(flag, known)
-    raise BadInput(f"expected an option of {parser.prog}, got {flag}{near}".replace("_", "-"))
+        raise BadInput(_one_line(str(error))) from None
+    found.pop("config", None)
+    for action in parser._actions:
+        if action.dest in found:
+            _sound(action.dest, getattr(action, "_typehint", NoneType), found.get(action.dest))
+    return found
+
+
+def _require_option(word: str, names: Names) -> None:
+    """Raises BadInput for `--name` that is no option."""
+    name = word.partition("=")[0].removeprefix("--")
+    if word.startswith("--") and name not in names.known:
+        raise names.refused(name, "--")
+
+
+def _sound(name: str, hint: Any, value: object) -> None:
+    """Raises BadInput for a null where none is allowed, and for a seed out of range."""
+    if value is None and not {NoneType, Any} & set(members(hint)):
+        raise BadInput(f"expected {name} to be {getattr(hint, '__name__', hint)}, got null")
+    if name.rpartition(".")[2] == "seed" and isinstance(value, int) and not 0 <= value < 2**63:
+        raise BadInput(f"expected {name} from 0 to 2**63 - 1, got {value}")
+
+
+def _instantiated(
+    parser: jsonargparse.ArgumentParser, found: jsonargparse.Namespace
+) -> jsonargparse.Namespace:
+    """The options with every dataclass made. Raises BadInput where one refuses its settings."""
+    try:
+        return parser.instantiate(found)
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise BadInput(_one_line(str(error))) from None
 
 
 def _one_line(message: str) -> str:
@@ -253,40 +198,3 @@ def _one_line(message: str) -> str:
         kind = re.search(r"<class '([^']+)'>", text)
         return f"expected {key} to be {kind[1] if kind else 'of its type'}, got '{got[1]}'"
     return f"{key}: {text}" if key else text
-
-
-def _switches(parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """`--json` and `--no-json` with the value that jsonargparse wants to see."""
-    flags = {a.option_strings[0] for a in parser._actions if getattr(a, "_typehint", None) is bool}
-    out: list[str] = []
-    for word, following in zip(argv, [*argv[1:], ""], strict=False):
-        positive = word.replace("--no_", "--", 1)
-        if positive in flags and (positive != word or following not in ("true", "false")):
-            word = f"{positive}={'true' if positive == word else 'false'}"
-        out.append(word)
-    return out
-
-
-def _budgets(argv: Sequence[str]) -> list[str]:
-    """Values of options that end in `radius`, as plain numbers."""
-    out: list[str] = []
-    for word in argv:
-        name, equals, value = word.partition("=")
-        if name.endswith("radius") and name.startswith("--") and equals:
-            word = f"{name}={budget(value)}"
-        elif out and out[-1].startswith("--") and out[-1].endswith("radius"):
-            word = str(budget(word))
-        out.append(word)
-    return out
-
-
-def _budgets_in(config: Options) -> Options:
-    """The same for a configuration."""
-    done: Options = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            value = _budgets_in(value)
-        elif key.endswith("radius") and isinstance(value, str):
-            value = budget(value)
-        done[key] = value
-    return done

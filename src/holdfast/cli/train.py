@@ -4,18 +4,20 @@ import inspect
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast import attack, feedback, training
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import show
-from holdfast.cli.options import Parsed, Slot, build, parse
+from holdfast.cli.choices import Slot, build
+from holdfast.cli.options import Parsed, parse
 from holdfast.errors import BadInput
 from holdfast.result import Trained
+from holdfast.types import Objective, Reward
 
 ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")
 SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"})
+SIGNALS = {Objective: feedback.OBJECTIVES, Reward: feedback.REWARDS}
 SLOTS = {
     "model": Slot(
         table=models.NETWORKS,
@@ -23,7 +25,7 @@ SLOTS = {
         skip=frozenset({"image", "classes"}),
         find=lambda name: models.function(name) if ":" in name else None,
     ),
-    "objective": Slot(table=feedback.OBJECTIVES, default="ce"),
+    "objective": Slot(table=feedback.OBJECTIVES, default="ce", inner=SIGNALS),
     "adversary": Slot(table={"none": None, **attack.ATTACKS}, default="none"),
     "optimizer": Slot(table=training.OPTIMIZERS, default="adamw"),
     "schedule": Slot(table=training.SCHEDULES, default="constant"),
@@ -67,7 +69,7 @@ def train(argv: Sequence[str]) -> None:
     if front["weights"] and not resumed:
         start = Path(front["weights"])
         models.restore(model, models.read_weights(start), start)
-    settings = values | {name: _made(parsed, name) for name in SLOTS if name != "model"}
+    settings = values | {name: build(parsed.slots[name]) for name in SLOTS if name != "model"}
     out = resumed or front["out"] or _fresh_name(parsed, data.name)
     with show.progress(front["json"]) as (bar, console):
         seen = show.Training(bar, console, values["epochs"], front["json"])
@@ -97,25 +99,21 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
     return argv, None
 
 
-def _made(parsed: Parsed, slot: str) -> Any:
-    name, options = parsed.slots[slot]
-    return build(SLOTS[slot], name, options, slot)
-
-
 def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool) -> models.Network:
-    name, options = parsed.slots["model"]
+    chosen = parsed.slots["model"]
     mean, std = (data.mean, data.std) if normalize else ((), ())
     seed = parsed.values["seed"]
     return models.create(
-        name, image=data.image, classes=data.classes, mean=mean, std=std, seed=seed, **options
-    )
+        chosen.name, image=data.image, classes=data.classes, mean=mean, std=std, seed=seed,
+        **chosen.options,
+    )  # fmt: skip
 
 
 def _fresh_name(parsed: Parsed, data: str) -> str:
     """`runs/mnist-gupta_cnn-reward-pgd`, numbered where it exists."""
     parts = [Path(data.partition(":")[2] or data).stem]
-    parts += [parsed.slots[slot][0].replace(":", ".") for slot in ("model", "objective")]
-    adversary = parsed.slots["adversary"][0]
+    parts += [parsed.slots[slot].name.replace(":", ".") for slot in ("model", "objective")]
+    adversary = parsed.slots["adversary"].name
     name = "-".join(parts if adversary == "none" else [*parts, adversary])
     taken, number = Path("runs") / name, 1
     while taken.exists():
