@@ -219,6 +219,7 @@ def test_survey_tells_ready_missing_and_damaged(tiny):
         "fashion_mnist": "missing",
         "cifar10": "damaged",
         "cifar100": "missing",
+        "imagenet100": "missing",
     }
     assert found["cifar10"].detail.count("MD5") == 1 and "data_batch_3" in found["cifar10"].detail
     assert found["cifar100"].detail == "no train, test, meta"

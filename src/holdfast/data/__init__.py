@@ -1,4 +1,4 @@
-"""Named data sets as tensors on a device; augmentation, splits, and checks of the files."""
+"""Named data sets as tensors, in memory or over a file; augmentation, splits, checked files."""
 
 from holdfast.data.arrays import from_arrays
 from holdfast.data.augment import Augment
@@ -6,7 +6,7 @@ from holdfast.data.batches import batches
 from holdfast.data.dataset import Dataset, Split
 from holdfast.data.files import root_of
 from holdfast.data.listing import FileStatus, survey
-from holdfast.data.loading import load
+from holdfast.data.loading import load, resizable
 
 __all__ = [
     "Augment",
@@ -16,6 +16,7 @@ __all__ = [
     "batches",
     "from_arrays",
     "load",
+    "resizable",
     "root_of",
     "survey",
 ]

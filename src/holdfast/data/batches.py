@@ -25,10 +25,12 @@ def batches(
     drop_last: bool = False,
     channels_last: bool = False,
     dtype: torch.dtype = torch.float32,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-    """Each image of the split once, in batches of `size`, where the split is.
+    """Each image of the split once, in batches of `size`, on the device of its labels.
 
     `x` is in [0, 1] and of `dtype`; `index` is the split's, which also keys the augmentation.
+    part: this process's rank and the number of processes, which share each batch.
     The last batch may be smaller unless `drop_last`. Raises BadInput, at once, where size < 1 or
     not a single batch would come.
     """
@@ -39,14 +41,16 @@ def batches(
             "change the batch size"
         )
     order = noise.permutation(len(split), seed, epoch) if shuffle else torch.arange(len(split))
-    order = order.to(split.y.device)
+    near, far = order.to(split.y.device), order.to(split.pixels.device)
     end = len(split) // size * size if drop_last else len(split)
     layout = torch.channels_last if channels_last else torch.contiguous_format
 
-    def batch(rows: Tensor) -> Batch:
+    def batch(rows: Tensor, places: Tensor) -> Batch:
+        whole, (rank, team) = len(rows), part
+        rows, places = rows[rank::team], places[rank::team]
         index = split.index.index_select(0, rows)
-        pixels = augment(split.pixels.index_select(0, rows), index, seed, epoch)
-        x = pixels.to(dtype, memory_format=layout).div_(255)
-        return Batch(x=x, y=split.y.index_select(0, rows), index=index, epoch=epoch)
+        found = split.pixels.index_select(0, places).to(rows.device)
+        x = augment(found, index, seed, epoch).to(dtype, memory_format=layout).div_(255)
+        return Batch(x=x, y=split.y.index_select(0, rows), index=index, epoch=epoch, whole=whole)
 
-    return (batch(rows) for rows in order[:end].split(size))
+    return map(batch, near[:end].split(size), far[:end].split(size))

@@ -1,6 +1,7 @@
-"""A data set in memory: its splits as bytes on a device, and the fixed rules that make them."""
+"""A data set: its splits as bytes on a device or in a file, and the fixed rules that make them."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,13 +17,16 @@ from holdfast.types import Images, Labels, Pixels, image_shape
 # The keys of the choices below. A change would change every number measured so far.
 HOLD_OUT = 20_240_601
 SAMPLE = 20_240_602
+RESIDENT = 0.25  # largest share of a GPU's memory for the pixels of one split
+COUNTED = 1024  # images whose pixels are counted together
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Split:
     """Images and labels of one split, kept as bytes.
 
-    pixels: 0 to 255, `[n, channel, height, width]`.
+    pixels: 0 to 255, `[n, channel, height, width]`; those of a memory map are read from disk
+        when they are looked at, and must not be written to.
     y: labels, `[n]`.
     index: position of each image in the data set as published, `[n]`: for train and validation
         in the published training file, for test in the test file.
@@ -35,7 +39,7 @@ class Split:
     @property
     def x(self) -> Images:
         """All images in float32, in [0, 1]; four times the memory of `pixels`."""
-        return self.pixels.to(torch.float32).div_(255)
+        return self.pixels.to(self.y.device).to(torch.float32).div_(255)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -57,13 +61,27 @@ class Split:
         return self._only(torch.from_numpy(chosen[np.argsort(index[chosen])]))
 
     def to(self, device: str | torch.device) -> "Split":
-        """The same split on another device."""
-        pixels, y, index = (part.to(device) for part in (self.pixels, self.y, self.index))
-        return Split(pixels=pixels, y=y, index=index)
+        """The same split on another device.
+
+        Pixels that would take more than a quarter of a GPU's memory stay where they are; `x`,
+        `sample` and `batches` bring over what they are asked for.
+        """
+        y, index = self.y.to(device), self.index.to(device)
+        fits = self.pixels.nbytes <= RESIDENT * _memory(y.device)
+        return Split(pixels=self.pixels.to(device) if fits else self.pixels, y=y, index=index)
+
+    def counts(self, classes: int) -> list[int]:
+        """How many images there are of each class."""
+        return torch.bincount(self.y, minlength=classes).tolist()
+
+    def part(self, rank: int, size: int) -> "Split":
+        """Every `size`-th image from the one numbered `rank`: one process's share."""
+        return self if size == 1 else self._only(torch.arange(rank, len(self), size))
 
     def _only(self, rows: Tensor) -> "Split":
-        rows = rows.to(self.y.device)
-        return Split(pixels=self.pixels[rows], y=self.y[rows], index=self.index[rows])
+        near, far = rows.to(self.y.device), rows.to(self.pixels.device)
+        found = Split(pixels=self.pixels[far], y=self.y[near], index=self.index[near])
+        return found.to(self.y.device)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,6 +90,7 @@ class Dataset:
 
     class_names: one name for each label.
     digests: MD5 of each file read (of the arrays themselves where there was no file).
+    resized: side of the images in pixels, where they were brought to one that was asked for.
     """
 
     name: str
@@ -80,6 +99,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     digests: dict[str, str]
+    resized: int | None = None
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -110,12 +130,11 @@ class Dataset:
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        means, stds = [], []
-        for channel in range(self.image[0]):
-            mean, std = _mean_and_std(_histogram(self.train.pixels[:, channel]))
-            means.append(mean)
-            stds.append(std)
-        return tuple(means), tuple(stds)
+        count = torch.zeros(self.image[0], 256, dtype=torch.float64)
+        for part in self.train.pixels.split(COUNTED):
+            count += _histograms(part)
+        means, stds = zip(*map(_mean_and_std, count), strict=True)
+        return means, stds
 
 
 def rank_in_class(y: np.ndarray, index: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:
@@ -151,9 +170,18 @@ def split(pixels: np.ndarray, y: np.ndarray, index: np.ndarray, rows: np.ndarray
     )
 
 
-def _histogram(pixels: Tensor) -> Float[Tensor, " 256"]:
+def _memory(device: torch.device) -> float:
+    """Bytes that a device holds; without bound where it is no GPU."""
+    cuda = device.type == "cuda"
+    return torch.cuda.get_device_properties(device).total_memory if cuda else math.inf
+
+
+def _histograms(pixels: Pixels) -> Float[Tensor, "channel 256"]:
     """How often each byte occurs; counting keeps the moments exact for any number of pixels."""
-    return torch.bincount(pixels.flatten(), minlength=256).double().cpu()
+    channels = pixels.unbind(1)
+    return (
+        torch.stack([torch.bincount(c.flatten(), minlength=256) for c in channels]).double().cpu()
+    )
 
 
 def _mean_and_std(count: Float[Tensor, " 256"]) -> tuple[float, float]:

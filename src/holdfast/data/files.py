@@ -31,14 +31,18 @@ def root_of(root: Path | str | None = None) -> Path:
     """
     said = root or os.environ.get(VARIABLE)
     if not said:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(cache) / "holdfast"
+        return cache()
     folder = Path(said).expanduser()
     if not folder.is_dir():
         what = "a file" if folder.exists() else "nothing there"
         where = "as the data root" if root else f"in {VARIABLE}"
         raise BadInput(f"expected a folder {where}, got {what}: {folder}; create it or correct it")
     return folder
+
+
+def cache() -> Path:
+    """holdfast's folder in the user's cache; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast"
 
 
 def content(source: Source, root: Path, part: str) -> tuple[str, bytes]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from holdfast.data import imagenet
 from holdfast.data.files import Damaged, checked, missing, root_of
+from holdfast.data.loading import SIZE
 from holdfast.data.sources import SOURCES, Source
 
 
@@ -16,8 +18,8 @@ class FileStatus:
     folder: where its files belong; None for the set that comes with scikit-learn.
     state: "damaged" where a file is not as published and no good copy of it is there.
     detail: what is missing or damaged, or what was found, in words.
-    images: train, validation and test together.
-    image: `(channels, height, width)`.
+    images: train, validation and test together; 0 for imagenet100 where it is not there.
+    image: `(channels, height, width)`, by default where there is a choice.
     """
 
     name: str
@@ -35,7 +37,8 @@ def survey(root: Path | str | None = None) -> list[FileStatus]:
     Raises BadInput where the root is not a folder, as `load` does.
     """
     where = root_of(root)
-    return [_digits(), *(_status(source, where) for source in SOURCES.values())]
+    published = [_status(source, where) for source in SOURCES.values()]
+    return [_digits(), *published, _imagenet100(where)]
 
 
 def _digits() -> FileStatus:
@@ -48,6 +51,21 @@ def _digits() -> FileStatus:
         classes=10,
         images=1_797,
         image=(1, 8, 8),
+    )
+
+
+def _imagenet100(root: Path) -> FileStatus:
+    """Its images are counted, not read: no digests were published."""
+    absent = imagenet.missing(root)
+    images = 0 if absent else sum(map(len, imagenet.imagenet100(root).splits))
+    return FileStatus(
+        name=imagenet.NAME,
+        folder=imagenet.imagenet(root),
+        state="missing" if absent else "ready",
+        detail=f"{len(absent)} of 200 folders missing" if absent else "200 folders, not checked",
+        classes=100,
+        images=images,
+        image=(3, SIZE, SIZE),
     )
 
 
