@@ -100,7 +100,8 @@ def test_a_run_is_resumed_and_lengthened(say):
 
 def test_a_warm_start_takes_the_weights_of_another_run(say):
     assert say("train", *SMALL, "--out", "first")[0] == 0
-    code, *_ = say("train", *SMALL, "--weights", "first/checkpoints/last", "--optimizer.rate", "0",
+    code, *_ = say("train", *SMALL, "--weights", "first/checkpoints/last",
+                   "--optimizer.rate", "1e-60",
                    "--optimizer.weight-decay", "0", "--out", "second")  # fmt: skip
     assert code == 0
     one, two = (Path(n) / "checkpoints/last/model.safetensors" for n in ("first", "second"))

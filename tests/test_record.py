@@ -71,8 +71,27 @@ def test_a_torn_line_swallows_nothing(tmp_path):
     record.append(file, {"epoch": 2})
     record.append(file, {"epoch": 3})
     assert [row["epoch"] for row in record.rows(file)] == [1, 2, 3]
+
+
+GOOD = '{"epoch": 1}\n{"epoch": 2}\n'
+
+
+@pytest.mark.parametrize("end", ["", '{"epoch": 3}\n', '{"epoch": 3', "\n"])
+def test_rows_past_a_point_and_a_torn_end_are_dropped(tmp_path, end):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(GOOD + end)
     record.keep_rows(file, lambda row: row["epoch"] < 3)
-    assert file.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    assert file.read_text() == GOOD
+
+
+@pytest.mark.parametrize("line", [b'{"epoch": 2, "lo', b"\xff\x00", b"7", b"{}", b'{"epoch": "x"}'])
+def test_a_damaged_row_is_named_and_nothing_is_lost(tmp_path, line):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(GOOD.encode() + line + b"\n" + GOOD.encode())
+    before = file.read_bytes()
+    with pytest.raises(BadInput, match="line 3 of .*rows.jsonl.*delete that line"):
+        record.keep_rows(file, lambda row: row["epoch"] < 3)
+    assert file.read_bytes() == before
 
 
 def test_settings_are_written_plainly():

@@ -129,7 +129,7 @@ def test_both_adds_the_adversarial_loss_at_its_rate():
     }
     for name, settings in runs.items():
         model = network(DATA, dropout=(0.0, 0.0))  # it would differ between the two passes
-        still: dict[str, Any] = {"optimizer": SGD(rate=0.0), "epochs": 1, "precision": "fp32"}
+        still: dict[str, Any] = {"optimizer": SGD(rate=1e-30), "epochs": 1, "precision": "fp32"}
         losses[name] = train(model, DATA, **settings, **still).history[0]["loss"]
     assert losses["both"] == pytest.approx(1.5 * losses["clean"], rel=1e-5)
 
@@ -163,7 +163,7 @@ def test_a_collapse_is_noticed_and_said(caplog):
     with torch.no_grad():
         list(collapsed.parameters())[-1].copy_(torch.tensor([9.0, 0.0, 0.0]))
     with caplog.at_level(logging.WARNING, "holdfast"):
-        trained = train(collapsed, DATA, optimizer=SGD(rate=0.0), epochs=1, precision="fp32")
+        trained = train(collapsed, DATA, optimizer=SGD(rate=1e-30), epochs=1, precision="fp32")
     assert "collapsed" in caplog.text and "100%" in trained.history[0]["warning"]
     healthy = train(network(DATA), DATA, **fast())
     assert "warning" not in healthy.history[-1]
@@ -203,8 +203,10 @@ def test_the_average_follows_its_formula():
         new.weight.fill_(2.0)
     assert new.num_batches_tracked is not None
     new.num_batches_tracked += 5
-    average(kept, new, 0.9)
+    average(kept, new, 0.9, updates=1000)
     torch.testing.assert_close(kept.weight.detach(), torch.full((2,), 1.1))
+    average(kept, new, 0.9, updates=2)  # 3 / 12: the first weights are soon left
+    torch.testing.assert_close(kept.weight.detach(), torch.full((2,), 1.775))
     assert int(kept.num_batches_tracked or 0) == 5
 
 

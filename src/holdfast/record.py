@@ -97,7 +97,7 @@ def rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     found = []
-    for line in path.read_text().splitlines():
+    for line in _lines(path):
         try:
             found.append(json.loads(line))
         except json.JSONDecodeError:
@@ -106,9 +106,29 @@ def rows(path: Path) -> list[Row]:
 
 
 def keep_rows(path: Path, wanted: Callable[[Row], bool]) -> None:
-    """Drop the rows that are not wanted, atomically."""
-    kept = [row for row in rows(path) if wanted(row)]
-    write(path, "".join(json.dumps(row) + "\n" for row in kept))
+    """Drop the rows that are not wanted, and a last line torn by a kill, atomically.
+
+    Raises BadInput, and leaves the file as it is, where any other line is no row.
+    """
+    lines = _lines(path) if path.exists() else []
+    kept = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip() and wanted(json.loads(line)):
+                kept.append(line.rstrip("\n") + "\n")
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise BadInput(
+                f"expected a row of JSON in line {number} of {path}, got {line.strip()!r:.60}; "
+                "mend or delete that line"
+            ) from None
+    write(path, "".join(kept))
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines with their ends; bytes that are no text stand as question marks."""
+    return path.read_bytes().decode(errors="replace").splitlines(keepends=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -144,11 +164,17 @@ def read_yaml(path: Path) -> Row:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise BadInput(f"expected a YAML file at {path}, got none; check the path") from None
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise BadInput(
+            f"expected a YAML file at {path}, got: {error.strerror}; check the path"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         cause = " ".join(str(error).split())
         raise BadInput(f"expected YAML in {path}, got: {cause}; mend the file") from None
     if not isinstance(value, dict):
-        raise BadInput(f"expected options as `name: value` in {path}, got {value!r:.60}")
+        raise BadInput(
+            f"expected `option: value` lines in {path}, got {value!r:.60}; mend the file"
+        )
     return value
 
 

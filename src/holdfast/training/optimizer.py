@@ -1,4 +1,8 @@
-"""Optimisers and learning-rate schedules, as settings that build or compute."""
+"""Optimisers and learning-rate schedules, as settings that build or compute.
+
+Each raises BadInput for a setting out of range: a rate that is not above 0, a share of the past
+outside [0, 1), anything else below 0 or not finite, a peak outside (0, 1).
+"""
 
 import math
 from collections.abc import Iterable
@@ -6,6 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import nn, optim
+
+from holdfast.errors import BadInput
 
 
 @runtime_checkable
@@ -38,6 +44,13 @@ class RMSprop:
     momentum: float = 0.0
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        _require_above_0("rate", self.rate)
+        _require_above_0("eps", self.eps)
+        _require_share("rho", self.rho)
+        _require_share("momentum", self.momentum)
+        _require_not_below_0("weight_decay", self.weight_decay)
+
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.RMSprop(
             weights, self.rate, self.rho, self.eps, self.weight_decay, self.momentum, foreach=True
@@ -61,6 +74,13 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 5e-4
 
+    def __post_init__(self) -> None:
+        _require_above_0("rate", self.rate)
+        _require_share("momentum", self.momentum)
+        _require_not_below_0("weight_decay", self.weight_decay)
+        if self.nesterov and not self.momentum:
+            raise BadInput("expected a momentum above 0 with nesterov, got 0")
+
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.SGD(
             weights, self.rate, self.momentum, weight_decay=self.weight_decay,
@@ -80,6 +100,10 @@ class AdamW:
     name: ClassVar[str] = "adamw"
     rate: float = 1e-3
     weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _require_above_0("rate", self.rate)
+        _require_not_below_0("weight_decay", self.weight_decay)
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.AdamW(weights, self.rate, weight_decay=self.weight_decay, foreach=True)
@@ -106,6 +130,9 @@ class Constant:
     name: ClassVar[str] = "constant"
     warmup: float = 0.0
 
+    def __post_init__(self) -> None:
+        _require_not_below_0("warmup", self.warmup)
+
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         return _warm(update, self.warmup * per_epoch)
 
@@ -122,6 +149,10 @@ class Decay:
     name: ClassVar[str] = "decay"
     decay: float = 1e-6
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_not_below_0("decay", self.decay)
+        _require_not_below_0("warmup", self.warmup)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         return _warm(update, self.warmup * per_epoch) / (1 + self.decay * update)
@@ -140,6 +171,10 @@ class Cosine:
     final: float = 0.0
     warmup: float = 0.0
 
+    def __post_init__(self) -> None:
+        _require_not_below_0("final", self.final)
+        _require_not_below_0("warmup", self.warmup)
+
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         fall = (1 + math.cos(math.pi * min(update / total, 1))) / 2
         return _warm(update, self.warmup * per_epoch) * (self.final + (1 - self.final) * fall)
@@ -157,9 +192,28 @@ class OneCycle:
     name: ClassVar[str] = "one_cycle"
     peak: float = 0.4
 
+    def __post_init__(self) -> None:
+        if not 0 < self.peak < 1:
+            raise BadInput(f"expected peak between 0 and 1, got {self.peak}")
+
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         done = min((update + 1) / (total + 1), 1)
         return done / self.peak if done < self.peak else (1 - done) / (1 - self.peak)
+
+
+def _require_above_0(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise BadInput(f"expected {name} above 0, got {value}")
+
+
+def _require_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise BadInput(f"expected {name} of 0 or more and below 1, got {value}")
+
+
+def _require_not_below_0(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise BadInput(f"expected {name} of 0 or more, got {value}")
 
 
 def _warm(update: int, updates: float) -> float:
