@@ -2,6 +2,7 @@
 
 import json as jsonlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +49,7 @@ def evaluate_options(
         suite: battery of attacks, used unless --attack names one.
         checkpoint: best, last, or epoch-NNN.
         model: MODULE:FUNCTION that built the model, where it is your own code.
-        data: data set; by default the one of the run.
+        data: data set; by default the one of the run. A folder's images get the model's size.
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         split: which images.
         images: how many, spread evenly over the classes; 0: all.
@@ -66,7 +67,7 @@ def evaluate(argv: Sequence[str]) -> None:
     o = parsed.values
     run = Path(o["run"])
     model = models.load(run / "checkpoints" / o["checkpoint"], architecture=o["model"])
-    data = datasets.load(o["data"] or model.card.data or "", root=o["data_root"])
+    data = _data(o, model.card)
     split = _chosen(getattr(data, o["split"]), o["images"])
     radius, norm = _budget(run, o)
     chosen = parsed.slots["attack"]
@@ -81,7 +82,7 @@ def evaluate(argv: Sequence[str]) -> None:
             model.to(engine.find_device(o["device"])), split.x, split.y, suite=o["suite"],
             attacks=None if one is None else {chosen.name: one}, radius=radius, norm=norm,
             batch_size=o["batch_size"], index=split.index, seed=o["seed"],
-            said=show.attack_bar(bar),
+            said=show.bars(bar),
         )  # fmt: skip
     about = {"checkpoint": o["checkpoint"], "split": o["split"], "seed": o["seed"]}
     evaluation.save(found, run, split.index, split.y, about)
@@ -91,6 +92,15 @@ def evaluate(argv: Sequence[str]) -> None:
     about_images = f"{len(split)} {o['split']} images of {data.name}"
     show.table(f"{run}, {about_images}, {norm} radius {radius:.4g}", found.head, found.rows())
     print("What an attack leaves standing is an upper bound on robust accuracy.")
+
+
+def _data(o: Options, card: models.Card) -> datasets.Dataset:
+    """What was asked for, else the run's own; images of any size in the size of the model."""
+    name = o["data"] or card.data or ""
+    size = card.image[1] if datasets.resizable(name) else None
+    with show.progress(o["json"]) as (bar, _):
+        tick = partial(show.bars(bar), "images")
+        return datasets.load(name, root=o["data_root"], size=size, tick=tick)
 
 
 def _chosen(split: datasets.Split, images: int) -> datasets.Split:

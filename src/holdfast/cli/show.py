@@ -46,14 +46,14 @@ def epoch_line(row: Row) -> str:
     return ", ".join([*cells, f"entropy {entropy:.2f} bits", f"{speed:.0f} images/s"])
 
 
-def attack_bar(bar: Progress) -> Callable[[str, int, int], None]:
-    """Follows an evaluation: one bar per attack."""
+def bars(bar: Progress) -> Callable[[str, int, int], None]:
+    """Follows one thing after the other, such as attacks: a bar for each name."""
     tasks: dict[str, TaskID] = {}
 
-    def said(attack: str, done: int, images: int) -> None:
-        if attack not in tasks:
-            tasks[attack] = bar.add_task(attack, total=images)
-        bar.update(tasks[attack], completed=done)
+    def said(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+        bar.update(tasks[name], completed=done)
 
     return said
 

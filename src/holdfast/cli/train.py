@@ -3,6 +3,7 @@
 import inspect
 import json as jsonlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from holdfast import attack, feedback, training
@@ -36,6 +37,7 @@ def train_options(
     *,
     data: str = "digits",
     data_root: str | None = None,
+    image_size: int | None = None,
     normalize: bool = True,
     weights: str | None = None,
     out: str | None = None,
@@ -48,8 +50,11 @@ def train_options(
     The options of a choice are shown with it: holdfast train --objective reward --help
 
     Args:
-        data: digits, mnist, fashion_mnist, cifar10, cifar100, or npz:PATH of your own.
+        data: digits, mnist, fashion_mnist, cifar10, cifar100, imagenet100, or of your own
+            npz:PATH (arrays) or folder:PATH (class folders of images).
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        image_size: side in pixels to which the images of imagenet100 or a folder are brought; 64
+            unless given.
         normalize: the model subtracts the training set's mean and divides by its deviation.
         weights: checkpoint folder, such as runs/NAME/checkpoints/best, to start from: a warm start.
         out: run folder; by default runs/ and a readable name.
@@ -64,7 +69,11 @@ def train(argv: Sequence[str]) -> None:
     parsed = parse("train", {train_options: frozenset(), training.train: SUPPLIED}, SLOTS, argv)
     values = parsed.values
     front = {name: values.pop(name) for name in inspect.signature(train_options).parameters}
-    data = datasets.load(front["data"], root=front["data_root"])
+    with show.progress(front["json"]) as (bar, _):
+        data = datasets.load(
+            front["data"], root=front["data_root"], size=front["image_size"],
+            tick=partial(show.bars(bar), "images"),
+        )  # fmt: skip
     model = _new_model(parsed, data, front["normalize"])
     if front["weights"] and not resumed:
         start = Path(front["weights"])
@@ -111,7 +120,7 @@ def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool) -> model
 
 def _fresh_name(parsed: Parsed, data: str) -> str:
     """`runs/mnist-gupta_cnn-reward-pgd`, numbered where it exists."""
-    parts = [Path(data.partition(":")[2] or data).stem]
+    parts = [Path(data.partition(":")[2] or data).absolute().stem]
     parts += [parsed.slots[slot].name.replace(":", ".") for slot in ("model", "objective")]
     adversary = parsed.slots["adversary"].name
     name = "-".join(parts if adversary == "none" else [*parts, adversary])

@@ -41,6 +41,7 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
     card = network.card
     head = {
         "data": data.name,
+        "image_size": data.resized,
         "model": {"name": card.architecture} | record.plain(card.options),
         "normalize": bool(card.mean),
     }
