@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -6,10 +7,10 @@ from safetensors.torch import load_file
 from torch import nn
 from worlds import linear_world
 
-from holdfast import evaluation, record
+from holdfast import evaluation, loss, record
 from holdfast.attack import PGD
 from holdfast.errors import BadInput
-from holdfast.evaluation import evaluate
+from holdfast.evaluation import evaluate, inputs
 from holdfast.result import wilson
 
 WORLD = linear_world()
@@ -101,6 +102,68 @@ def test_unusable_images_and_labels_are_refused_in_one_line(x, y, said):
     with pytest.raises(BadInput, match=said) as refusal:
         evaluate(MODEL, x, y, radius=0.1)
     assert "\n" not in str(refusal.value)
+
+
+def half(x: torch.Tensor) -> torch.Tensor:
+    return x.flatten(1)[:, :1]
+
+
+UNUSABLE = {
+    "a numpy array": (MODEL, X.numpy(), Y, "images as a tensor, got ndarray"),
+    "a list of labels": (MODEL, X, Y.tolist(), "labels as a tensor, got list"),
+    "no channel axis": (MODEL, X[:, 0], Y, r"images of shape \[batch, channel.* got \(32, 4, 4\)"),
+    "a column of labels": (MODEL, X, Y[:, None], r"labels of shape \[batch\], got \(32, 1\)"),
+    "bytes": (MODEL, (X * 255).byte(), Y, "divide them by 255"),
+    "labels with a point": (MODEL, X, Y.float(), "labels as integers"),
+    "too few labels": (MODEL, X, Y[:5], "as many labels as images"),
+    "half precision": (nn.Linear(4, 2).bfloat16(), X, Y, "weights in float32 or float64"),
+    "another size": (MODEL, X[:, :, :2], Y, "model that takes images"),
+    "a pair for logits": (lambda x: (x, x), X, Y, "logits .* got tuple"),
+    "one logit": (half, X, Y, "2 classes or more, got 1"),
+    "logits that are NaN": (lambda x: half(x).expand(-1, 2) * math.nan, X, Y, "NaN at image 0"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_what_cannot_be_evaluated_is_said_in_one_line(case):
+    model, x, y, said = UNUSABLE[case]
+    with pytest.raises(BadInput, match=said) as refusal:
+        x, y, _ = inputs.usable(model, x, y)
+        inputs.clean_logits(model, x, y, 250)
+    assert "\n" not in str(refusal.value)
+
+
+BAD_SETTINGS = [
+    ("8/255", "linf", 1, None), (math.nan, "linf", 1, None), (0.1, "l1", 1, None),
+    (0.1, "l2", 0, None), (0.1, "l2", 1, [PGD()]), (0.1, "l2", 1, {"pgd": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", BAD_SETTINGS)
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(BadInput, match="expected"):
+        inputs.require_settings(*settings)
+
+
+@pytest.mark.parametrize("model", [torch.float32, torch.float64])
+@pytest.mark.parametrize("images", [torch.float16, torch.float32, torch.float64])
+def test_images_take_the_dtype_of_the_weights(model, images):
+    twin = copy.deepcopy(WORLD.model).to(model)
+    found = evaluate(twin, WORLD.x.to(images), WORLD.y, radius=0.01)
+    assert found.attacks[0].distance.dtype == model
+    assert inputs.usable(lambda x: x, X.to(images), Y)[0].dtype == loss.full(X.to(images)).dtype
+
+
+@pytest.mark.parametrize("classes", [2, 3, 150])
+def test_any_number_of_classes(classes):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, classes))
+    y = torch.arange(32) % classes
+    found = evaluate(model, X, y, radius=0.01)
+    clean = (model(X).argmax(1) == y).double().mean().item()
+    assert found.clean.accuracy == pytest.approx(clean)
+    assert found.worst_case.accuracy <= clean
+    with pytest.raises(BadInput, match=f"labels from 0 to {classes - 1}, got {classes} at image 0"):
+        evaluate(model, X, y + classes, radius=0.01)
 
 
 def test_an_unknown_suite_suggests_the_nearest():

@@ -89,7 +89,7 @@ def test_a_damaged_row_is_named_and_nothing_is_lost(tmp_path, line):
     file = tmp_path / "rows.jsonl"
     file.write_bytes(GOOD.encode() + line + b"\n" + GOOD.encode())
     before = file.read_bytes()
-    with pytest.raises(BadInput, match="line 3 of .*rows.jsonl.*delete that line"):
+    with pytest.raises(BadInput, match=r"line 3 of .*rows\.jsonl.*delete that line"):
         record.keep_rows(file, lambda row: row["epoch"] < 3)
     assert file.read_bytes() == before
 

@@ -10,10 +10,11 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast import loss, record
 from holdfast.errors import BadInput, choose
+from holdfast.evaluation.inputs import clean_logits, require_settings, usable
 from holdfast.geometry import length
 from holdfast.model import Metered, lent, predict
 from holdfast.result import AttackResult, Evaluation, Standing
-from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, device_of
+from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm
 
 SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Said = Callable[[str, int, int], None]
@@ -48,7 +49,11 @@ def evaluate(
     """Clean accuracy and what each attack leaves of it.
 
     Args:
-        model: images `[batch, channel, height, width]` in [0, 1] to logits; left as it was.
+        model: images `[batch, channel, height, width]` in [0, 1] to logits of 2 classes or more;
+            left as it was.
+        x: images; converted to the dtype of the model's weights, which is float32 or float64. A
+            function gets them as they are, but never narrower than float32.
+        y: integer labels, from 0 to the number of classes - 1.
         suite: a named battery; used where `attacks` is not given.
         attacks: attacks of your own by name, each with its own budget; `radius` and `norm` are
             then what they are checked against where they do not state theirs.
@@ -58,13 +63,12 @@ def evaluate(
         seed: of the suite's random starts.
         said: called after each batch with (attack, images done, images).
 
-    Raises BadInput: pixels or labels that make no sense, an unknown suite.
+    Raises BadInput: images, labels or a model that do not fit each other, pixels outside [0, 1],
+    settings out of range, an unknown suite.
     """
-    where = device_of(model, x.device)
-    x, y = _checked(x, y, radius, norm, batch_size)
-    x, y = x.to(where), y.to(where)
-    clean = _clean_logits(model, x, y, batch_size)
-    index = torch.arange(len(x), device=where) if index is None else index.to(where)
+    require_settings(radius, norm, batch_size, attacks)
+    x, y, index = usable(model, x, y, index)
+    clean = clean_logits(model, x, y, batch_size)
     battery = (
         attacks if attacks is not None else choose(SUITES, suite, "a suite")(radius, norm, seed)
     )
@@ -75,40 +79,6 @@ def evaluate(
     right = clean.argmax(1) == y
     bits = loss.entropy(clean).mean().item() / math.log(2)
     return Evaluation(clean=Standing(correct=right.cpu()), attacks=results, entropy=bits)
-
-
-def _clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int) -> Logits:
-    """Logits of the clean images. Raises BadInput where images or labels cannot be used."""
-    bad = ~(torch.isfinite(x) & (x >= 0) & (x <= 1)).flatten(1).all(1)
-    if bad.any():
-        first = int(bad.nonzero()[0])
-        raise BadInput(
-            f"expected pixels in [0, 1], got {x[first].min():.3g} to {x[first].max():.3g} in image "
-            f"{first} ({int(bad.sum())} such images); put normalisation into the model"
-        )
-    logits = predict(model, x, batch_size)
-    wrong = (y < 0) | (y >= logits.shape[1])
-    if wrong.any():
-        first = int(wrong.nonzero()[0])
-        raise BadInput(
-            f"expected labels from 0 to {logits.shape[1] - 1}, got {int(y[first])} at image {first}"
-        )
-    return logits
-
-
-def _checked(
-    x: Images, y: Labels, radius: float, norm: Norm, batch_size: int
-) -> tuple[Images, Labels]:
-    """Images in fp32 or wider and labels as int64. Raises BadInput for settings out of range."""
-    if len(x) == 0 or len(x) != len(y):
-        raise BadInput(f"expected as many labels as images, and some; got {len(y)} and {len(x)}")
-    if not 0 <= radius < math.inf:
-        raise BadInput(f"expected a radius of 0 or more, got {radius}")
-    if norm not in ("linf", "l2"):
-        raise BadInput(f"expected a norm out of linf, l2; got '{norm}'")
-    if batch_size < 1:
-        raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
-    return loss.full(x), y.long()
 
 
 def _attacked(
