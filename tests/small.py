@@ -7,6 +7,13 @@ import torch
 from holdfast import data as datasets
 from holdfast import model as models
 
+NARROW: dict[str, dict[str, Any]] = {
+    "resnet18": {"width": 4},
+    "preact_resnet18": {"width": 4},
+    "wide_resnet": {"depth": 10, "width": 1, "dropout": 0.3},
+}
+"""Options that make the large networks small."""
+
 
 def blobs(classes: int = 3, train: int = 240, test: int = 60) -> datasets.Dataset:
     """Images whose class is where their bright patch lies, with noise; easy, but not at once."""

@@ -1,9 +1,17 @@
 """Architectures with normalisation inside, saved as weights and a card."""
 
 from holdfast.model.modes import Metered, Mode, lent, predict
-from holdfast.model.networks import GuptaCNN, MadryMNIST, ResNet18
-from holdfast.model.store import (
+from holdfast.model.networks import (
     NETWORKS,
+    GuptaCNN,
+    MadryMNIST,
+    PreActResNet18,
+    ResNet18,
+    WideResNet,
+    ZouCNN4,
+    ZouCNN6,
+)
+from holdfast.model.store import (
     Card,
     Network,
     create,
@@ -24,7 +32,11 @@ __all__ = [
     "Metered",
     "Mode",
     "Network",
+    "PreActResNet18",
     "ResNet18",
+    "WideResNet",
+    "ZouCNN4",
+    "ZouCNN6",
     "create",
     "function",
     "lent",

@@ -21,20 +21,15 @@ from torch import Tensor, nn
 
 from holdfast import record
 from holdfast.errors import BadInput, choose
-from holdfast.model.networks import GuptaCNN, MadryMNIST, ResNet18
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "gupta_cnn": GuptaCNN,
-    "madry_mnist": MadryMNIST,
-    "resnet18": ResNet18,
-}
+from holdfast.model.networks import LIBRARIES, NETWORKS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What is needed to rebuild a model: everything but its weights.
 
-    architecture: a name of holdfast, or `module:function`; options: its further arguments.
+    architecture: a name of holdfast, `torchvision:NAME`, `timm:NAME` or `module:function`;
+    options: its further arguments.
     image: (channels, height, width). mean, std: per channel, pixel units of [0, 1].
     data: name of the training set; provenance: who made the weights, with what, when.
     """
@@ -80,10 +75,11 @@ def create(
 ) -> Network:
     """A new model: pixels in [0, 1] in, `[batch, classes]` logits out.
 
-    name: `gupta_cnn`, `madry_mnist`, `resnet18`, or `module:function` of your own, called with
-    `image`, `classes` and `options`. mean, std: the model normalises its input by them.
+    name: one of NETWORKS, `torchvision:NAME`, `timm:NAME`, or `module:function` of your own,
+    called with `image`, `classes` and `options`. mean, std: the model normalises its input by them.
     seed: of the first weights; None draws them from torch's global generator.
-    Raises BadInput: unknown name or option, a function that cannot be found or called.
+    Raises BadInput: unknown name or option, a library that is not installed, an image that the
+    network cannot take, a function that cannot be found or called.
     """
     build = function(name) if ":" in name else choose(NETWORKS, name, "model")
     _check_options(name, build, options)
@@ -118,7 +114,7 @@ def load(path: Path | str, *, architecture: str | None = None) -> Network:
         raise BadInput(
             f"expected a checkpoint of {architecture} in {folder}, got one of {card.architecture}"
         )
-    if ":" in card.architecture and architecture is None:
+    if architecture is None and _is_own(card.architecture):
         raise BadInput(
             f"{folder} was made by code of your own, {card.architecture}; "
             f"to run that code say so: --model {card.architecture} (architecture= in Python)"
@@ -179,8 +175,13 @@ def read_card(folder: Path) -> Card:
 
 
 def function(name: str) -> Callable[..., nn.Module]:
-    """What `module:function` names, looked for in the current folder too. Raises BadInput."""
+    """What `torchvision:NAME`, `timm:NAME` or `module:function` names. Raises BadInput.
+
+    A module is looked for in the current folder too.
+    """
     module, _, function = name.partition(":")
+    if module in LIBRARIES:
+        return LIBRARIES[module](function)
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -189,6 +190,11 @@ def function(name: str) -> Callable[..., nn.Module]:
         raise BadInput(
             f"expected a function to build the model at '{name}', got: {error}"
         ) from None
+
+
+def _is_own(name: str) -> bool:
+    """Whether the name stands for the user's code, not for holdfast's or a library's."""
+    return ":" in name and name.partition(":")[0] not in LIBRARIES
 
 
 def _check_options(name: str, build: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
