@@ -24,7 +24,7 @@ from holdfast import attack, feedback, model, record, training
 from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.training.recipe import Recipe
-from holdfast.training.step import step
+from holdfast.training.step import Bench, step
 from holdfast.types import Batch
 
 RADIUS, IMAGE, CLASSES = 8 / 255, (3, 32, 32), 10
@@ -64,13 +64,18 @@ def ours(network: nn.Module, x: Tensor, y: Tensor, method: str, precision: str) 
         objective=feedback.CrossEntropy(), adversary=ADVERSARIES[method],
         adversarial=training.Adversarial(), epochs=1, batch_size=len(x),
         optimizer=training.AdamW(), schedule=training.Constant(), augment=Augment(),
-        clip=None, ema=None, watch=training.Watch(), best="clean", keep_every=0,
+        clip=None, ema=None, awp=training.AWP(), guard=training.Guard(),
+        watch=training.Watch(), best="clean", keep_every=0,
         precision=engine.precision, device="cpu", seed=0,
     )  # fmt: skip
     optimizer = recipe.optimizer.build(network.parameters())
     index = torch.arange(len(x), device=x.device)
     batch = Batch(x=x.contiguous(memory_format=engine.memory_format), y=y, index=index)
-    return lambda: step(network, batch, recipe, engine, optimizer, 1.0, index, {})
+    bench = Bench(
+        model=network, optimizer=optimizer, recipe=recipe, engine=engine,
+        adversary=recipe.adversary,
+    )  # fmt: skip
+    return lambda: step(bench, batch, 1.0, index, {})
 
 
 def timed(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:

@@ -32,9 +32,11 @@ data, model = blobs(), network(blobs())
 
 
 def settings(epochs: int = 4) -> dict[str, Any]:
-    """Everything that has a state: dropout, EMA, momentum, schedule, baseline, augmentation."""
+    """Everything that has a state: dropout, EMA, momentum, schedule, baseline, mistakes, augmentation."""
     return {
-        "objective": feedback.PolicyGradient(samples=2, baseline="running"),
+        "objective": feedback.PolicyGradient(
+            samples=2, baseline="running", repeated=feedback.Repeated(growth=0.3)
+        ),
         "adversary": attack.PGD(radius=0.05, steps=2),
         "adversarial": training.Adversarial(start=1, ramp=2),
         "optimizer": training.AdamW(rate=5e-3),

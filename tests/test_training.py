@@ -254,7 +254,7 @@ def test_metrics_are_what_they_say():
     split, row = DATA.validation, rows[0]
     logits = predict(model, split.x)
     policy = logits.softmax(1)
-    assert row["validation_clean"] == (logits.argmax(1) == split.y).float().mean().item()
+    assert row["validation_clean"] == (logits.argmax(1) == split.y).double().mean().item()
     bits = -(policy * policy.log2()).sum(1).mean().item()
     assert row["validation_entropy"] == pytest.approx(bits, rel=1e-5)
     p_y = policy.gather(1, split.y[:, None]).mean().item()

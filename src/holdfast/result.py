@@ -141,6 +141,7 @@ class Trained:
     history: one row per epoch; shares for accuracies, bits for entropy, seconds for time.
     best_epoch: epoch of the highest `criterion` on the validation split.
     precision: in which matrix products ran. averaged: the model with averaged weights, if any.
+    stopped: why training ended before its last epoch; None: it did not.
     """
 
     history: tuple[Row, ...]
@@ -149,6 +150,7 @@ class Trained:
     precision: str
     averaged: nn.Module | None
     folder: Path | None
+    stopped: str | None = None
 
     @property
     def seconds(self) -> float:

@@ -42,6 +42,7 @@ class Batch:
     positions: one more than the largest index in the data set; 0 where that is not known.
     epoch: how many epochs came before this one.
     adv: adversarial twins of x where there is an adversary.
+    whole: images of the batch that several processes share; 0: these are all.
     """
 
     x: Images
@@ -50,6 +51,7 @@ class Batch:
     positions: int = 0
     epoch: int = 0
     adv: Images | None = None
+    whole: int = 0
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """Training signals: rewards, and the objectives built from them."""
 
-from holdfast.feedback.handover import Handover, alone, pairs, passes, within
+from holdfast.feedback.handover import Handover, alone, leaves, pairs, passes, within
 from holdfast.feedback.maxrl import MaxRL
 from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
 from holdfast.feedback.policy import PolicyGradient
@@ -45,6 +45,7 @@ __all__ = [
     "alone",
     "draw",
     "expected_reward",
+    "leaves",
     "pairs",
     "passes",
     "suited",

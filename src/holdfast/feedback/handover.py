@@ -35,8 +35,7 @@ class Handover:
     def __post_init__(self) -> None:
         if self.at < 0 or self.ramp < 0:
             raise BadInput(f"expected at and ramp of 0 or more, got {self.at} and {self.ramp}")
-        parts = (self.first, self.second)
-        if self.ramp and any(passes(part) > 1 or pairs(part) for part in parts):
+        if self.ramp and any(passes(part) > 1 or pairs(part) for part in leaves(self)):
             raise BadInput("expected ramp=0 with ppo or trades, got a ramp; switch at once")
 
     def weight(self, epoch: int) -> float:
@@ -78,6 +77,13 @@ def alone(objective: Objective, epoch: int) -> Objective:
     while isinstance(objective, Handover) and objective.now(epoch) is not objective:
         objective = objective.now(epoch)
     return objective
+
+
+def leaves(objective: Objective) -> list[Objective]:
+    """The objectives that take their turns in a run."""
+    if isinstance(objective, Handover):
+        return [*leaves(objective.first), *leaves(objective.second)]
+    return [objective]
 
 
 def passes(objective: Objective) -> int:

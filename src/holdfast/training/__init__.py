@@ -1,5 +1,6 @@
 """Training: the loop, its settings, its checkpoints."""
 
+from holdfast.training.guard import Guard
 from holdfast.training.loop import Diverged, train
 from holdfast.training.optimizer import (
     OPTIMIZERS,
@@ -12,9 +13,11 @@ from holdfast.training.optimizer import (
     OneCycle,
     RMSprop,
 )
+from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Watch
 
 __all__ = [
+    "AWP",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
@@ -24,6 +27,7 @@ __all__ = [
     "Cosine",
     "Decay",
     "Diverged",
+    "Guard",
     "OneCycle",
     "RMSprop",
     "Watch",

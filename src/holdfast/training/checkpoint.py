@@ -1,5 +1,6 @@
 """Checkpoints: complete folders that appear at once, with `last` and `best` leading to them."""
 
+import copy
 import io
 import pickle
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from holdfast import model as models
 from holdfast import record
@@ -22,7 +23,7 @@ class Session:
 
     model: being trained. ema: its averaged twin, if any. state: the objective's.
     epoch: epochs done; updates: steps done. best, best_epoch: highest criterion so far (a share)
-    and where; -1 before the first.
+    and where; -1 before the first. rollbacks: how often the guard went back.
     """
 
     model: models.Network
@@ -33,6 +34,7 @@ class Session:
     updates: int = 0
     best: float = -1.0
     best_epoch: int = 0
+    rollbacks: int = 0
 
     @property
     def judged(self) -> models.Network:
@@ -69,6 +71,7 @@ def _packed(session: Session) -> bytes:
         "updates": session.updates,
         "best": session.best,
         "best_epoch": session.best_epoch,
+        "rollbacks": session.rollbacks,
     }
     torch.save(content, buffer)
     return buffer.getvalue()
@@ -104,6 +107,7 @@ def restore(session: Session, run: Path) -> None:
     session.state = {name: tensor.to(where) for name, tensor in content["objective"].items()}
     session.epoch, session.updates = content["epoch"], content["updates"]
     session.best, session.best_epoch = content["best"], content["best_epoch"]
+    session.rollbacks = content["rollbacks"]
     if session.best_epoch:  # a kill may have come before the link
         record.point(folder.parent / "best", f"epoch-{session.best_epoch:03d}")
     for draft in folder.parent.glob(".*"):
@@ -122,8 +126,43 @@ def _unpacked(file: Path) -> dict[str, Any]:
         ) from None
 
 
-def average(ema: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged twin towards the model; counters and the like are copied."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Snapshot:
+    """A session's past, in memory."""
+
+    weights: dict[str, Tensor]
+    averaged: dict[str, Tensor] | None
+    optimizer: dict[str, Any]
+    state: State
+    epoch: int
+    updates: int
+
+
+def snapshot(session: Session) -> Snapshot:
+    """Copies of all that an epoch changes."""
+    return Snapshot(
+        weights=copy.deepcopy(session.model.state_dict()),
+        averaged=copy.deepcopy(session.ema.state_dict()) if session.ema else None,
+        optimizer=copy.deepcopy(session.optimizer.state_dict()),
+        state=dict(session.state), epoch=session.epoch, updates=session.updates,
+    )  # fmt: skip
+
+
+def roll_back(session: Session, past: Snapshot) -> None:
+    """The session as it was, but for its best epoch so far and its rollbacks."""
+    session.model.load_state_dict(past.weights)
+    if session.ema and past.averaged:
+        session.ema.load_state_dict(past.averaged)
+    session.optimizer.load_state_dict(past.optimizer)
+    session.state, session.epoch, session.updates = past.state, past.epoch, past.updates
+
+
+def average(ema: nn.Module, model: nn.Module, decay: float, updates: int) -> None:
+    """Move the averaged twin towards the model; counters and the like are copied.
+
+    The decay is at most (1 + updates) / (10 + updates), so that the first weights are soon left.
+    """
+    decay = min(decay, (1 + updates) / (10 + updates))
     with torch.no_grad():
         for kept, new in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
             if kept.is_floating_point():

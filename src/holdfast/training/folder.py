@@ -7,6 +7,7 @@ from holdfast import model as models
 from holdfast import record
 from holdfast.data import Dataset
 from holdfast.errors import BadInput
+from holdfast.team import Team
 from holdfast.training import checkpoint
 from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
@@ -48,10 +49,16 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
     return head | {name: record.plain(value) for name, value in recipe.__dict__.items()}
 
 
-def open_run(run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool) -> None:
+def open_run(
+    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, team: Team
+) -> None:
     """Write the run's head, or go back to its last checkpoint and drop the rows past it."""
     if resume:
         checkpoint.restore(session, run)
+    team.same(None)  # every process has read before one writes
+    if not team.leads:
+        return
+    if resume:
         record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
     else:
         record.clear(run)

@@ -6,8 +6,11 @@ from typing import Literal
 from holdfast import attack
 from holdfast.data import Augment
 from holdfast.errors import BadInput
+from holdfast.feedback import leaves
 from holdfast.model import Mode
+from holdfast.training.guard import Guard, hardened
 from holdfast.training.optimizer import Optimizer, Schedule
+from holdfast.training.perturb import AWP
 from holdfast.types import Attack, Norm, Objective
 
 
@@ -23,7 +26,8 @@ class Adversarial:
         rate: weight of the adversarial loss in `both`.
         start: epochs of clean training that come first.
         ramp: epochs over which the radius then grows from 0.
-        loss: `own` climbs the adversary's own loss; `objective` climbs the loss that is trained.
+        loss: `own` climbs the adversary's own loss, `objective` the loss that is trained, `kl` the
+            divergence from the clean prediction; `auto` is `kl` for trades, else `own`.
         mode: `eval` makes the images with dropout off, `train` with it on.
     """
 
@@ -31,7 +35,7 @@ class Adversarial:
     rate: float = 1.0
     start: int = 0
     ramp: float = 0.0
-    loss: Literal["own", "objective"] = "own"
+    loss: Literal["auto", "own", "objective", "kl"] = "auto"
     mode: Mode = "eval"
 
     def __post_init__(self) -> None:
@@ -95,6 +99,8 @@ class Recipe:
     augment: Augment
     clip: float | None
     ema: float | None
+    awp: AWP
+    guard: Guard
     watch: Watch
     best: Literal["auto", "clean", "robust"]
     keep_every: int
@@ -111,13 +117,30 @@ class Recipe:
         if self.clip is not None and not self.clip > 0:
             raise BadInput(f"expected a clip above 0, got {self.clip}")
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
-        entry = self.adversarial
-        if self.adversary is not None and entry.ramp:
-            attack.resized(self.adversary, radius=0.0)
-        if self.adversary is not None and entry.loss == "objective":
-            attack.resized(self.adversary, loss="ce")
+        if self.adversary is not None:
+            self._check_adversary(self.adversary)
         if self.best == "robust" and not self.watch.attacks(self.adversary):
             raise BadInput("expected an adversary or a watch radius for best=robust, got neither")
+
+    def _check_adversary(self, adversary: Attack) -> None:
+        """Raises BadInput for an adversary that cannot do what is asked of it."""
+        wanted = self.adversarial.loss
+        if wanted == "auto":
+            climbed = [getattr(part, "climbs", "own") for part in leaves(self.objective)]
+            wanted = "kl" if "kl" in climbed else "own"
+        if self.adversarial.ramp:
+            attack.resized(adversary, radius=0.0)
+        if wanted != "own":
+            attack.resized(adversary, loss="ce")
+        if wanted == "kl" and getattr(adversary, "start", "random") == "clean":
+            raise BadInput("expected a random start to climb the divergence, got start=clean")
+        if wanted == "kl" and isinstance(adversary, attack.FGSM):
+            raise BadInput(
+                "expected an adversary with a random start to climb the divergence, whose gradient "
+                "at the image is zero; got fgsm, take pgd with steps=1"
+            )
+        if self.guard.catastrophe == "rollback":
+            hardened(adversary, 1)
 
     @property
     def criterion(self) -> str:

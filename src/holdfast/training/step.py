@@ -1,85 +1,140 @@
-"""One training step: adversary, objective, update."""
+"""One training step: adversary, objective, updates."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn, optim
 
 from holdfast import attack
 from holdfast.engine import Engine
-from holdfast.model import lent
+from holdfast.feedback import alone, pairs, passes, within
+from holdfast.loss import Loss, divergence, full
+from holdfast.model import Metered, lent
+from holdfast.team import Team
+from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
-from holdfast.types import Attack, Batch, Labels, Logits, PerImage, State
+from holdfast.types import Attack, Batch, Classifier, Labels, PerImage, State
+
+Losses = Callable[[], tuple[PerImage, State]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bench:
+    """What a step works with.
+
+    adversary: the recipe's, or what a guard has made of it.
+    """
+
+    model: nn.Module
+    optimizer: optim.Optimizer
+    recipe: Recipe
+    engine: Engine
+    adversary: Attack | None
+    team: Team = Team()  # noqa: RUF009
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stepped:
+    """loss: of each image; norm: of the last update's gradient, before clipping; state: the
+    objective's; forward, backward: passes, one for each image that went through."""
+
+    loss: PerImage
+    norm: Tensor
+    state: State
+    forward: int
+    backward: int
+
+
+def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) -> Stepped:
+    """Make the batch's adversarial twins, then take as many updates as the objective wants.
+
+    share: of the adversary's radius. visit: a number per image that differs in every epoch and
+    keys the adversary's noise.
+    """
+    meter = Metered(bench.model)
+    with bench.engine.autocast():
+        batch = attacked(bench, meter, batch, share, visit, state)
+
+    before = state
+
+    def losses() -> tuple[PerImage, State]:
+        with bench.engine.autocast():
+            return objective(meter, batch, bench.recipe, state)
+
+    loss, norm, state = update(bench, losses, batch)
+    for _ in range(1, passes(alone(bench.recipe.objective, batch.epoch))):
+        loss, norm, state = update(bench, losses, batch)
+    state = {name: kept for name, kept in state.items() if "this/" not in name}
+    return Stepped(
+        loss=loss, norm=norm, state=bench.team.merge(before, state),
+        forward=meter.forward, backward=meter.backward,
+    )  # fmt: skip
 
 
 def attacked(
-    model: nn.Module, batch: Batch, recipe: Recipe, share: float, visit: Labels, state: State
+    bench: Bench, meter: Classifier, batch: Batch, share: float, visit: Labels, state: State
 ) -> Batch:
-    """The batch with its adversarial twins, at `share` of the adversary's radius.
-
-    visit: a number per image that differs in every epoch; keys the adversary's noise.
-    The attack runs on the bare model, which is as it was afterwards.
-    """
-    if recipe.adversary is None or share == 0:
+    """The batch with its adversarial twins; the attack runs on the bare model, lent to it."""
+    if bench.adversary is None or share == 0:
         return batch
-    adversary: Attack = recipe.adversary
+    adversary: Attack = bench.adversary
     if share < 1:
         adversary = attack.resized(adversary, radius=share * getattr(adversary, "radius", 0.0))
-    if recipe.adversarial.loss == "objective":
-        adversary = attack.resized(adversary, loss=_trained_loss(recipe, batch, state))
-    with lent(model, recipe.adversarial.mode):
-        adv = attack.run(adversary, model, batch.x, batch.y, visit)
+    with lent(bench.model, bench.recipe.adversarial.mode):
+        loss = _climbed(bench.recipe, meter, batch, state)
+        if loss is not None:
+            adversary = attack.resized(adversary, loss=loss)
+        adv = attack.run(adversary, meter, batch.x, batch.y, visit)
     return replace(batch, adv=adv.detach())
 
 
-def _trained_loss(recipe: Recipe, batch: Batch, state: State):
-    """The objective as a loss of logits: it is handed a model that already knows them."""
-
-    def loss(logits: Logits, y: Labels) -> PerImage:
-        return recipe.objective(lambda _: logits, replace(batch, y=y), state)[0]
-
-    return loss
+def _climbed(recipe: Recipe, model: Classifier, batch: Batch, state: State) -> Loss | None:
+    """The loss that the adversary climbs; None: its own."""
+    wanted = recipe.adversarial.loss
+    if wanted == "auto":
+        wanted = getattr(alone(recipe.objective, batch.epoch), "climbs", "own")
+    if wanted == "kl":
+        reference = full(model(batch.x)).detach()
+        return lambda logits, _: divergence(logits, reference)
+    if wanted == "objective":
+        return lambda logits, y: recipe.objective(lambda _: logits, replace(batch, y=y), state)[0]
+    return None
 
 
 def objective(
-    model: nn.Module, batch: Batch, recipe: Recipe, state: State
+    model: Classifier, batch: Batch, recipe: Recipe, state: State
 ) -> tuple[PerImage, State]:
     """The loss per image of a batch whose adversarial twins are made."""
-    if batch.adv is None:
-        return recipe.objective(model, batch, state)
-    on_adv = replace(batch, x=batch.adv)
+    minimised, clean = recipe.objective, replace(batch, adv=None)
+    if recipe.adversary is None or pairs(alone(minimised, batch.epoch)):
+        return minimised(model, batch, state)
+    hard = clean if batch.adv is None else replace(clean, x=batch.adv)
     if recipe.adversarial.mix == "adv":
-        return recipe.objective(model, on_adv, state)
-    clean, state = recipe.objective(model, batch, state)
-    hard, state = recipe.objective(model, on_adv, state)
-    return clean + recipe.adversarial.rate * hard, state
+        return minimised(model, hard, state)
+    loss, state = within("clean", minimised, model, clean, state)
+    if batch.adv is None:
+        return loss, state
+    extra, state = within("adv", minimised, model, hard, state)
+    return loss + recipe.adversarial.rate * extra, state
 
 
-def update(
-    model: nn.Module, loss: PerImage, optimizer: optim.Optimizer, clip: float | None
-) -> Tensor:
-    """One step down the mean loss; gives the norm of its gradient, before clipping."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.mean().backward()
+def update(bench: Bench, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor, State]:
+    """One step down the mean loss over the whole batch, on all processes together."""
+    model, recipe, team = bench.model, bench.recipe, bench.team
+    images = batch.whole or len(batch.y)
+    near, gamma = nullcontext(), recipe.awp.at(batch.epoch)
+    if gamma:
+        near = perturbed(model, lambda: losses()[0].sum() / images, gamma, team)
+    with near:
+        loss, state = losses()
+        bench.optimizer.zero_grad(set_to_none=True)
+        (loss.sum() / images).backward()
     gradients = [w.grad for w in model.parameters() if w.grad is not None]
+    team.add_up(gradients)
     norm = nn.utils.get_total_norm(gradients, foreach=True)
-    if clip is not None:
-        nn.utils.clip_grads_with_norm_(model.parameters(), clip, norm, foreach=True)
-    optimizer.step()
-    return norm
-
-
-def step(
-    model: nn.Module,
-    batch: Batch,
-    recipe: Recipe,
-    engine: Engine,
-    optimizer: optim.Optimizer,
-    share: float,
-    visit: Labels,
-    state: State,
-) -> tuple[PerImage, Tensor, State]:
-    """One whole step: `(loss per image, gradient norm, objective's state)`."""
-    with engine.autocast():
-        batch = attacked(model, batch, recipe, share, visit, state)
-        loss, state = objective(model, batch, recipe, state)
-    return loss.detach(), update(model, loss, optimizer, recipe.clip), state
+    if recipe.clip is not None:
+        nn.utils.clip_grads_with_norm_(model.parameters(), recipe.clip, norm, foreach=True)
+    bench.optimizer.step()
+    team.average(list(model.buffers()))
+    return loss.detach(), norm, state

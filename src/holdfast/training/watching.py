@@ -9,10 +9,11 @@ from torch import nn
 from holdfast import attack, loss
 from holdfast.data import Split
 from holdfast.engine import Engine
-from holdfast.feedback import Signed, expected_reward
+from holdfast.feedback import Signed, alone, expected_reward
 from holdfast.model import lent, predict
+from holdfast.team import Team
 from holdfast.training.recipe import Recipe
-from holdfast.types import Attack, Images, Logits
+from holdfast.types import Attack, Images
 
 COLLAPSED = 0.8  # share of the way from a class's true frequency to all predictions
 ADVICE = (
@@ -22,17 +23,18 @@ ADVICE = (
 
 
 def watch(
-    model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, full: bool
-) -> dict[str, float]:
+    model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, team: Team,
+    full: bool,
+) -> dict[str, float]:  # fmt: skip
     """Accuracies (shares), entropy (bits) and expected reward of each split, `NAME_measure`.
 
     full: with the watching attacks too. Attacks run in the engine's precision, every prediction
-    that is counted in fp32.
+    that is counted in fp32. Processes share the images.
     """
     attacks = recipe.watch.attacks(recipe.adversary) if full else {}
     found: dict[str, float] = {}
     for name, split in splits.items():
-        measured = _measure(model, split, attacks, recipe, engine)
+        measured = _measure(model, split, attacks, recipe, engine, team)
         found |= {f"{name}_{key}": value for key, value in measured.items()}
     for key in ("clean", *attacks):
         gap = "gap" if key == "clean" else f"{key}_gap"
@@ -41,21 +43,26 @@ def watch(
 
 
 def _measure(
-    model: nn.Module, split: Split, attacks: Mapping[str, Attack], recipe: Recipe, engine: Engine
-) -> dict[str, float]:
+    model: nn.Module, split: Split, attacks: Mapping[str, Attack], recipe: Recipe, engine: Engine,
+    team: Team,
+) -> dict[str, float]:  # fmt: skip
+    images, split = len(split), split.part(team.rank, team.size)
     x, y = split.x.contiguous(memory_format=engine.memory_format), split.y
     logits = predict(model, x)
-    reward = getattr(recipe.objective, "reward", None) or Signed()
+    objective = alone(recipe.objective, recipe.epochs)
+    reward = getattr(objective, "reward", None) or Signed()
     found = {
-        "clean": _accuracy(logits, split),
-        "reward": expected_reward(reward, logits, y).mean().item(),
-        "entropy": loss.entropy(logits).mean().item() / math.log(2),
-        "largest_class": _frequencies(logits.argmax(1), logits.shape[1]).max().item(),
+        "clean": logits.argmax(1) == y,
+        "reward": expected_reward(reward, logits, y),
+        "entropy": loss.entropy(logits) / math.log(2),
     }
     for name, rival in attacks.items():
-        adv = _adversarial(model, split, x, rival, engine)
-        found[name] = _accuracy(predict(model, adv), split)
-    return found
+        found[name] = predict(model, _adversarial(model, split, x, rival, engine)).argmax(1) == y
+    picked = torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double()
+    sums = torch.stack([value.double().sum() for value in found.values()])
+    team.add_up([picked, sums])
+    means = dict(zip(found, (sums / images).tolist(), strict=True))
+    return means | {"largest_class": (picked.max() / images).item()}
 
 
 def _adversarial(
@@ -71,15 +78,7 @@ def collapse(largest: float, split: Split, classes: int) -> str | None:
 
     largest: share of the predictions that the most predicted class gets.
     """
-    honest = _frequencies(split.y, classes).max().item()
+    honest = max(split.counts(classes)) / len(split)
     if largest < honest + COLLAPSED * (1 - honest):
         return None
     return f"collapsed: one of {classes} classes gets {largest:.0%} of all predictions; {ADVICE}"
-
-
-def _frequencies(y: torch.Tensor, classes: int) -> torch.Tensor:
-    return torch.bincount(y, minlength=classes) / len(y)
-
-
-def _accuracy(logits: Logits, split: Split) -> float:
-    return (logits.argmax(1) == split.y).float().mean().item()

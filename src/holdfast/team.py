@@ -1,0 +1,124 @@
+"""Several processes that train one model: who is who, and sums over all of them.
+
+lightning-fabric starts the processes (or finds those that torchrun started) and connects them:
+gloo on CPUs, NCCL on GPUs. Nothing is wrapped: gradients are added up after the backward pass,
+so attacks always see the bare module.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from holdfast.errors import BadInput
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """rank: which process this is; size: how many there are; device: this one's."""
+
+    rank: int = 0
+    size: int = 1
+    device: str | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """The rank as part of a key for random numbers: nothing for the process that leads."""
+        return (self.rank,) if self.rank else ()
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes: the same bits in every one."""
+        if self.size == 1:
+            return
+        for kind in sorted({str(tensor.dtype) for tensor in tensors}):
+            alike = [tensor for tensor in tensors if str(tensor.dtype) == kind]
+            flat = torch.cat([tensor.detach().flatten() for tensor in alike])
+            dist.all_reduce(flat)
+            for tensor, total in zip(alike, flat.split([t.numel() for t in alike]), strict=True):
+                tensor.detach().copy_(total.view_as(tensor))
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each floating-point tensor by its mean over all processes."""
+        if self.size == 1:
+            return
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        self.add_up(floating)
+        for tensor in floating:
+            tensor.detach().div_(self.size)
+
+    def spread(self, tensors: Sequence[Tensor]) -> None:
+        """Give every process the leading one's tensors."""
+        if self.rank:
+            for tensor in tensors:
+                tensor.detach().zero_()
+        self.add_up(tensors)
+
+    def merge(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of all processes: means of floating-point entries, changes of others added."""
+        if self.size == 1:
+            return after
+        merged = {}
+        for name in sorted(after):
+            mine = after[name].clone()
+            if mine.is_floating_point():
+                self.average([mine])
+            else:
+                old = torch.zeros_like(mine)
+                if name in before:
+                    old[tuple(map(slice, before[name].shape))] = before[name]
+                change = mine - old
+                self.add_up([change])
+                mine = old + change
+            merged[name] = mine
+        return merged
+
+    def same(self, value: T) -> T:
+        """The leading process's value, in all of them."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+
+def join(processes: int, device: str = "auto") -> Team:
+    """The team of this run: started here, or by torchrun, whose numbers go before `processes`.
+
+    The processes started here run the same command again (Fabric's way); on GPUs each has its own.
+    Raises BadInput where lightning-fabric is not installed, or the number makes no sense.
+    """
+    if processes < 1:
+        raise BadInput(f"expected at least 1 process, got {processes}")
+    launched = "LOCAL_WORLD_SIZE" in os.environ  # torchrun
+    if processes == 1 and not launched:
+        return Team()
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    nodes = int(os.environ["WORLD_SIZE"]) // local if launched else 1
+    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    fabric = _fabric()(
+        accelerator="cuda" if on_gpu else "cpu", devices=local, num_nodes=nodes, strategy="ddp"
+    )
+    fabric.launch()
+    return Team(rank=fabric.global_rank, size=fabric.world_size, device=str(fabric.device))
+
+
+def _fabric() -> Any:
+    try:
+        return importlib.import_module("lightning_fabric").Fabric
+    except ImportError:
+        raise BadInput(
+            "expected lightning-fabric for several processes, got no such package; "
+            "pip install 'holdfast[scale]'"
+        ) from None

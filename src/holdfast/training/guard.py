@@ -1,0 +1,88 @@
+"""When training is not worth going on with: robust and catastrophic overfitting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from holdfast import attack
+from holdfast.errors import BadInput
+from holdfast.record import Row
+from holdfast.types import Attack
+
+LEAST = 0.05  # a fall of PGD accuracy below this share of all images is no catastrophe
+ROLLBACKS = 3
+LENGTH = 1.25  # radii that the steps of a hardened adversary cover together (arXiv 2001.03994)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """What happens when the validation split says that robustness is going.
+
+    Catastrophic overfitting of single-step training (Wong et al., arXiv 2001.03994): within an
+    epoch, accuracy under PGD falls to nothing while clean accuracy stays. Robust overfitting
+    (Rice et al., arXiv 2002.11569): accuracy under PGD no longer rises, then slowly falls.
+    Raises BadInput for settings out of range.
+
+    Attributes:
+        catastrophe: at a sudden fall `warn` only says so, `stop` ends the run, and `rollback` does
+            the epoch again from its beginning with twice the adversary's steps (at most three
+            times, then it stops); `ignore` does not look.
+        drop: share of the best PGD accuracy so far that must be lost (and 5 points at least).
+        patience: stop after so many epochs without a better criterion; 0: never.
+    """
+
+    catastrophe: Literal["ignore", "warn", "stop", "rollback"] = "warn"
+    drop: float = 0.5
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.drop <= 1:
+            raise BadInput(f"expected a drop in (0, 1], got {self.drop}")
+        if self.patience < 0:
+            raise BadInput(f"expected a patience of 0 or more epochs, got {self.patience}")
+
+    @property
+    def rolls_back(self) -> bool:
+        return self.catastrophe == "rollback"
+
+    def alarm(self, row: Row, history: Sequence[Row]) -> str | None:
+        """What to say where this epoch lost the robustness that an earlier one had."""
+        seen = [past for past in history if "validation_pgd" in past]
+        if self.catastrophe == "ignore" or not seen or "validation_pgd" not in row:
+            return None
+        best = max(past["validation_pgd"] for past in seen)
+        clean = max(past["validation_clean"] for past in seen)
+        lost = best - row["validation_pgd"]
+        if lost <= max(self.drop * best, LEAST) or row["validation_clean"] < self.drop * clean:
+            return None
+        return (
+            f"catastrophic overfitting: accuracy under PGD fell from {best:.1%} to "
+            f"{row['validation_pgd']:.1%} with clean accuracy at {row['validation_clean']:.1%}"
+        )
+
+    def tired(self, epoch: int, best_epoch: int) -> str | None:
+        """What to say where the best epoch lies too far back."""
+        if not self.patience or not best_epoch or epoch - best_epoch < self.patience:
+            return None
+        return f"no better epoch than {best_epoch} in {self.patience} epochs"
+
+
+def hardened(adversary: Attack, times: int) -> Attack:
+    """The adversary with its steps doubled so many times; FGSM becomes PGD with 2 steps.
+
+    The steps cover what they covered before, and 1.25 radii at least. Raises BadInput for an
+    attack of another kind.
+    """
+    if times == 0:
+        return adversary
+    if isinstance(adversary, attack.FGSM):
+        adversary = attack.PGD(
+            radius=adversary.radius, norm=adversary.norm, steps=1, stride=1, loss=adversary.loss
+        )
+    if not isinstance(adversary, attack.PGD):
+        raise BadInput(
+            f"expected fgsm or pgd as adversary for rollback, got {adversary!r:.60}; take stop"
+        )
+    steps = adversary.steps * 2**times
+    length = max(adversary.stride * adversary.steps, LENGTH)
+    return attack.resized(adversary, steps=steps, stride=length / steps)

@@ -1,0 +1,122 @@
+"""What a run is set up from: the job, which stays the same, and the session, which changes."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from holdfast import model as models
+from holdfast import record
+from holdfast.data import Dataset, Split, batches
+from holdfast.engine import Engine
+from holdfast.errors import BadInput
+from holdfast.team import Team
+from holdfast.training.checkpoint import Session
+from holdfast.training.recipe import Recipe
+from holdfast.types import Batch
+
+Tick = Callable[[int, int, int], None]
+Tell = Callable[[record.Row], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """What stays the same while a run goes on.
+
+    tick, tell: see `train`.
+    """
+
+    recipe: Recipe
+    engine: Engine
+    team: Team
+    data: Dataset
+    watched: dict[str, Split]
+    run: Path | None
+    tick: Tick | None
+    tell: Tell | None
+
+    @cached_property
+    def positions(self) -> int:
+        """One more than the largest index of a training image."""
+        return int(self.data.train.index.max()) + 1
+
+    @property
+    def per_epoch(self) -> int:
+        return math.ceil(len(self.data.train) / self.recipe.batch_size)
+
+
+def as_network(model: nn.Module, data: Dataset) -> models.Network:
+    """The model as one that can be saved; a module of the user's own shares its weights.
+
+    Raises BadInput where it does not fit the data.
+    """
+    if isinstance(model, models.Network):
+        wanted, got = (data.image, data.classes), (model.card.image, model.card.classes)
+        if wanted != got:
+            raise BadInput(
+                f"expected a model for images {wanted[0]} and {wanted[1]} classes, got "
+                f"one for {got[0]} and {got[1]}; create it with data.image, data.classes"
+            )
+        return model
+    kind = type(model)
+    card = models.Card(
+        architecture=f"{kind.__module__}:{kind.__qualname__}",
+        image=data.image,
+        classes=data.classes,
+    )
+    return models.Network(model, card)
+
+
+def make_job(
+    recipe: Recipe, engine: Engine, team: Team, data: Dataset, run: Path | None,
+    tick: Tick | None, tell: Tell | None,
+) -> Job:  # fmt: skip
+    """The job, its data on the engine's device. Raises BadInput for data it cannot share out."""
+    last = len(data.train) % recipe.batch_size or recipe.batch_size
+    if last < team.size:
+        raise BadInput(
+            f"expected an image for each of {team.size} processes in every batch, got {last} in "
+            "the last one; take another batch_size"
+        )
+    data = data.to(engine.device)
+    splits = {"train": data.train, "validation": data.validation}
+    watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
+    return Job(
+        recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,
+        tell=tell if team.leads else None,
+    )  # fmt: skip
+
+
+def make_session(network: models.Network, recipe: Recipe, engine: Engine) -> Session:
+    """The start of a run: the network on its device, its averaged twin, a fresh optimiser."""
+    engine.place(network)
+    averaged = None if recipe.ema is None else copy.deepcopy(network).requires_grad_(False)
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    return Session(network, averaged, recipe.optimizer.build(weights), {})
+
+
+def rehearse(job: Job, session: Session) -> None:
+    """Two images all the way to their logits, so that what cannot work fails before anything is
+    written. Raises BadInput where the model's answer is not `[batch, classes]`."""
+    batch = next(iter(epoch_of(job, 0)))
+    with torch.no_grad(), models.lent(session.model):
+        logits = session.model(batch.x[:2])
+    wanted = (len(batch.x[:2]), job.data.classes)
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")
+
+
+def epoch_of(job: Job, epoch: int) -> Iterator[Batch]:
+    """This process's images of each batch of an epoch."""
+    found = batches(
+        job.data.train, job.recipe.batch_size, epoch=epoch, seed=job.recipe.seed,
+        augment=job.recipe.augment, channels_last=job.engine.channels_last,
+        part=(job.team.rank, job.team.size),
+    )  # fmt: skip
+    return (replace(batch, positions=job.positions) for batch in found)

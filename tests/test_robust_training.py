@@ -1,0 +1,273 @@
+"""TRADES, weight perturbation, guards, averaged weights, passes: what a run does and costs."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from small import blobs, network
+from torch import nn
+
+from holdfast import feedback, record, training
+from holdfast.attack import FGSM, PGD
+from holdfast.data import Augment
+from holdfast.engine import Engine
+from holdfast.errors import BadInput
+from holdfast.team import Team
+from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, train
+from holdfast.training.guard import hardened
+from holdfast.training.perturb import perturbed
+from holdfast.training.recipe import Recipe
+from holdfast.training.step import Bench, attacked
+from holdfast.types import Batch
+
+DATA = blobs()
+
+
+def fast(**changes: Any) -> dict[str, Any]:
+    usual = {"epochs": 2, "batch_size": 60, "optimizer": AdamW(rate=1e-2), "precision": "fp32"}
+    return {**usual, **changes}
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        feedback.MaxRL(samples=16),
+        feedback.GCE(q=0, final=0.7, over=6),
+        feedback.PPO(passes=2),
+        feedback.PolicyGradient(reward=feedback.Weighted(), samples=4, baseline="leave_one_out"),
+        feedback.Handover(at=4, second=feedback.Expected(), ramp=2),
+        feedback.Handover(at=2, second=feedback.PPO()),
+    ],
+    ids=lambda o: o.name,
+)
+def test_every_objective_learns(objective):
+    trained = train(network(DATA), DATA, objective=objective, **fast(epochs=10, batch_size=24))
+    assert trained.history[-1]["validation_clean"] > 0.9
+
+
+def test_the_divergence_of_trades_buys_robustness():
+    left = []
+    for beta in (0.0, 1.0):
+        trained = train(
+            network(DATA), DATA, objective=feedback.Trades(beta=beta),
+            adversary=PGD(radius=0.12, steps=3), adversarial=Adversarial(start=4),
+            watch=Watch(images=200, every=20), **fast(epochs=20, batch_size=24),
+        )  # fmt: skip
+        left.append(trained.history[-1]["train_pgd"])
+    assert left[1] > left[0] + 0.08
+
+
+def bench(objective, adversary, **entry: Any) -> Bench:
+    model = network(DATA).eval()
+    recipe = captured_recipe(objective=objective, adversary=adversary, **entry)
+    return Bench(
+        model=model, optimizer=torch.optim.SGD(model.parameters(), 0.1), recipe=recipe,
+        engine=Engine(device=torch.device("cpu")), adversary=adversary,
+    )  # fmt: skip
+
+
+def captured_recipe(objective, adversary, **entry: Any) -> Recipe:
+    return Recipe(
+        objective=objective, adversary=adversary, adversarial=Adversarial(**entry), epochs=1,
+        batch_size=8, optimizer=AdamW(), schedule=training.Constant(), augment=Augment(),
+        clip=None, ema=None, awp=AWP(), guard=Guard(), watch=Watch(), best="auto", keep_every=0,
+        precision="fp32", device="cpu", seed=0,
+    )  # fmt: skip
+
+
+def test_the_adversary_of_trades_climbs_the_divergence():
+    """A label has no part in it; the adversary's own loss would follow the label."""
+    batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
+    other = Batch(x=batch.x, y=(batch.y + 1) % 3, index=batch.index)
+    adversary = PGD(radius=0.1, steps=3)
+    for objective, moves in ((feedback.Trades(), False), (feedback.CrossEntropy(), True)):
+        at = bench(objective, adversary)
+        made = [attacked(at, at.model, b, 1.0, b.index, {}).adv for b in (batch, other)]
+        assert made[0] is not None and made[1] is not None
+        assert torch.equal(made[0], made[1]) is not moves
+
+
+def test_weights_are_perturbed_up_the_loss_by_their_own_length_and_put_back():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    x, before = torch.rand(5, 3), {}
+    for name, tensor in model.state_dict().items():
+        before[name] = tensor.clone()
+    weight = model[0].weight
+    assert isinstance(weight, nn.Parameter)
+    (up,) = torch.autograd.grad((model(x) ** 3).sum(), weight)
+    model.load_state_dict(before)
+    with perturbed(model, lambda: (model(x) ** 3).sum(), 0.1, Team()):
+        wanted = before["0.weight"] + 0.1 * before["0.weight"].norm() * up / up.norm()
+        torch.testing.assert_close(weight.detach(), wanted)
+        now = model.state_dict()
+        for name in ("0.bias", "1.weight", "1.running_mean"):
+            assert torch.equal(now[name], before[name]), name
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_passes_are_counted():
+    """Per image: clean 1 + 1; PGD-3 adds 3 + 3; its weight perturbation one more of each; PPO
+    with 2 passes 2 + 2; TRADES-1 has the reference, an attack step, and two images to train on."""
+
+    def passes(**settings: Any) -> tuple[float, float]:
+        row = train(
+            network(DATA), DATA, watch=Watch(images=6), **fast(epochs=1, **settings)
+        ).history[0]
+        return row["forward_passes"], row["backward_passes"]
+
+    pgd = PGD(radius=0.1, steps=3)
+    assert passes() == (1, 1)
+    assert passes(adversary=pgd) == (4, 4)
+    assert passes(adversary=pgd, awp=AWP(gamma=0.01)) == (5, 5)
+    assert passes(adversary=pgd, adversarial=Adversarial(mix="both")) == (5, 5)
+    assert passes(objective=feedback.PPO(passes=2)) == (2, 2)
+    one = PGD(radius=0.1, steps=1)
+    assert passes(objective=feedback.Trades(), adversary=one) == (4, 3)
+    assert passes(objective=feedback.Handover(at=0, ramp=3)) == (1, 1)
+
+
+HISTORY = [
+    {"epoch": 1, "validation_pgd": 0.30, "validation_clean": 0.6},
+    {"epoch": 2, "validation_pgd": 0.40, "validation_clean": 0.6},
+    {"epoch": 3, "validation_clean": 0.6},
+]
+
+
+@pytest.mark.parametrize(
+    ("pgd", "clean", "fires"),
+    [
+        (0.10, 0.7, True),
+        (0.19, 0.6, True),
+        (0.21, 0.6, False),  # not yet half of the best
+        (0.10, 0.2, False),  # clean accuracy is gone too: a collapse, not this
+    ],
+)
+def test_the_guard_knows_catastrophic_overfitting(pgd, clean, fires):
+    row = {"epoch": 4, "validation_pgd": pgd, "validation_clean": clean}
+    alarm = Guard().alarm(row, HISTORY)
+    assert (alarm is not None) is fires
+    assert alarm is None or "from 40.0%" in alarm
+    assert Guard(catastrophe="ignore").alarm(row, HISTORY) is None
+    assert Guard().alarm(row, []) is None
+    small = [{"validation_pgd": 0.04, "validation_clean": 0.6}]
+    assert Guard().alarm(row | {"validation_pgd": 0.0}, small) is None
+
+
+def falls(monkeypatch, at: int, until: int = 10**9) -> None:
+    """A watch that sees robustness vanish at one epoch (counted in looks, not in epochs)."""
+    looks = []
+
+    def seen(*_: Any) -> dict[str, float]:
+        looks.append(1)
+        gone = at <= len(looks) < until
+        return {
+            "validation_clean": 0.9, "validation_pgd": 0.1 if gone else 0.5 + len(looks) / 100,
+            "validation_largest_class": 0.3,
+        }  # fmt: skip
+
+    monkeypatch.setattr("holdfast.training.loop.watch_model", seen)
+
+
+def test_the_guard_rolls_back_and_hardens_the_adversary(tmp_path, monkeypatch, caplog):
+    falls(monkeypatch, at=2, until=3)
+    caplog.set_level(logging.WARNING)
+    trained = train(
+        network(DATA), DATA, adversary=FGSM(radius=0.1), guard=Guard(catastrophe="rollback"),
+        out=tmp_path / "run", **fast(epochs=3),
+    )  # fmt: skip
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3]
+    assert [row.get("rollbacks") for row in trained.history] == [None, 1, 1]
+    assert [row["forward_passes"] for row in trained.history] == [2, 3, 3]  # FGSM, then PGD-2
+    assert "catastrophic" in caplog.text and "2 steps" in caplog.text
+    falls(monkeypatch, at=99)
+    resumed = train(
+        network(DATA), DATA, adversary=FGSM(radius=0.1), guard=Guard(catastrophe="rollback"),
+        out=tmp_path / "run", resume=True, **fast(epochs=4),
+    )  # fmt: skip
+    assert resumed.history[-1]["forward_passes"] == 3  # it remembers
+
+
+def test_a_rolled_back_epoch_leaves_no_trace(monkeypatch):
+    """After the rollback the run is as if the harder adversary had come from that epoch on."""
+    guard, settings = Guard(catastrophe="rollback"), fast(epochs=2, clip=1.0, ema=0.9)
+    falls(monkeypatch, at=3, until=5)  # two looks an epoch: averaged weights, raw weights
+    back = network(DATA)
+    train(back, DATA, adversary=FGSM(radius=0.1), guard=guard, **settings)
+    falls(monkeypatch, at=99)
+    twin, hard = network(DATA), hardened(FGSM(radius=0.1), 1)
+
+    def later(job, session):
+        return hard if session.epoch else FGSM(radius=0.1)
+
+    monkeypatch.setattr("holdfast.training.loop._adversary", later)
+    train(twin, DATA, adversary=FGSM(radius=0.1), **settings)
+    for name, tensor in twin.state_dict().items():
+        assert torch.equal(tensor, back.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("catastrophe", ["warn", "stop", "ignore"])
+def test_the_guard_stops_or_only_warns(catastrophe, monkeypatch):
+    falls(monkeypatch, at=2)
+    trained = train(
+        network(DATA), DATA, adversary=FGSM(radius=0.1), guard=Guard(catastrophe=catastrophe),
+        **fast(epochs=3),
+    )  # fmt: skip
+    assert len(trained.history) == (2 if catastrophe == "stop" else 3)
+    assert ("warning" in trained.history[1]) is (catastrophe != "ignore")
+    assert (trained.stopped is not None) is (catastrophe == "stop")
+
+
+def test_a_rollback_that_does_not_help_ends_the_run(monkeypatch):
+    falls(monkeypatch, at=2)
+    trained = train(
+        network(DATA), DATA, adversary=FGSM(radius=0.1), guard=Guard(catastrophe="rollback"),
+        **fast(epochs=9),
+    )  # fmt: skip
+    assert [row.get("rollbacks") for row in trained.history] == [None, 3]
+    assert trained.stopped is not None and "catastrophic" in trained.stopped
+
+
+def test_patience_ends_a_run_that_gets_no_better():
+    trained = train(
+        network(DATA), DATA, guard=Guard(patience=2), optimizer=AdamW(rate=1e-9),
+        **{k: v for k, v in fast(epochs=9).items() if k != "optimizer"},
+    )  # fmt: skip
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3]
+    assert trained.stopped is not None and "no better epoch than 1" in trained.stopped
+
+
+def test_raw_weights_are_measured_beside_averaged_ones(tmp_path):
+    train(network(DATA), DATA, ema=0.5, out=tmp_path / "run", **fast())
+    row = record.rows(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert {"validation_clean", "raw_validation_clean", "raw_validation_entropy"} <= set(row)
+    assert row["raw_validation_entropy"] != row["validation_entropy"]
+
+
+def test_hardened_adversaries():
+    assert hardened(FGSM(radius=0.1, loss="margin"), 1) == PGD(
+        radius=0.1, steps=2, stride=0.625, loss="margin"
+    )
+    assert hardened(PGD(steps=4, stride=0.5), 2) == PGD(steps=16, stride=0.125)
+    assert hardened(FGSM(), 0) == FGSM()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: Guard(drop=0),
+        lambda: Guard(patience=-1),
+        lambda: AWP(gamma=-1),
+        lambda: AWP(start=-1),
+        lambda: captured_recipe(feedback.Trades(), FGSM()),
+        lambda: captured_recipe(feedback.Trades(), PGD(start="clean")),
+        lambda: captured_recipe(feedback.CrossEntropy(), FGSM(), loss="kl"),
+        lambda: captured_recipe(feedback.Handover(second=feedback.Trades()), FGSM()),
+        lambda: hardened(lambda model, x, y: x, 1),
+    ],
+)
+def test_bad_settings_are_one_clear_line(bad):
+    with pytest.raises(BadInput, match="expected") as caught:
+        bad()
+    assert "\n" not in str(caught.value)
