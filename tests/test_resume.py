@@ -32,7 +32,7 @@ data, model = blobs(), network(blobs())
 
 
 def settings(epochs: int = 4) -> dict[str, Any]:
-    """Everything that has a state: dropout, EMA, momentum, schedule, baseline, mistakes, augmentation."""
+    """Everything with a state: dropout, EMA, momentum, schedule, baseline, mistakes, crops."""
     return {
         "objective": feedback.PolicyGradient(
             samples=2, baseline="running", repeated=feedback.Repeated(growth=0.3)
