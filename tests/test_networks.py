@@ -219,3 +219,7 @@ def test_the_command_line_trains_resumes_and_evaluates_a_network_of_a_library(
     assert main(["evaluate", "run", "--attack", "fgsm", "--radius", "0.1", "--images", "20"]) == 0
     assert main(["train", "--model", "timm:test_vitt"]) == 2
     assert "did you mean 'test_vit'" in capsys.readouterr().err
+    assert main(["train", "--model", "timm:test_vit", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "wide_resnet, torchvision:NAME, timm:NAME, MODULE:FUNCTION" in said
+    assert "side of a patch in pixels" in said

@@ -27,7 +27,7 @@ class Slot:
 
     default: as YAML would say it.
     skip: parameters that are filled in later, not by the user.
-    find: for names outside the table, such as `module:function`.
+    find: for names outside the table, such as `module:function`; others: how the help shows those.
     inner: types to tables; a field annotated with such a type is a slot of that table.
     """
 
@@ -35,6 +35,7 @@ class Slot:
     default: Any
     skip: frozenset[str] = frozenset()
     find: Callable[[str], Kind | None] | None = None
+    others: tuple[str, ...] = ()
     inner: Mapping[object, Mapping[str, Kind | None]] = field(default_factory=dict)
 
     def kind(self, name: str, path: str) -> Kind | None:

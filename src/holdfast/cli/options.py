@@ -67,7 +67,7 @@ def _parser(
     )
     parser.add_argument("--config", action="config", help="YAML file of options; others override")
     for function, skip in functions.items():
-        parser.add_function_arguments(function, skip={*skip, *choices}, as_positional=True)
+        parser.add_function_arguments(function, skip=set(skip | choices.keys()), as_positional=True)
     for path, choice in every(choices).items():
         _add(parser, path, choice)
     _explain(parser, every(choices))
@@ -76,11 +76,11 @@ def _parser(
 
 def _add(parser: jsonargparse.ArgumentParser, path: str, choice: Choice) -> None:
     """The options of a choice, and the slot itself."""
-    kind, skip = choice.kind, set(choice.skip)
+    kind = choice.kind
     if inspect.isclass(kind):
-        parser.add_class_arguments(kind, path, skip=skip, instantiate=False)
+        parser.add_class_arguments(kind, path, skip=set(choice.skip), instantiate=False)
     elif kind is not None:
-        parser.add_function_arguments(kind, path, skip=skip)
+        parser.add_function_arguments(kind, path, skip=set(choice.skip))
     if path not in {action.dest for action in parser._actions}:
         parser.add_argument(f"--{path}")  # taken out before parsing; here for the help
 
@@ -90,7 +90,7 @@ def _explain(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice])
     for action in parser._actions:
         if action.dest in choices:
             choice = choices[action.dest]
-            known = ", ".join(choice.slot.table) + (", MODULE:FUNCTION" if choice.slot.find else "")
+            known = ", ".join([*choice.slot.table, *choice.slot.others])
             action.metavar = "NAME"
             action.help = f"one of {known}; shown here with the options of {choice.name}"
         elif action.help and action.help.startswith("Path to a configuration"):

@@ -25,6 +25,7 @@ SLOTS = {
         default="gupta_cnn",
         skip=frozenset({"image", "classes"}),
         find=lambda name: models.function(name) if ":" in name else None,
+        others=("torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"),
     ),
     "objective": Slot(table=feedback.OBJECTIVES, default="ce", inner=SIGNALS),
     "adversary": Slot(table={"none": None, **attack.ATTACKS}, default="none"),
@@ -69,7 +70,7 @@ def train(argv: Sequence[str]) -> None:
     parsed = parse("train", {train_options: frozenset(), training.train: SUPPLIED}, SLOTS, argv)
     values = parsed.values
     front = {name: values.pop(name) for name in inspect.signature(train_options).parameters}
-    with show.progress(front["json"]) as (bar, _):
+    with show.progress(front["json"] or not team.leads()) as (bar, _):
         data = datasets.load(
             front["data"], root=front["data_root"], size=front["image_size"],
             tick=partial(show.bars(bar), "images"),
@@ -80,13 +81,14 @@ def train(argv: Sequence[str]) -> None:
         models.restore(model, models.read_weights(start), start)
     settings = values | {name: build(parsed.slots[name]) for name in SLOTS if name != "model"}
     out = resumed or front["out"] or _fresh_name(parsed, data.name)
-    with show.progress(front["json"]) as (bar, console):
+    with show.progress(front["json"] or not team.leads()) as (bar, console):
         seen = show.Training(bar, console, values["epochs"], front["json"])
         trained = training.train(
             model, data, **settings, out=out, resume=resumed is not None, force=front["force"],
             tick=seen.tick, tell=seen.tell,
         )  # fmt: skip
-    _say_trained(trained, front["json"])
+    if team.leads():
+        _say_trained(trained, front["json"])
 
 
 def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
