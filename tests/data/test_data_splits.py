@@ -97,3 +97,29 @@ def test_to_moves_every_tensor():
     for part in (moved.train, moved.validation, moved.test):
         assert {part.pixels.device.type, part.y.device.type, part.index.device.type} == {"meta"}
     assert moved.name == "digits" and len(moved.test) == 359
+
+
+def test_pixels_too_large_for_the_device_stay_and_come_over_by_batches(monkeypatch):
+    monkeypatch.setattr("holdfast.data.dataset._memory", lambda device: 4 * 359 * 64)
+    moved = DIGITS.to("meta")
+    assert moved.test.pixels.device.type == "meta", "a quarter of the memory, to the byte"
+    part = moved.train
+    assert part.pixels.data_ptr() == DIGITS.train.pixels.data_ptr()
+    assert {part.y.device.type, part.index.device.type, part.x.device.type} == {"meta"}
+    for batch in data.batches(part, 500, epoch=0, seed=0):
+        assert {batch.x.device.type, batch.y.device.type, batch.index.device.type} == {"meta"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_and_samples_are_the_same_wherever_the_pixels_are(monkeypatch):
+    there = DIGITS.to("cuda").train
+    monkeypatch.setattr("holdfast.data.dataset._memory", lambda device: 4 * 200 * 64)
+    stayed = DIGITS.to("cuda").train
+    assert (there.pixels.device.type, stayed.pixels.device.type) == ("cuda", "cpu")
+    assert stayed.sample(100).pixels.device.type == "cuda"
+    assert torch.equal(stayed.sample(100).x, there.sample(100).x)
+    assert torch.equal(stayed.x, there.x)
+    parts = [list(data.batches(split, 300, epoch=1, seed=2)) for split in (there, stayed)]
+    for one, other in zip(*parts, strict=True):
+        assert torch.equal(one.x, other.x) and torch.equal(one.index, other.index)
