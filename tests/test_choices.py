@@ -4,10 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from small import network
 
+from holdfast import data as datasets
 from holdfast import feedback, record, training
+from holdfast.cli import main
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.train import SIGNALS, SLOTS
@@ -112,6 +117,21 @@ def test_what_a_run_writes_down_is_read_back(name):
 def test_a_mistake_inside_a_choice_is_said_with_its_place(argv, config, said):
     with pytest.raises(BadInput, match=said):
         objective(*argv, config=config)
+
+
+def test_a_run_with_a_matrix_from_python_is_resumed_from_the_command_line():
+    x, y = torch.rand(60, 1, 8, 8), torch.arange(60) % 2
+    held = {"train_x": x, "train_y": y, "test_x": x[:20], "test_y": y[:20]}
+    np.savez("mine.npz", allow_pickle=False, **{name: part.numpy() for name, part in held.items()})
+    data = datasets.load("npz:mine.npz")
+    training.train(
+        network(data), data, objective=PolicyGradient(reward=Matrix(values=VALUES)), epochs=1,
+        precision="fp32", device="cpu", out="run",
+    )  # fmt: skip
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    kept = record.read_yaml(Path("run/config.yaml"))["objective"]["reward"]
+    assert kept == {"name": "matrix", "values": [list(row) for row in VALUES]}
+    assert [row["epoch"] for row in record.rows(Path("run/metrics.jsonl"))] == [1, 2]
 
 
 def test_the_slots_of_training_know_the_signals():

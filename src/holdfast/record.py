@@ -175,7 +175,7 @@ def read_yaml(path: Path) -> Row:
         raise BadInput(
             f"expected `option: value` lines in {path}, got {value!r:.60}; mend the file"
         )
-    return value
+    return {str(key): item for key, item in value.items()}
 
 
 def plain(value: object) -> Any:

@@ -14,6 +14,7 @@ from holdfast.errors import BadInput, choose
 from holdfast.record import NO_ROOM, version
 from holdfast.training import Diverged
 
+PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 Command = Callable[[Sequence[str]], None]
 
 COMMANDS: dict[str, tuple[Command, str]] = {
@@ -64,6 +65,8 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except PATHS as error:
+        return _say(f"expected a path that can be used, got {_place(error)}; correct it", 2)
     except OSError as error:
         return _say(_about_disk(error), 1)
     except Exception as error:
@@ -82,6 +85,10 @@ def _about_disk(error: OSError) -> str:
             f"expected room on disk for {where}, got: {error.strerror}; what was complete is still "
             "there: make room and go on with holdfast train --resume RUN"
         )
+    return _place(error)
+
+
+def _place(error: OSError) -> str:
     return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
 
 

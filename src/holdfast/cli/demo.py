@@ -7,6 +7,7 @@ from pathlib import Path
 from holdfast import report
 from holdfast.cli import show
 from holdfast.cli.options import parse
+from holdfast.errors import BadInput
 from holdfast.study import demo as demonstration
 
 
@@ -29,6 +30,8 @@ def demo_options(
 
 def demo(argv: Sequence[str]) -> None:
     options = parse("demo", {demo_options: frozenset()}, {}, argv).values
+    if options["epochs"] < 1:
+        raise BadInput(f"expected epochs of 1 or more, got {options['epochs']}")
     out, quiet = Path(options["out"]), options["json"]
     with show.progress(quiet) as (bar, console):
         task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 1)

@@ -13,7 +13,7 @@ from holdfast.cli import show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, choose
 from holdfast.types import Norm
 
 ATTACK = Slot(
@@ -66,7 +66,7 @@ def evaluate(argv: Sequence[str]) -> None:
     parsed = parse("evaluate", {evaluate_options: frozenset()}, {"attack": ATTACK}, argv)
     o = parsed.values
     run = Path(o["run"])
-    model = models.load(run / "checkpoints" / o["checkpoint"], architecture=o["model"])
+    model = models.load(_checkpoint(run, o["checkpoint"]), architecture=o["model"])
     data = _data(o, model.card)
     split = _chosen(getattr(data, o["split"]), o["images"])
     radius, norm = _budget(run, o)
@@ -103,6 +103,13 @@ def _data(o: Options, card: models.Card) -> datasets.Dataset:
         return datasets.load(name, root=o["data_root"], size=size, tick=tick)
 
 
+def _checkpoint(run: Path, name: str) -> Path:
+    """The folder of this checkpoint. Raises BadInput where the run has others, but not this one."""
+    place = run / "checkpoints"
+    there = {path.name: path for path in sorted(place.glob("[!.]*"))}
+    return choose(there, name, "a checkpoint") if there else place / name
+
+
 def _chosen(split: datasets.Split, images: int) -> datasets.Split:
     return split.sample(min(images, len(split))) if images else split
 
@@ -114,4 +121,10 @@ def _budget(run: Path, o: Options) -> tuple[float, Norm]:
     trained = settings.get("adversary")
     trained = trained if isinstance(trained, dict) else {}
     radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
-    return radius, o["norm"] or trained.get("norm", "linf")
+    norm = o["norm"] or trained.get("norm", "linf")
+    if not isinstance(radius, (int, float)) or norm not in ("linf", "l2"):
+        raise BadInput(
+            f"expected a radius and a norm (linf, l2) in {config}, got {radius!r:.60} and "
+            f"{norm!r:.60}; mend the file, or give --radius and --norm"
+        )
+    return radius, norm

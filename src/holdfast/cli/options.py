@@ -189,12 +189,17 @@ def _one_line(message: str) -> str:
     text = " ".join(message.split())
     match = re.search(r'key "([^"]+)":? (.*)', text)
     key, text = match.groups() if match else ("", text)
+    stray = re.search(r"[Uu]nrecognized arguments: (.*)", text)
+    if stray:
+        return f"expected options, --name value; got '{stray[1]}'; leave it out or name its option"
+    got = re.search(r"(?:Got|Given) value: ?'?([^']*?)'?$", text)
+    if not got:
+        return f"{key}: {text}" if key else text
     allowed = re.search(r"Literal\[([^\]]*)\]", text)
-    got = re.search(r"Got value: ?'?([^']*?)'?$", text)
-    if allowed and got:
+    if allowed:
         words = re.findall(r"'([^']*)'", allowed[1])
         return f"expected {key} out of {', '.join(words)}; got '{got[1]}'{suggest(got[1], words)}"
-    if got:
-        kind = re.search(r"<class '([^']+)'>", text)
-        return f"expected {key} to be {kind[1] if kind else 'of its type'}, got '{got[1]}'"
-    return f"{key}: {text}" if key else text
+    kinds = [
+        kind for kind in re.findall(r"Expected an? <class '(\w+)'>", text) if kind != "NoneType"
+    ]
+    return f"expected {key} to be {' or '.join(kinds) or 'of its type'}, got '{got[1]}'"

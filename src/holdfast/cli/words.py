@@ -20,6 +20,8 @@ def read(argv: Sequence[str]) -> tuple[list[str], Options]:
         name, equals, value = word.partition("=")
         if name == "--config":
             path = value if equals else next(words, "")
+            if not path:
+                raise BadInput("expected a YAML file after --config, got nothing")
             config |= _strings(record.read_yaml(Path(path).expanduser()))
         else:
             rest.append(word)

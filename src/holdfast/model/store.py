@@ -82,13 +82,11 @@ def create(
     network cannot take, a function that cannot be found or called.
     """
     build = function(name) if ":" in name else choose(NETWORKS, name, "model")
-    _check_options(name, build, options)
+    options = _all_options(name, build, options)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # the GPU's own stay as they are
-        body = build(image=image, classes=classes, **options)
-    if not isinstance(body, nn.Module):
-        raise BadInput(f"expected {name} to return a torch.nn.Module, got {type(body).__name__}")
+        body = _built(name, build, {"image": image, "classes": classes, **options})
     made = Card(
         architecture=name, image=image, classes=classes, options=options, mean=mean, std=std
     )
@@ -162,6 +160,7 @@ def read_card(folder: Path) -> Card:
     """The card of a checkpoint. Raises BadInput where there is none or it makes no sense."""
     try:
         raw = json.loads((folder / "card.json").read_text())
+        _require_kinds(raw)
         raw["image"] = tuple(raw["image"])
         raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
         raw["options"] = {  # JSON knows lists only
@@ -172,6 +171,34 @@ def read_card(folder: Path) -> Card:
         raise BadInput(f"expected a checkpoint folder, got no card.json in {folder}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"expected a model card in {folder}, got a damaged one ({error})") from None
+
+
+def _require_kinds(raw: Mapping[str, Any]) -> None:
+    """Raises TypeError naming the first entry of a card that is not of its kind."""
+    image, per_channel = raw["image"], (raw["mean"], raw["std"])
+    shaped = isinstance(image, list) and len(image) == 3 and all(_is_count(n) for n in image)
+    right = {
+        "architecture": isinstance(raw["architecture"], str),
+        "image": shaped,
+        "classes": _is_count(raw["classes"]),
+        "options": isinstance(raw["options"], dict),
+        "mean": shaped and _is_of_channels(per_channel[0], image[0]),
+        "std": shaped and _is_of_channels(per_channel[1], image[0]),
+    }
+    for name, fits in right.items():
+        if not fits:
+            raise TypeError(f"{name} is {raw[name]!r:.60}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _is_of_channels(value: object, channels: int) -> bool:
+    """Whether it is a list of numbers, one for each channel or none at all."""
+    if not isinstance(value, list) or not all(isinstance(n, (int, float)) for n in value):
+        return False
+    return len(value) in (0, channels)
 
 
 def function(name: str) -> Callable[..., nn.Module]:
@@ -185,11 +212,15 @@ def function(name: str) -> Callable[..., nn.Module]:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        found: Callable[..., nn.Module] = getattr(importlib.import_module(module), function)
+        if not callable(found):
+            raise TypeError(f"{found!r:.60}, which cannot be called")
+        return found
+    except Exception as error:  # the user's module runs here: anything may come
         raise BadInput(
-            f"expected a function to build the model at '{name}', got: {error}"
-        ) from None
+            f"expected a function to build the model at '{name}', "
+            f"got {type(error).__name__}: {error}; mend the module or correct the name"
+        ) from error
 
 
 def _is_own(name: str) -> bool:
@@ -197,11 +228,35 @@ def _is_own(name: str) -> bool:
     return ":" in name and name.partition(":")[0] not in LIBRARIES
 
 
-def _check_options(name: str, build: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
+def _built(name: str, build: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    """What the function builds. Raises BadInput where it fails or builds no module."""
     try:
-        inspect.signature(build).bind(image=None, classes=None, **options)
+        body = build(**arguments)
+    except BadInput:
+        raise
+    except Exception as error:  # of the user's code, or of torch where an option makes no sense
+        raise BadInput(
+            f"expected {name} to build a network for these options, "
+            f"got {type(error).__name__}: {error}; correct the options or the function"
+        ) from error
+    if not isinstance(body, nn.Module):
+        raise BadInput(f"expected {name} to return a torch.nn.Module, got {type(body).__name__}")
+    return body
+
+
+def _all_options(
+    name: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options and the defaults of those left out, so that a card does not depend on how much
+    was spelled out. Raises BadInput for an option that the function does not take."""
+    try:
+        signature = inspect.signature(build)
+        signature.bind(image=None, classes=None, **options)
     except TypeError as error:
         raise BadInput(
             f"expected {name} to take image, classes"
             f"{''.join(', ' + option for option in options)}; got: {error}"
         ) from None
+    plain = (bool, int, float, str, tuple)  # what a card can hold
+    defaults = {p.name: p.default for p in signature.parameters.values()}
+    return {k: v for k, v in defaults.items() if isinstance(v, plain)} | dict(options)

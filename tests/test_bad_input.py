@@ -1,0 +1,185 @@
+"""Bad input through the command line: one line, exit code 2, and nothing on disk is lost."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import main
+
+SMALL = ("train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16",
+         "--epochs", "1", "--precision", "fp32", "--watch.images", "20", "--out")  # fmt: skip
+Words = tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run folder of one epoch."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    assert main([*SMALL, str(run), "--json"]) == 0
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch) -> Path:
+    """A copy of it in the current folder, which is new."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "run", symlinks=True)
+    return Path("run")
+
+
+def yaml(text: str | bytes) -> Callable[[], Words]:
+    """`--config` with this content."""
+
+    def prepare() -> Words:
+        Path("it.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return "train", "--config", "it.yaml", "--out", "new"
+
+    return prepare
+
+
+def damaged(name: str, content: bytes, *words: str) -> Callable[[], Words]:
+    """`--resume`, or these words, with a file of the run replaced."""
+
+    def prepare() -> Words:
+        (Path("run") / name).write_bytes(content)
+        return words or ("train", "--resume", "run", "--epochs", "2")
+
+    return prepare
+
+
+def card(**entries: object) -> Callable[[], Words]:
+    """`evaluate` with other entries in the card."""
+
+    def prepare() -> Words:
+        file = Path("run/checkpoints/best/card.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+        return "evaluate", "run"
+
+    return prepare
+
+
+def own(code: str) -> Callable[[], Words]:
+    """`--model` of a module with this code."""
+
+    def prepare() -> Words:
+        sys.modules.pop("own", None)
+        Path("own.py").write_text(code)
+        return "train", "--model", "own:f", "--out", "new", "--precision", "fp32"
+
+    return prepare
+
+
+def option(*words: str) -> Callable[[], Words]:
+    return lambda: ("train", *words, "--out", "new")
+
+
+def plain(*words: str) -> Callable[[], Words]:
+    return lambda: words
+
+
+ROW = b'{"epoch": 1}\n'
+BAD: dict[str, tuple[Callable[[], Words], str]] = {
+    "yaml: a syntax error": (yaml("a: [1"), "mend the file"),
+    "yaml: a list": (yaml("- a"), "got ['a']"),
+    "yaml: bytes": (yaml(b"\xff\xfe\x00\x01"), "mend the file"),
+    "yaml: nothing": (yaml(""), "got None"),
+    "yaml: no number": (yaml("epochs: null"), "expected epochs to be int, got null"),
+    "yaml: no number inside": (yaml("optimizer: {name: sgd, rate: null}"), "optimizer.rate"),
+    "yaml: no mapping": (yaml("watch: 5"), "watch as a mapping"),
+    "yaml: an unknown option": (yaml("epoch: 3"), "did you mean 'epochs'"),
+    "yaml: an unknown option inside": (yaml("watch: {imges: 3}"), "did you mean 'watch.images'"),
+    "yaml: no name": (yaml("objective: {samples: 4}"), "option of objective ce"),
+    "yaml: no choice": (yaml("objective: [reward]"), "objective as a name"),
+    "yaml: no choice at all": (yaml("objective: null"), "got 'none'"),
+    "yaml: keys that are numbers": (yaml("1: 2"), "got 1"),
+    "yaml: a date": (yaml("data: 2024-01-01"), "got '2024-01-01'"),
+    "yaml: NaN": (yaml("optimizer: {rate: .nan}"), "optimizer.rate to be float"),
+    "yaml: resume": (yaml("resume: run"), "command line alone"),
+    "yaml: a folder": (option("--config", "run"), "Is a directory"),
+    "yaml: none given": (plain("train", "--config"), "after --config"),
+    "config: a syntax error": (damaged("config.yaml", b"a: ["), "run/config.yaml"),
+    "config: a list": (damaged("config.yaml", b"- a"), "run/config.yaml"),
+    "config: bytes": (damaged("config.yaml", b"\x80\x00"), "run/config.yaml"),
+    "config: of an evaluation": (
+        damaged("config.yaml", b"adversary: {radius: x}", "evaluate", "run"), "got 'x'"),
+    "metrics: a cut row": (damaged("metrics.jsonl", ROW + b'{"epo\n' + ROW), "line 2 of run"),
+    "metrics: a number": (damaged("metrics.jsonl", b"7\n" + ROW), "line 1 of run"),
+    "metrics: bytes": (damaged("metrics.jsonl", ROW + b"\xff\x00\n"), "line 2 of run"),
+    "state: bytes": (damaged("checkpoints/last/state.pt", b"x"), "state.pt"),
+    "provenance: a cut file": (damaged("provenance.json", b"[1"), "provenance.json"),
+    "weights: bytes": (
+        damaged("checkpoints/best/model.safetensors", b"x", "evaluate", "run"), "safetensors"),
+    "card: classes": (card(classes="ten"), "classes is 'ten'"),
+    "card: image": (card(image=[1, 2]), "image is [1, 2]"),
+    "card: a negative image": (card(image=[1, 8, -8]), "image is"),
+    "card: architecture": (card(architecture=5), "architecture is 5"),
+    "card: options": (card(options=[1]), "options is [1]"),
+    "card: mean": (card(mean=["a"]), "mean is ['a']"),
+    "card: std": (card(std=[1.0, 2.0]), "std is [1.0, 2.0]"),
+    "card: an option": (card(options={"widths": "x"}), "correct the options"),
+    "model: raises": (own("def f(*, image, classes): raise KeyError('boom')"), "KeyError: 'boom'"),
+    "model: raises on import": (own("1 / 0"), "ZeroDivisionError"),
+    "model: no Python": (own("def f(:"), "SyntaxError"),
+    "model: nothing": (own("def f(*, image, classes): pass"), "got NoneType"),
+    "model: no function": (own("f = 5"), "cannot be called"),
+    "model: options": (option("--model.widths", "[-4]"), "gupta_cnn to build"),
+    "model: dropout": (option("--model.dropout", "[2,2]"), "between 0 and 1"),
+    "rate 0": (option("--optimizer.rate", "0"), "rate above 0"),
+    "rate below 0": (option("--optimizer", "sgd", "--optimizer.rate=-1"), "rate above 0"),
+    "rho": (option("--optimizer", "rmsprop", "--optimizer.rho", "1"), "rho of 0 or more"),
+    "momentum": (option("--optimizer", "sgd", "--optimizer.momentum=-0.1"), "momentum of 0"),
+    "nesterov": (option("--optimizer", "sgd", "--optimizer.momentum", "0", "--optimizer.nesterov"),
+                 "momentum above 0"),
+    "weight decay": (option("--optimizer.weight-decay=-1"), "weight_decay of 0 or more"),
+    "peak": (option("--schedule", "one_cycle", "--schedule.peak", "1"), "peak between 0 and 1"),
+    "final": (option("--schedule", "cosine", "--schedule.final=-1"), "final of 0 or more"),
+    "warmup": (option("--schedule.warmup=-1"), "warmup of 0 or more"),
+    "keep every": (option("--keep-every", "-1"), "keep_every of 0 or more"),
+    "seed below 0": (option("--seed", "-1"), "seed from 0"),
+    "seed too large": (option("--seed", str(2**63)), "seed from 0"),
+    "seed inside": (option("--objective", "reward", "--objective.seed=-4"), "objective.seed from"),
+    "seed of an evaluation": (plain("evaluate", "run", "--seed", "-1"), "seed from 0"),
+    "no such checkpoint": (plain("evaluate", "run", "--checkpoint", "bets"), "mean 'best'"),
+    "a budget that is none": (plain("evaluate", "run", "--radius", "nan"), "radius to be float"),
+    "an unknown norm": (plain("evaluate", "run", "--norm", "l1"), "out of linf, l2; got 'l1'"),
+    "a stray word": (plain("evaluate", "run", "more"), "got 'more'"),
+    "an unknown dash": (option("-e", "3"), "got '-e 3'"),
+    "a file for a run": (plain("evaluate", "run/config.yaml"), "Not a directory"),
+    "out under a file": (plain(*SMALL, "run/config.yaml/new"), "Not a directory"),
+    "an evaluation of no images": (plain("evaluate", "run", "--images", "-1"), "at least 1 image"),
+    "demo without epochs": (plain("demo", "--epochs", "0", "--out", "new"), "epochs of 1 or more"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(case, run, capsys):
+    prepare, said = BAD[case]
+    words = prepare()
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert said in err and len(err.strip().splitlines()) == 1, err
+    assert out == "" and not Path("new").exists()
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def test_a_home_is_written_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert main([*SMALL, "~/x", "--json"]) == 0
+    Path("it.yaml").write_text("out: ~/y\n")
+    assert main([*SMALL[:-1], "--config", "it.yaml", "--json"]) == 0
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"x", "y"}
+
+
+def test_a_number_may_be_written_as_1e_3(tmp_path, monkeypatch):
+    """YAML's own grammar takes 1e-3 for a word."""
+    monkeypatch.chdir(tmp_path)
+    Path("it.yaml").write_text("optimizer: {rate: 1e-3}\nkeep_every: null\n")
+    assert main([*SMALL, "new", "--config", "it.yaml"]) == 2
+    Path("it.yaml").write_text("optimizer: {rate: 1e-3}\n")
+    assert main([*SMALL, "new", "--config", "it.yaml", "--json"]) == 0
