@@ -6,6 +6,7 @@ so attacks always see the bare module.
 """
 
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,25 +94,38 @@ class Team:
         return box[0]
 
 
+def leads() -> bool:
+    """Whether this process is the one that talks; known before the team is joined."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
+
+
 def join(processes: int, device: str = "auto") -> Team:
     """The team of this run: started here, or by torchrun, whose numbers go before `processes`.
 
-    The processes started here run the same command again (Fabric's way); on GPUs each has its own.
-    Raises BadInput where lightning-fabric is not installed, or the number makes no sense.
+    The processes started here run the same command again (Fabric's way); on GPUs each has its
+    own, on CPUs its share of the cores. Raises BadInput where lightning-fabric is not installed,
+    or the number makes no sense.
     """
     if processes < 1:
         raise BadInput(f"expected at least 1 process, got {processes}")
     launched = "LOCAL_WORLD_SIZE" in os.environ  # torchrun
     if processes == 1 and not launched:
         return Team()
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-    nodes = int(os.environ["WORLD_SIZE"]) // local if launched else 1
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    fabric = _fabric()(
-        accelerator="cuda" if on_gpu else "cpu", devices=local, num_nodes=nodes, strategy="ddp"
-    )
+    if not dist.is_initialized():
+        _launch(int(os.environ.get("LOCAL_WORLD_SIZE", processes)), on_gpu)
+    where = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"
+    return Team(rank=dist.get_rank(), size=dist.get_world_size(), device=where)
+
+
+def _launch(local: int, on_gpu: bool) -> None:
+    """Start or find the processes, so many on this machine, and connect them."""
+    nodes = int(os.environ.get("WORLD_SIZE", local)) // local
+    kind = "cuda" if on_gpu else "cpu"
+    fabric = _fabric()(accelerator=kind, devices=local, num_nodes=nodes, strategy="ddp")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric.launch()
-    return Team(rank=fabric.global_rank, size=fabric.world_size, device=str(fabric.device))
+    torch.set_num_threads(max(1, torch.get_num_threads() // (1 if on_gpu else local)))
 
 
 def _fabric() -> Any:

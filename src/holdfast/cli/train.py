@@ -2,17 +2,19 @@
 
 import inspect
 import json as jsonlib
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from holdfast import attack, feedback, training
+from holdfast import attack, feedback, report, team, training
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import Parsed, parse
 from holdfast.errors import BadInput
+from holdfast.record import Row
 from holdfast.result import Trained
 from holdfast.types import Objective, Reward
 
@@ -44,6 +46,7 @@ def train_options(
     out: str | None = None,
     resume: str | None = None,
     force: bool = False,
+    tensorboard: bool = False,
     json: bool = False,
 ) -> None:
     """Train a classifier by reward, by its expectation, or with labels; under attack or not.
@@ -61,6 +64,7 @@ def train_options(
         out: run folder; by default runs/ and a readable name.
         resume: run folder of a run to continue with its own settings.
         force: replace an existing run folder.
+        tensorboard: write the metrics for TensorBoard too, into the run folder.
         json: print the result as JSON.
     """
 
@@ -85,11 +89,17 @@ def train(argv: Sequence[str]) -> None:
         models.restore(model, models.read_weights(start), start)
     settings = values | {name: build(parsed.slots[name]) for name in SLOTS if name != "model"}
     out = resumed or front["out"] or _fresh_name(parsed, data.name)
+    boards = [report.tensorboard(Path(out) / "tensorboard")] if front["tensorboard"] else []
     with show.progress(front["json"] or not team.leads()) as (bar, console):
         seen = show.Training(bar, console, values["epochs"], front["json"])
+
+        def tell(row: Row) -> None:
+            for told in (seen.tell, *boards):
+                told(row)
+
         trained = training.train(
             model, data, **settings, out=out, resume=resumed is not None, force=front["force"],
-            tick=seen.tick, tell=seen.tell,
+            tick=seen.tick, tell=tell,
         )  # fmt: skip
     if team.leads():
         _say_trained(trained, front["json"])
@@ -100,7 +110,7 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
     for i, word in enumerate(argv):
         name, equals, value = word.partition("=")
         if name == "--resume":
-            run = value if equals else "".join(argv[i + 1 : i + 2])
+            run = os.path.expanduser(value if equals else "".join(argv[i + 1 : i + 2]))
             config = Path(run) / "config.yaml"
             if not run or not config.exists():
                 raise BadInput(f"expected a run folder after --resume, got '{run}': no config.yaml")

@@ -1,5 +1,6 @@
-"""Records as figures."""
+"""Records as figures, and for TensorBoard."""
 
 from holdfast.report.figures import bars, curves
+from holdfast.report.tensorboard import tensorboard
 
-__all__ = ["bars", "curves"]
+__all__ = ["bars", "curves", "tensorboard"]
