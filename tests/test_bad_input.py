@@ -147,6 +147,11 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "a budget that is none": (plain("evaluate", "run", "--radius", "nan"), "radius to be float"),
     "an unknown norm": (plain("evaluate", "run", "--norm", "l1"), "out of linf, l2; got 'l1'"),
     "a stray word": (plain("evaluate", "run", "more"), "got 'more'"),
+    "an empty name": (option("--objective="), "a name after --objective"),
+    "no value": (option("--epochs", "--seed", "1"), "a value for --epochs"),
+    "a required option": (own("def f(*, image, classes, n: int): pass"), "a value for model.n"),
+    "yaml: an alias inside itself": (yaml("watch: &x {images: *x}"), "alias inside itself"),
+    "a name too long": (plain(*SMALL, "x" * 300), "File name too long"),
     "an unknown dash": (option("-e", "3"), "got '-e 3'"),
     "a file for a run": (plain("evaluate", "run/config.yaml"), "Not a directory"),
     "out under a file": (plain(*SMALL, "run/config.yaml/new"), "Not a directory"),
@@ -174,6 +179,7 @@ def test_a_home_is_written_out(tmp_path, monkeypatch):
     Path("it.yaml").write_text("out: ~/y\n")
     assert main([*SMALL[:-1], "--config", "it.yaml", "--json"]) == 0
     assert {path.name for path in (tmp_path / "home").iterdir()} == {"x", "y"}
+    assert main(["train", "--resume=~/y", "--epochs", "2", "--json"]) == 0
 
 
 def test_a_number_may_be_written_as_1e_3(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Bad input is one line and exit code 2."""
 
+import errno
 import logging
 import os
 import sys
@@ -65,10 +66,8 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except PATHS as error:
-        return _say(f"expected a path that can be used, got {_place(error)}; correct it", 2)
     except OSError as error:
-        return _say(_about_disk(error), 1)
+        return _say(*_about_disk(error))
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
@@ -78,18 +77,19 @@ def _run(words: list[str]) -> int:
         return int(error.code or 0)
 
 
-def _about_disk(error: OSError) -> str:
+def _about_disk(error: OSError) -> tuple[str, int]:
+    """What to say of a path or a disk that fails, and the exit code."""
     where = Path(error.filename).parent if error.filename else "the run folder"
+    said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
     if error.errno in NO_ROOM:
-        return (
+        text = (
             f"expected room on disk for {where}, got: {error.strerror}; what was complete is still "
             "there: make room and go on with holdfast train --resume RUN"
         )
-    return _place(error)
-
-
-def _place(error: OSError) -> str:
-    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        return text, 1
+    if isinstance(error, PATHS) or error.errno == errno.ENAMETOOLONG:
+        return f"expected a path that can be used, got {said:.200}; correct it", 2
+    return said, 1
 
 
 def _say(text: str, code: int) -> int:

@@ -192,6 +192,9 @@ def _one_line(message: str) -> str:
     stray = re.search(r"[Uu]nrecognized arguments: (.*)", text)
     if stray:
         return f"expected options, --name value; got '{stray[1]}'; leave it out or name its option"
+    missing = re.search(r"arguments are required: (.*)|argument (--\S+): expected one", text)
+    if missing:
+        return f"expected a value for {missing[1] or missing[2]}, got nothing"
     got = re.search(r"(?:Got|Given) value: ?'?([^']*?)'?$", text)
     if not got:
         return f"{key}: {text}" if key else text

@@ -22,10 +22,19 @@ def read(argv: Sequence[str]) -> tuple[list[str], Options]:
             path = value if equals else next(words, "")
             if not path:
                 raise BadInput("expected a YAML file after --config, got nothing")
-            config |= _strings(record.read_yaml(Path(path).expanduser()))
+            config |= _file(Path(path).expanduser())
         else:
             rest.append(word)
     return _budgets([_at_home(word) for word in rest]), _meant(config)
+
+
+def _file(path: Path) -> Options:
+    try:
+        return _strings(record.read_yaml(path))
+    except RecursionError:
+        raise BadInput(
+            f"expected no alias inside itself in {path}, got one; mend the file"
+        ) from None
 
 
 def taken(argv: list[str], flag: str) -> str | None:
@@ -40,6 +49,8 @@ def taken(argv: list[str], flag: str) -> str | None:
         elif argv[i].startswith(f"{flag}="):
             last = argv.pop(i).partition("=")[2]
             value = value or last
+    if value == "":
+        raise BadInput(f"expected a name after {flag}, got nothing")
     return value
 
 
