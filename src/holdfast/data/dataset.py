@@ -58,7 +58,7 @@ class Split:
         rank, count = rank_in_class(y, index, SAMPLE)
         turn = (rank + 0.5) / count[y]  # classes of one size take turns
         chosen = np.lexsort((index, y, turn))[:n]
-        return self._only(torch.from_numpy(chosen[np.argsort(index[chosen])]))
+        return self.only(torch.from_numpy(chosen[np.argsort(index[chosen])]))
 
     def to(self, device: str | torch.device) -> "Split":
         """The same split on another device.
@@ -76,9 +76,10 @@ class Split:
 
     def part(self, rank: int, size: int) -> "Split":
         """Every `size`-th image from the one numbered `rank`: one process's share."""
-        return self if size == 1 else self._only(torch.arange(rank, len(self), size))
+        return self if size == 1 else self.only(torch.arange(rank, len(self), size))
 
-    def _only(self, rows: Tensor) -> "Split":
+    def only(self, rows: Tensor) -> "Split":
+        """The images in these rows, in this order."""
         near, far = rows.to(self.y.device), rows.to(self.pixels.device)
         found = Split(pixels=self.pixels[far], y=self.y[near], index=self.index[near])
         return found.to(self.y.device)
