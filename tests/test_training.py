@@ -263,7 +263,7 @@ def test_metrics_are_what_they_say():
     model.eval()
     adv = attack.run(FGSM(radius=0.1), model, split.x, split.y, split.index)
     assert (
-        row["validation_fgsm"] == (predict(model, adv).argmax(1) == split.y).float().mean().item()
+        row["validation_fgsm"] == (predict(model, adv).argmax(1) == split.y).double().mean().item()
     )
 
 
@@ -282,6 +282,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "best": {"best": "robust"},
     "out": {"resume": True},
     "device": {"device": "quantum"},
+    "keep_every": {"keep_every": -1},
+    "seed": {"seed": -1},
 }
 
 
@@ -294,6 +296,29 @@ def test_settings_that_make_no_sense_are_refused(name):
 def test_a_model_for_other_images_is_refused():
     with pytest.raises(BadInput, match="expected a model for images"):
         train(network(blobs(classes=2)), DATA)
+
+
+class Stumbles(nn.Module):
+    """A model whose own code fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        raise KeyError("mine")
+
+
+NO_WEIGHTS = nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(3))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [(Stumbles(), "KeyError: 'mine'"), (NO_WEIGHTS, "with weights to train")]
+)
+def test_a_model_that_cannot_be_trained_is_refused_in_one_line(model, said, tmp_path):
+    with pytest.raises(BadInput, match=said):
+        train(model, DATA, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_watch_and_entry_settings_are_checked():

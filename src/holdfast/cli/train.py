@@ -76,8 +76,6 @@ def train(argv: Sequence[str]) -> None:
     front = {name: values.pop(name) for name in inspect.signature(train_options).parameters}
     if front["resume"]:
         raise BadInput("expected resume on the command line alone, got it in the configuration")
-    if values["keep_every"] < 0:
-        raise BadInput(f"expected keep_every of 0 or more, got {values['keep_every']}")
     with show.progress(front["json"] or not team.leads()) as (bar, _):
         data = datasets.load(
             front["data"], root=front["data_root"], size=front["image_size"],

@@ -98,7 +98,7 @@ class Matrix:
                 f"expected a square reward matrix, got {len(self.values)} rows of {sizes}"
             )
         for i, row in enumerate(self.values):
-            if not row[i] >= max(row):
+            if not all(value <= row[i] for value in row):
                 raise BadInput(f"expected the true class to earn most, got row {i}: {row}")
 
     @property

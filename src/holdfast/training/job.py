@@ -18,7 +18,7 @@ from holdfast.errors import BadInput
 from holdfast.team import Team
 from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
-from holdfast.types import Batch
+from holdfast.types import Batch, device_of
 
 Tick = Callable[[int, int, int], None]
 Tell = Callable[[record.Row], None]
@@ -93,20 +93,31 @@ def make_job(
 
 
 def make_session(network: models.Network, recipe: Recipe, engine: Engine) -> Session:
-    """The start of a run: the network on its device, its averaged twin, a fresh optimiser."""
+    """The start of a run: the network on its device, its averaged twin, a fresh optimiser.
+
+    Raises BadInput for a model without weights.
+    """
     engine.place(network)
     averaged = None if recipe.ema is None else copy.deepcopy(network).requires_grad_(False)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
+    if not weights:
+        raise BadInput("expected a model with weights to train, got none that asks for a gradient")
     return Session(network, averaged, recipe.optimizer.build(weights), {})
 
 
-def rehearse(job: Job, session: Session) -> None:
-    """Two images all the way to their logits, so that what cannot work fails before anything is
-    written. Raises BadInput where the model's answer is not `[batch, classes]`."""
-    batch = next(iter(epoch_of(job, 0)))
-    with torch.no_grad(), models.lent(session.model):
-        logits = session.model(batch.x[:2])
-    wanted = (len(batch.x[:2]), job.data.classes)
+def rehearse(network: models.Network, data: Dataset) -> None:
+    """Two images all the way to their logits. Raises BadInput where that fails, or where the
+    answer is not `[batch, classes]`."""
+    x = data.train.only(torch.arange(min(2, len(data.train)))).x
+    try:
+        with torch.no_grad(), models.lent(network):
+            logits = network(x.to(device_of(network, x.device)))
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(
+            f"expected a model that takes images {tuple(x.shape)}, got: {cause:.200}"
+        ) from error
+    wanted = (len(x), data.classes)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")

@@ -118,6 +118,7 @@ def train(
         device=device, seed=seed,
     )  # fmt: skip
     network = as_network(model, data)
+    rehearse(network, data)
     run = None if out is None else Path(out)
     team = teams.join(processes, device)
     run = team.same(run)
@@ -128,7 +129,7 @@ def train(
     job = make_job(recipe, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine)
     team.spread([*network.parameters(), *network.buffers()])
-    rehearse(job, session)
+    next(epoch_of(job, 0))  # what cannot work fails before anything is written
     if run is not None:
         folder.open_run(run, recipe, data, session, resume, team)
     return _fit(job, session)

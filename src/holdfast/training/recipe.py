@@ -114,6 +114,10 @@ class Recipe:
                 raise BadInput(f"expected {name} of 1 or more, got {getattr(self, name)}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise BadInput(f"expected an ema decay between 0 and 1, got {self.ema}")
+        if self.keep_every < 0:
+            raise BadInput(f"expected keep_every of 0 or more, got {self.keep_every}")
+        if not 0 <= self.seed < 2**63:
+            raise BadInput(f"expected a seed from 0 to 2**63 - 1, got {self.seed}")
         if self.clip is not None and not self.clip > 0:
             raise BadInput(f"expected a clip above 0, got {self.clip}")
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
