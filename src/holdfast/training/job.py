@@ -93,21 +93,18 @@ def make_job(
 
 
 def make_session(network: models.Network, recipe: Recipe, engine: Engine) -> Session:
-    """The start of a run: the network on its device, its averaged twin, a fresh optimiser.
-
-    Raises BadInput for a model without weights.
-    """
+    """The start of a run: the network on its device, its averaged twin, a fresh optimiser."""
     engine.place(network)
     averaged = None if recipe.ema is None else copy.deepcopy(network).requires_grad_(False)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
-    if not weights:
-        raise BadInput("expected a model with weights to train, got none that asks for a gradient")
     return Session(network, averaged, recipe.optimizer.build(weights), {})
 
 
 def rehearse(network: models.Network, data: Dataset) -> None:
-    """Two images all the way to their logits. Raises BadInput where that fails, or where the
-    answer is not `[batch, classes]`."""
+    """Two images all the way to their logits. Raises BadInput where that fails, where the answer
+    is not `[batch, classes]`, and where there is nothing to train."""
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise BadInput("expected a model with weights to train, got none that asks for a gradient")
     x = data.train.only(torch.arange(min(2, len(data.train)))).x
     try:
         with torch.no_grad(), models.lent(network):
