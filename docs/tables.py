@@ -71,12 +71,69 @@ def start() -> str:
     body = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if row["variant"] == variant]
-        accuracy = [row["validation_clean"] for row in mine]
-        spread = f" ± {percent(statistics.stdev(accuracy))}" if len(accuracy) > 1 else ""
         digits = ", ".join(str(row["digits_known"]) for row in mine)
-        cells = [f"{percent(statistics.mean(accuracy))}{spread}", digits]
-        body.append([variant, *cells, str(len(mine))])
+        accuracy = spread([row["validation_clean"] for row in mine])
+        body.append([variant, accuracy, digits, str(len(mine))])
     return table(["objective", "accuracy %", "digits it predicts", "seeds"], body)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and, over several seeds, standard deviation, in per cent."""
+    mean = percent(statistics.mean(values))
+    return f"{mean} ± {percent(statistics.stdev(values))}" if len(values) > 1 else mean
+
+
+def feedback() -> str:
+    rows = record.rows(RESULTS / "mnist-feedback.jsonl")
+    body = []
+    for cut, variant in dict.fromkeys((row["cut"], row["variant"]) for row in rows):
+        mine = [row for row in rows if (row["cut"], row["variant"]) == (cut, variant)]
+        digits = [[row["recall"][digit] for row in mine] for digit in (3, 8)]
+        body.append([
+            variant, f"{100 * cut:.0f} %", spread([row["test_clean"] for row in mine]),
+            *map(spread, digits), str(len(mine)),
+        ])  # fmt: skip
+    head = ["objective", "kept of digits 3 and 8", "accuracy %", "recall of 3 %", "recall of 8 %",
+            "seeds"]  # fmt: skip
+    return table(head, body)
+
+
+def handover() -> str:
+    rows = record.rows(RESULTS / "cifar10-handover.jsonl")
+    body = []
+    for row in (row for row in rows if "test" in row):
+        key = (row["variant"], row["seed"], row["commit"])
+        mine = [r for r in rows if "epoch" in r and (r["variant"], r["seed"], r["commit"]) == key]
+        passes = [f"{sum(r[f'{way}_passes'] for r in mine):.0f}" for way in ("forward", "backward")]
+        end = f"{mine[-1]['validation_entropy']:.2f}"
+        body.append([f"`{row['variant']}`", *tested(row), end, *passes, str(row["seed"])])
+    head = ["objective", "clean %", "FGSM %", "PGD-20 %", "worst %", "entropy (bits)", "forward",
+            "backward", "seed"]  # fmt: skip
+    return table(head, body)
+
+
+def guard() -> str:
+    rows = record.rows(RESULTS / "mnist-guard.jsonl")
+    body = []
+    for row in (row for row in rows if "test" in row):
+        key = (row["variant"], row["seed"])
+        mine = [r for r in rows if "validation_pgd" in r and (r["variant"], r["seed"]) == key]
+        body.append([
+            f"`{row['variant']}`", str(row["epochs"]), str(mine[-1].get("rollbacks", 0)),
+            percent(max(r["validation_pgd"] for r in mine)), *tested(row)[:-1], str(row["seed"]),
+        ])  # fmt: skip
+    head = ["guard", "epochs", "rollbacks", "best PGD-10 on validation %", "clean %", "FGSM %",
+            "PGD-40 %", "seed"]  # fmt: skip
+    return table(head, body)
+
+
+def processes() -> str:
+    rows = record.rows(RESULTS / "processes.jsonl")
+    body = [
+        [str(row["processes"]), f"{row['images_per_second']:.0f}", f"{row['against_one']:.2f}"]
+        for row in rows
+    ]
+    return table(["processes", "images/s", "times one process"], body)
 
 
 def speed() -> str:
@@ -101,7 +158,8 @@ def demo() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "cifar10": cifar10, "demo": demo, "mnist": mnist, "speed": speed, "start": start,
+    "cifar10": cifar10, "demo": demo, "feedback": feedback, "guard": guard, "handover": handover,
+    "mnist": mnist, "processes": processes, "speed": speed, "start": start,
 }  # fmt: skip
 
 
