@@ -12,6 +12,7 @@ from holdfast.attack import PGD
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, inputs
 from holdfast.result import wilson
+from holdfast.types import Norm
 
 WORLD = linear_world()
 MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
@@ -64,6 +65,34 @@ def test_a_claim_outside_the_rules_is_refused(cheat):
     found = evaluate(MODEL, X, Y, attacks={"cheat": CHEATS[cheat]}, radius=0.001)
     assert found.attacks[0].accuracy == 1
     assert found.attacks[0].refused == 32
+
+
+class Nearest:
+    """The closed-form answer, a hair beyond the plane: an attack without a budget."""
+
+    minimal = True
+
+    def __init__(self, norm: Norm) -> None:
+        self.norm = norm
+
+    def __call__(self, model, x, y):
+        weight = MODEL.state_dict()["1.weight"]
+        normal = (weight[1] - weight[0]).view_as(x[0])
+        way = normal.sign() if self.norm == "linf" else normal / normal.norm()
+        side = 2 * (y == 0).float() - 1  # towards the other class
+        far = WORLD.margin[self.norm].float() * 1.001
+        return x + (side * far)[:, None, None, None] * way
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_minimum_norm_attack_is_judged_by_the_distance_it_found(norm):
+    middle = WORLD.margin[norm].median().item()
+    nearest = {"nearest": Nearest(norm)}
+    found = evaluate(MODEL, X, Y, attacks=nearest, radius=middle, norm=norm)
+    (attack,) = found.attacks
+    assert attack.refused == 0 and 0.4 < attack.accuracy < 0.6
+    assert torch.equal(attack.correct, attack.distance > middle + 1e-6)
+    torch.testing.assert_close(attack.distance, WORLD.margin[norm].float(), rtol=2e-3, atol=1e-5)
 
 
 def test_passes_are_counted_at_the_model():

@@ -56,7 +56,9 @@ def evaluate(
         y: integer labels, from 0 to the number of classes - 1.
         suite: a named battery; used where `attacks` is not given.
         attacks: attacks of your own by name, each with its own budget; `radius` and `norm` are
-            then what they are checked against where they do not state theirs.
+            then what they are checked against where they do not state theirs. One that has
+            `minimal = True` looks for the nearest image of another class: what it returns may lie
+            anywhere in the box, and an image counts as fooled where that is within the radius.
         radius, norm: the budget, pixel units of [0, 1].
         batch_size: images attacked together; results depend on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
@@ -86,7 +88,8 @@ def _attacked(
     clean: Logits, radius: float, norm: Norm, batch_size: int, said: Said | None,
 ) -> AttackResult:  # fmt: skip
     """Run one attack over all images, batch by batch, and check what it returns."""
-    radius, norm = getattr(attack, "radius", radius), getattr(attack, "norm", norm)
+    radius, norm = _budget(attack, radius, norm)
+    reach = math.inf if getattr(attack, "minimal", False) else radius
     meter, start, found, refused = Metered(model), time.perf_counter(), [], 0
     parts = zip(*(part.split(batch_size) for part in (*images, clean)), strict=True)
     for done, (x, y, index, logits) in enumerate(parts):
@@ -94,7 +97,7 @@ def _attacked(
             adv = attacks_of.run(attack, meter, x.clone(), y.clone(), index).detach()
         if adv.shape != x.shape:
             raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")
-        valid = acceptable(x, adv, radius, norm)
+        valid = acceptable(x, adv, reach, norm)
         refused += int((~valid).sum())
         found.append(_distance(model, x, adv, y, logits, valid, norm))
         if said:
@@ -102,9 +105,15 @@ def _attacked(
     distance = torch.cat(found).cpu()
     return AttackResult(
         name=name, settings=_settings(attack), norm=norm, radius=radius,
-        correct=torch.isinf(distance), distance=distance, refused=refused, forward=meter.forward,
-        backward=meter.backward, seconds=time.perf_counter() - start,
+        correct=distance > radius + SLACK, distance=distance, refused=refused,
+        forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:
+    """The attack's own radius and norm, where it states them."""
+    stated = getattr(attack, "radius", None)
+    return radius if stated is None else stated, getattr(attack, "norm", norm)
 
 
 def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
