@@ -6,12 +6,14 @@ Each file holds one attack; `run` hands an attack what it asks for.
 import dataclasses
 import inspect
 
+from holdfast.attack.bim import BIM
 from holdfast.attack.fgsm import FGSM
+from holdfast.attack.mim import MIM
 from holdfast.attack.pgd import PGD
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels
 
-ATTACKS: dict[str, type] = {"fgsm": FGSM, "pgd": PGD}
+ATTACKS: dict[str, type] = {"fgsm": FGSM, "pgd": PGD, "bim": BIM, "mim": MIM}
 
 
 def run(attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels) -> Images:
@@ -32,4 +34,4 @@ def resized(attack: Attack, **settings: object) -> Attack:
     return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "resized", "run"]
+__all__ = ["ATTACKS", "BIM", "FGSM", "MIM", "PGD", "resized", "run"]

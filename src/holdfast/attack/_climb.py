@@ -4,8 +4,11 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import BadInput
-from holdfast.loss import Loss, full
-from holdfast.types import Classifier, Images, Labels, Logits
+from holdfast.geometry import confine, per_image, steepest
+from holdfast.loss import Loss, full, margin
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+
+ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
 
 
 def gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Images, Logits]:
@@ -19,6 +22,61 @@ def gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Image
         logits = full(model(leaf))
         (found,) = torch.autograd.grad(loss(logits, y).sum(), leaf)
     return found, logits.detach()
+
+
+def clearly(logits: Logits, y: Labels) -> Tensor:
+    """`[batch]` flags: wrong by more than rounding can undo when the image is seen again alone."""
+    return margin(logits, y) > rounding(logits)
+
+
+def rounding(logits: Logits) -> Tensor:
+    """`[batch]` differences of logits that the order of a network's sums may well cause."""
+    return 100 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+
+
+def ascend(
+    model: Classifier, x: Images, y: Labels, loss: Loss, radius: float, norm: Norm, steps: int,
+    stride: float, decay: float, stop: bool,
+) -> Images:  # fmt: skip
+    """Steps of `stride * radius` along the gradients of all steps so far, older ones fading by
+    `decay` at each step; each gradient is first divided by its mean absolute value.
+
+    With `stop` an image stays where it is first found wrong, and leaves the batch.
+    """
+    out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
+    for _ in range(steps):
+        slope, logits = gradient(model, adv, y, loss)
+        velocity = decay * velocity + _levelled(slope)
+        moved = confine(x, adv + stride * radius * steepest(velocity, norm), radius, norm)
+        if not stop:
+            adv = moved
+            continue
+        stands = ~clearly(logits, y)
+        adv = torch.where(per_image(stands, x), moved, adv)
+        if stands.sum() < ENOUGH * len(rows):
+            out[rows] = adv
+            rows, x, y, adv, velocity = (part[stands] for part in (rows, x, y, adv, velocity))
+        if not len(rows):
+            return out
+    out[rows] = adv
+    return out
+
+
+def _levelled(slope: Images) -> Images:
+    """Each image's gradient divided by its mean absolute value; zero stays zero.
+
+    It is first divided by its largest entry, so that the mean cannot underflow.
+    """
+    for size in (torch.amax, torch.mean):
+        whole = size(slope.flatten(1).abs(), 1)
+        slope = slope / per_image(whole.where(whole > 0, 1), slope)
+    return slope
+
+
+def higher(top: Images, height: PerImage, adv: Images, loss: PerImage) -> tuple[Images, PerImage]:
+    """Per image, whichever of the best so far and the newcomer has the higher loss."""
+    better = loss > height
+    return torch.where(per_image(better, top), adv, top), torch.where(better, loss, height)
 
 
 def positions(x: Tensor, index: Labels | None) -> Labels:

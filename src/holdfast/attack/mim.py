@@ -1,0 +1,50 @@
+"""The momentum iterative method."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from holdfast.attack._climb import ascend, require
+from holdfast.errors import BadInput
+from holdfast.loss import Loss, LossName, called
+from holdfast.types import Classifier, Images, Labels, Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class MIM:
+    """BIM along a running sum of gradients (Dong et al., arXiv 1710.06081, algorithm 1).
+
+    Each image's gradient is divided by its mean absolute value before it is added: the paper's
+    L1 norm up to a constant, which no step depends on. Departure: `stop`. Raises BadInput for a
+    radius, number of steps or decay that makes no sense.
+
+    Attributes:
+        radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
+        norm: the norm that measures the budget.
+        steps: gradient steps.
+        stride: length of a step as a share of the radius; the paper takes 1 / steps.
+        decay: what is left of the sum after each step; 0 is BIM.
+        stop: an image rests once it is wrong, which is all that an evaluation asks; False: all
+            steps for all images, as published, for training and for transfer.
+        loss: what is climbed.
+    """
+
+    name: ClassVar[str] = "mim"
+    start: ClassVar[str] = "clean"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 10
+    stride: float = 0.1
+    decay: float = 1.0
+    stop: bool = True
+    loss: LossName | Loss = "ce"
+
+    def __post_init__(self) -> None:
+        require(self.radius, self.steps)
+        if not 0 <= self.decay < float("inf"):
+            raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
+
+    def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
+        return ascend(
+            model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,
+            self.decay, self.stop,
+        )  # fmt: skip

@@ -1,0 +1,149 @@
+"""BIM, MIM, noise, DeepFool, DDN and CW: against closed forms, and against other people's code."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from worlds import linear_world
+
+from holdfast import attack
+from holdfast import data as datasets
+from holdfast.attack import BIM, FGSM, MIM
+from holdfast.errors import BadInput
+from holdfast.geometry import length
+from holdfast.model import lent, predict
+
+NORMS = ["linf", "l2"]
+RADII = {"linf": 0.01, "l2": 0.04}
+BUDGET = [BIM(), MIM()]
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """A trained network and 100 test images that it gets right."""
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+
+
+def trained(hardened: bool) -> Digits:
+    """A small network of digits after a moment of training, on FGSM's images where `hardened`."""
+    torch.manual_seed(0)
+    data = datasets.load("digits")
+    x, y = data.train.x.float() / 255, data.train.y
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 32), nn.ReLU(),
+        nn.Linear(32, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(model.parameters(), 4e-3)
+    for _ in range(12):
+        for rows in torch.randperm(len(x)).split(64):
+            image = x[rows]
+            if hardened:
+                with lent(model):
+                    image = FGSM(radius=0.1)(model, image, y[rows])
+            optimizer.zero_grad()
+            F.cross_entropy(model(image), y[rows]).backward()
+            optimizer.step()
+    x, y = data.test.x.float() / 255, data.test.y
+    right = (predict(model, x).argmax(1) == y).nonzero()[:100, 0]
+    return Digits(model.eval().requires_grad_(False), x[right], y[right])
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "fgsm-trained"])
+def digits(request: pytest.FixtureRequest) -> Digits:
+    return trained(request.param)
+
+
+def curved() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 40), nn.Tanh(), nn.Linear(40, 3)).double()
+
+
+def quietly(call: Callable[[], Tensor]) -> Tensor:
+    """A peer's answer; its warnings are its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return call()
+
+
+@pytest.mark.parametrize("one", [BIM(steps=40), MIM(steps=40)], ids=repr)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("stop", [True, False])
+def test_climbing_finds_exactly_what_lies_within_its_radius(one, norm, stop):
+    world, radius = linear_world(), RADII[norm]
+    one = replace(one, radius=radius, norm=norm, stop=stop)
+    adv = one(world.model, world.x, world.y)
+    assert (length(adv - world.x, norm) <= radius * (1 + 1e-6)).all()
+    wrong = world.model(adv).argmax(1) != world.y
+    clear = (world.margin[norm] - radius).abs() > 0.02 * radius
+    assert torch.equal(wrong[clear], (world.margin[norm] < radius)[clear])
+    assert 0 < wrong.double().mean() < 1
+
+
+@pytest.mark.parametrize("one", BUDGET, ids=repr)
+def test_an_image_that_is_wrong_rests(one):
+    """Where the first step is too long, later ones would go on: the shortest of them is kept."""
+    world = linear_world()
+    one = replace(one, radius=0.5, stride=0.1)
+    rested = length(one(world.model, world.x, world.y) - world.x, "linf")
+    steps = (world.margin["linf"] / 0.05).ceil()
+    torch.testing.assert_close(rested, 0.05 * steps)
+    further = replace(one, stop=False)(world.model, world.x, world.y)
+    assert (length(further - world.x, "linf") > rested + 0.01).any()
+
+
+def test_momentum_is_the_sum_of_levelled_gradients():
+    world, radius = linear_world(classes=4), 0.03
+    plain, velocity = world.x.clone(), torch.zeros_like(world.x)
+    for _ in range(7):
+        plain.requires_grad_()
+        loss = F.cross_entropy(world.model(plain), world.y, reduction="sum")
+        (slope,) = torch.autograd.grad(loss, plain)
+        velocity = 0.7 * velocity + slope / slope.abs().sum((1, 2, 3), keepdim=True)
+        unit = velocity / velocity.square().sum((1, 2, 3), keepdim=True).sqrt()
+        change = plain.detach() + 0.25 * radius * unit - world.x
+        shrink = (radius / change.square().sum((1, 2, 3), keepdim=True).sqrt()).clamp(max=1)
+        plain = (world.x + change * shrink).clamp(0, 1)
+    mim = MIM(radius=radius, norm="l2", steps=7, stride=0.25, decay=0.7, stop=False)
+    torch.testing.assert_close(mim(world.model, world.x, world.y), plain)
+
+
+@pytest.mark.parametrize("name", ["BIM", "MIFGSM"])
+def test_climbing_takes_the_path_of_torchattacks(digits, name):
+    peers = pytest.importorskip("torchattacks", reason="torchattacks is the oracle")
+    theirs = getattr(peers, name)(digits.model, eps=0.1, alpha=0.02, steps=10)
+    wanted = quietly(lambda: theirs(digits.x, digits.y))
+    ours = {"BIM": BIM, "MIFGSM": MIM}[name](radius=0.1, stride=0.2, steps=10, stop=False)
+    found = ours(digits.model, digits.x, digits.y)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    early = replace(ours, stop=True)(digits.model, digits.x, digits.y)
+    wrong = [digits.model(adv).argmax(1) != digits.y for adv in (early, wanted)]
+    assert (wrong[0] | ~wrong[1]).all()
+
+
+@pytest.mark.parametrize("one", BUDGET, ids=repr)
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_image_is_attacked_alike_in_any_batch(one, norm):
+    one = replace(one, norm=norm, radius=0.3)
+    model, x, y = curved(), torch.rand(20, 1, 4, 4).double(), torch.randint(0, 3, (20,))
+    index = torch.arange(100, 120)
+    together = attack.run(one, model, x, y, index)
+    picked = torch.tensor([13, 2, 7])
+    apart = attack.run(one, model, x[picked], y[picked], index[picked])
+    torch.testing.assert_close(apart, together[picked], rtol=0, atol=1e-12)
+    nothing = attack.run(replace(one, radius=0.0), model, x, y, index)
+    assert torch.equal(nothing, x)
+    none = attack.run(one, model, x[:0], y[:0], index[:0])
+    assert none.shape == (0, 1, 4, 4)
+
+
+@pytest.mark.parametrize("make", [lambda: BIM(steps=0), lambda: MIM(decay=-1)])
+def test_settings_that_make_no_sense_are_refused(make):
+    with pytest.raises(BadInput, match="expected"):
+        make()
