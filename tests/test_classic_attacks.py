@@ -12,14 +12,16 @@ from worlds import linear_world
 
 from holdfast import attack
 from holdfast import data as datasets
-from holdfast.attack import BIM, FGSM, MIM
+from holdfast.attack import BIM, FGSM, MIM, GaussianNoise, UniformNoise
 from holdfast.errors import BadInput
 from holdfast.geometry import length
+from holdfast.loss import margin
 from holdfast.model import lent, predict
 
 NORMS = ["linf", "l2"]
 RADII = {"linf": 0.01, "l2": 0.04}
-BUDGET = [BIM(), MIM()]
+CLIMB = [BIM(), MIM()]
+NOISE = [UniformNoise(repeats=3), GaussianNoise(repeats=3)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ def test_climbing_finds_exactly_what_lies_within_its_radius(one, norm, stop):
     assert 0 < wrong.double().mean() < 1
 
 
-@pytest.mark.parametrize("one", BUDGET, ids=repr)
+@pytest.mark.parametrize("one", CLIMB, ids=repr)
 def test_an_image_that_is_wrong_rests(one):
     """Where the first step is too long, later ones would go on: the shortest of them is kept."""
     world = linear_world()
@@ -127,7 +129,39 @@ def test_climbing_takes_the_path_of_torchattacks(digits, name):
     assert (wrong[0] | ~wrong[1]).all()
 
 
-@pytest.mark.parametrize("one", BUDGET, ids=repr)
+@pytest.mark.parametrize("one", NOISE, ids=repr)
+@pytest.mark.parametrize("norm", NORMS)
+def test_noise_stays_inside_and_the_best_draw_counts(one, norm):
+    world, radius = linear_world(classes=5), 0.7
+    one = replace(one, radius=radius, norm=norm)
+    drawn, margins = [], []
+    for repeats in range(1, 6):
+        adv = replace(one, repeats=repeats)(world.model, world.x, world.y)
+        drawn.append(adv)
+        margins.append(margin(world.model(adv), world.y))
+        assert (length(adv - world.x, norm) <= radius * (1 + 1e-6)).all()
+        assert adv.min() >= 0 and adv.max() <= 1
+    heights = torch.stack(margins)
+    assert (heights.diff(dim=0) >= 0).all() and (heights[4] > heights[0]).any()
+    other = replace(one, repeats=1, seed=1)(world.model, world.x, world.y)
+    assert not torch.equal(other, drawn[0])
+
+
+@pytest.mark.parametrize(
+    ("one", "norm", "share"),
+    [(UniformNoise(), "linf", 3**-0.5), (GaussianNoise(), "linf", 0.5 * 0.96),
+     (UniformNoise(), "l2", 18**-0.5), (GaussianNoise(), "l2", 16**-0.5 * 0.9)],
+)  # fmt: skip
+def test_noise_has_the_deviation_it_should_have(one, norm, share):
+    """Per pixel, as a share of the radius: of a uniform number, of a normal one cut at twice its
+    deviation, and of 16 pixels that share one length."""
+    x, radius = torch.full((2000, 1, 4, 4), 0.5), 0.2
+    change = replace(one, radius=radius, norm=norm)(nn.Flatten(), x, torch.zeros(2000).long()) - x
+    assert change.mean().abs() < 0.002
+    torch.testing.assert_close(change.std().item(), radius * share, rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("one", [*CLIMB, *NOISE], ids=repr)
 @pytest.mark.parametrize("norm", NORMS)
 def test_an_image_is_attacked_alike_in_any_batch(one, norm):
     one = replace(one, norm=norm, radius=0.3)
@@ -143,7 +177,15 @@ def test_an_image_is_attacked_alike_in_any_batch(one, norm):
     assert none.shape == (0, 1, 4, 4)
 
 
-@pytest.mark.parametrize("make", [lambda: BIM(steps=0), lambda: MIM(decay=-1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BIM(steps=0),
+        lambda: MIM(decay=-1),
+        lambda: UniformNoise(repeats=0),
+        lambda: GaussianNoise(deviation=-1),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(make):
     with pytest.raises(BadInput, match="expected"):
         make()

@@ -1,5 +1,7 @@
 """Lengths, balls and steepest directions, per image; attacks and margins are built from these."""
 
+import math
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -56,5 +58,5 @@ def sample(x: Images, radius: float, norm: Norm, index: Labels, seed: int, *stre
     if norm == "linf":
         return (radius * (2 * noise.uniform(index, shape, seed, *stream) - 1)).to(x.dtype)
     direction = steepest(noise.normal(index, shape, seed, *stream, 0), norm)
-    share = noise.uniform(index, (1, 1, 1), seed, *stream, 1) ** (1 / x[0].numel())
+    share = noise.uniform(index, (1, 1, 1), seed, *stream, 1) ** (1 / math.prod(shape))
     return (radius * share * direction).to(x.dtype)

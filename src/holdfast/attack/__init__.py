@@ -9,11 +9,19 @@ import inspect
 from holdfast.attack.bim import BIM
 from holdfast.attack.fgsm import FGSM
 from holdfast.attack.mim import MIM
+from holdfast.attack.noise import GaussianNoise, UniformNoise
 from holdfast.attack.pgd import PGD
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels
 
-ATTACKS: dict[str, type] = {"fgsm": FGSM, "pgd": PGD, "bim": BIM, "mim": MIM}
+ATTACKS: dict[str, type] = {
+    "fgsm": FGSM,
+    "pgd": PGD,
+    "bim": BIM,
+    "mim": MIM,
+    "uniform-noise": UniformNoise,
+    "gaussian-noise": GaussianNoise,
+}
 
 
 def run(attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels) -> Images:
@@ -34,4 +42,14 @@ def resized(attack: Attack, **settings: object) -> Attack:
     return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
-__all__ = ["ATTACKS", "BIM", "FGSM", "MIM", "PGD", "resized", "run"]
+__all__ = [
+    "ATTACKS",
+    "BIM",
+    "FGSM",
+    "MIM",
+    "PGD",
+    "GaussianNoise",
+    "UniformNoise",
+    "resized",
+    "run",
+]

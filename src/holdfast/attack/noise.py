@@ -1,0 +1,115 @@
+"""Random noise: the attacks that ask for no gradient."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from holdfast import noise
+from holdfast.attack._climb import higher, positions, require
+from holdfast.errors import BadInput
+from holdfast.geometry import confine, sample
+from holdfast.loss import full, margin
+from holdfast.types import Classifier, Images, Labels, Norm
+
+UNIFORM, GAUSSIAN = 21, 22  # streams: apart from those of other users of the same seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformNoise:
+    """A change drawn uniformly from the ball, then clipped to the pixel box.
+
+    What falls to it was hardly robust; a network that withstands noise alone proves nothing.
+    Raises BadInput for a radius or a number of repeats that makes no sense.
+
+    Attributes:
+        radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
+        norm: the norm that measures the budget.
+        repeats: draws per image, of which the one with the largest margin counts; one forward
+            pass for each where there is more than one.
+        seed: each draw is a function of seed, image index and repeat alone.
+    """
+
+    name: ClassVar[str] = "uniform-noise"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.radius, self.repeats)
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
+    ) -> Images:
+        index = positions(x, index)
+
+        def draw(repeat: int) -> Images:
+            change = sample(x, self.radius, self.norm, index, self.seed, UNIFORM, repeat)
+            return confine(x, x + change, self.radius, self.norm)
+
+        return _best(model, y, draw, self.repeats)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise:
+    """Normal noise on every pixel, pulled back into the ball, then clipped to the pixel box.
+
+    Raises BadInput for a radius, deviation or number of repeats that makes no sense.
+
+    Attributes:
+        radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
+        norm: the norm that measures the budget.
+        deviation: of one pixel's noise, in pixel units; None: radius / 2 for linf, where one pixel
+            in twenty is cut short, and radius / sqrt(pixels) for l2, where the radius is the
+            root mean square of the noise's length.
+        repeats: draws per image, of which the one with the largest margin counts; one forward
+            pass for each where there is more than one.
+        seed: each draw is a function of seed, image index and repeat alone.
+    """
+
+    name: ClassVar[str] = "gaussian-noise"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    deviation: float | None = None
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.radius, self.repeats)
+        if self.deviation is not None and not 0 <= self.deviation < float("inf"):
+            raise BadInput(f"expected a deviation of 0 or more, got {self.deviation}")
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
+    ) -> Images:
+        index, shape = positions(x, index), tuple(x.shape[1:])
+        usual = 1 / 2 if self.norm == "linf" else math.prod(shape) ** -0.5
+        deviation = usual * self.radius if self.deviation is None else self.deviation
+
+        def draw(repeat: int) -> Images:
+            change = noise.normal(index, shape, self.seed, GAUSSIAN, repeat).to(x.dtype)
+            return confine(x, x + deviation * change, self.radius, self.norm)
+
+        return _best(model, y, draw, self.repeats)
+
+
+def _best(model: Classifier, y: Labels, draw: Callable[[int], Images], repeats: int) -> Images:
+    """Per image, the draw of largest margin; a single one is not looked at."""
+    top = draw(0)
+    if repeats == 1:
+        return top
+    with torch.no_grad():
+        height = margin(full(model(top)), y)
+        for repeat in range(1, repeats):
+            rival = draw(repeat)
+            top, height = higher(top, height, rival, margin(full(model(rival)), y))
+    return top
+
+
+def _require(radius: float, repeats: int) -> None:
+    require(radius)
+    if repeats < 1:
+        raise BadInput(f"expected at least 1 repeat, got {repeats}")
