@@ -63,6 +63,11 @@ def test_a_reward_run_from_the_command_line(say):
     code, out, _ = say("evaluate", str(run), "--attack", "pgd", "--attack.steps", "2",
                        "--radius", "0.1", "--images", "40", "--checkpoint", "last")  # fmt: skip
     assert code == 0 and "upper bound" in out
+    code, out, _ = say("evaluate", str(run), "--images", "30", "--against", str(run))
+    assert code == 0 and "worst case: " in out and "on 30 images against" in out
+    Path("empty").mkdir()
+    code, _, err = say("evaluate", str(run), "--against", "empty")
+    assert code == 2 and "expected an evaluation in empty" in err
 
 
 def test_a_run_is_repeated_from_its_own_configuration(say):

@@ -221,3 +221,82 @@ def test_an_evaluation_is_saved_row_by_row_and_image_by_image(tmp_path):
     assert [row["name"] for row in rows] == ["fgsm", "pgd", "pgd-margin"] * 2
     held = load_file(tmp_path / rows[0]["per_image"])
     assert held["fgsm.correct"].double().mean().item() == rows[0]["accuracy"]
+
+
+def test_a_cascade_shows_each_attack_what_is_left():
+    shown = []
+
+    def half(kept):
+        def attack(model, x, y, index):
+            shown.append(index.tolist())
+            return torch.where((index % 2 == kept)[:, None, None, None], flipped(x), x)
+
+        return attack
+
+    battery = {"even": half(0), "odd": half(1), "none": lambda model, x, y: x}
+    found = evaluate(MODEL, X, Y, attacks=battery, cascade=True, radius=1.0, batch_size=50)
+    assert shown == [list(range(32)), list(range(1, 32, 2))]
+    assert [attack.accuracy for attack in found.attacks] == [0.5, 0, 0]
+    assert found.first == [16, 16, 0] and found.worst_case.accuracy == 0
+    assert torch.equal(found.attacks[1].distance.isnan(), torch.arange(32) % 2 == 0)
+    assert found.as_dict()["attacks"][2]["attacked"] == 0
+    both = evaluate(MODEL, X, Y, attacks=battery, radius=1.0, batch_size=50)
+    assert [attack.accuracy for attack in both.attacks] == [0.5, 0.5, 1] and both.first[1] == 16
+
+
+def test_the_curve_of_a_minimum_norm_attack_is_that_of_the_margins():
+    margin = WORLD.margin["linf"]
+    found = evaluate(MODEL, X, Y, attacks={"nearest": Nearest("linf")}, radius=0.01)
+    radii = [0.0, *margin.quantile(torch.tensor([0.21, 0.52, 0.93]).double()).tolist(), 1.0]
+    left = [(margin > radius).double().mean().item() for radius in radii]
+    assert found.curve(radii) == pytest.approx(left, abs=1 / 32 + 1e-9)
+    assert found.curve([0.0, 1.0]) == [1.0, 0.0]
+    mixed = {"linf": Nearest("linf"), "l2": Nearest("l2")}
+    with pytest.raises(BadInput, match="one norm"):
+        evaluate(MODEL, X, Y, attacks=mixed, radius=0.01).curve([0.1])
+
+
+def test_a_paired_comparison_by_hand():
+    first = torch.tensor([True] * 30 + [False] * 20)  # right together 21, alone 9
+    second = torch.tensor([True] * 21 + [False] * 9 + [True] * 2 + [False] * 18)
+    found = evaluation.paired(first, second)
+    assert (found.only_first, found.only_second) == (9, 2)
+    assert found.difference == pytest.approx(0.14)
+    assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+    assert 0 < found.low < 0.14 < found.high
+    same = evaluation.paired(first, first)
+    assert (same.difference, same.p) == (0, 1) and same.low < 0 < same.high
+
+
+def test_the_interval_of_a_difference_covers_it_as_often_as_it_says():
+    """Pairs that agree more often than chance would have it, 1,500 times."""
+    generator = torch.Generator().manual_seed(0)
+    covered = narrow = 0
+    for _ in range(1500):
+        shared = torch.rand(120, generator=generator)
+        own = torch.rand(2, 120, generator=generator)
+        first = torch.where(own[0] < 0.5, shared, own[0] * 2 - 1) < 0.75
+        second = torch.where(own[0] < 0.5, shared, own[1]) < 0.6
+        found = evaluation.paired(first, second)
+        covered += found.low <= 0.15 <= found.high
+        narrow += found.high - found.low < 0.25
+    assert 0.93 <= covered / 1500 <= 0.985 and narrow > 1000
+
+
+def test_two_evaluations_are_compared_image_by_image(tmp_path):
+    weak = evaluate(MODEL, X, Y, radius=0.001)
+    strong = evaluate(MODEL, X, Y, radius=0.03)
+    for name, found, order in (("a", weak, slice(None)), ("b", strong, slice(0, 20))):
+        (tmp_path / name).mkdir()
+        part = evaluate(MODEL, X[order], Y[order], radius=0.001 if name == "a" else 0.03)
+        evaluation.save(part, tmp_path / name, torch.arange(32)[order], Y[order], {})
+        assert found.attacks
+    files = [next((tmp_path / name).glob("*.safetensors")) for name in ("a", "b")]
+    found = evaluation.compare(*files)
+    assert set(found) == {"clean", "fgsm", "pgd", "pgd-margin", "worst case"}
+    worst = found["worst case"]
+    wanted = weak.worst_case.correct[:20].sum() - strong.worst_case.correct[:20].sum()
+    assert worst.images == 20 and worst.difference == pytest.approx(int(wanted) / 20)
+    assert "points" in str(worst)
+    with pytest.raises(BadInput, match="per-image results"):
+        evaluation.compare(files[0], tmp_path / "none")

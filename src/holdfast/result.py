@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from holdfast.errors import BadInput
 from holdfast.record import Row
 from holdfast.types import Norm, PerImage
 
+SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Flags = Bool[Tensor, " batch"]
 
 
@@ -57,7 +60,8 @@ class AttackResult(Standing):
     """What one attack did, checked by the evaluator.
 
     distance: length in `norm` of the change that fooled the model, pixel units of [0, 1]; 0 where
-    the clean image is wrong already, inf where nothing was found.
+    the clean image is wrong already, inf where nothing was found, NaN for an image that the
+    attack was not shown, since an earlier one had fooled it.
     refused: images of the attack that were not finite, or outside the pixel box or the budget;
     they count as not found.
     forward, backward: passes through the network over all images. seconds: wall time.
@@ -81,7 +85,8 @@ class AttackResult(Standing):
         return {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
-            "radius": self.radius, "median_distance": _finite(self.distance.median().item()),
+            "radius": self.radius, "median_distance": _finite(self.distance.nanmedian().item()),
+            "attacked": int((~self.distance.isnan()).sum()),
             "refused": self.refused, "passes": self.passes, "forward": self.forward,
             "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
         }  # fmt: skip
@@ -106,6 +111,28 @@ class Evaluation:
             correct = correct & attack.correct
         return Standing(correct=correct)
 
+    @property
+    def first(self) -> list[int]:
+        """How many images each attack was the first to fool."""
+        standing, counts = self.clean.correct, []
+        for attack in self.attacks:
+            counts.append(int((standing & ~attack.correct).sum()))
+            standing = standing & attack.correct
+        return counts
+
+    def curve(self, radii: Sequence[float]) -> list[float]:
+        """Accuracy left at each of these budgets, by the nearest image any attack found.
+
+        An upper bound everywhere; an attack with a budget looks no nearer than it must, so that
+        below its radius the bound is loose. Raises BadInput for attacks in different norms.
+        """
+        if len({attack.norm for attack in self.attacks}) > 1:
+            raise BadInput("expected attacks in one norm for a curve, got several")
+        nearest = torch.where(self.clean.correct, torch.inf, 0.0)
+        for attack in self.attacks:
+            nearest = torch.fmin(nearest, attack.distance.to(nearest))
+        return [(nearest > radius + SLACK).double().mean().item() for radius in radii]
+
     def as_dict(self) -> Row:
         worst = self.worst_case
         return {
@@ -117,17 +144,17 @@ class Evaluation:
             "attacks": [attack.as_row() for attack in self.attacks],
         }
 
-    head = ("", "accuracy", "95 % interval", "passes/image", "seconds")
+    head = ("", "accuracy", "95 % interval", "broke first", "passes/image", "seconds")
 
     def rows(self) -> list[list[str]]:
         """The cells of the table under `head`."""
         count = max(len(self.clean.correct), 1)
-        body = [["clean", *_share(self.clean), "1", ""]]
+        body = [["clean", *_share(self.clean), "", "1", ""]]
         body += [
-            [a.name, *_share(a), f"{a.passes / count:.0f}", f"{a.seconds:.1f}"]
-            for a in self.attacks
+            [a.name, *_share(a), str(first), f"{a.passes / count:.0f}", f"{a.seconds:.1f}"]
+            for a, first in zip(self.attacks, self.first, strict=True)
         ]
-        return [*body, ["worst case", *_share(self.worst_case), "", ""]]
+        return [*body, ["worst case", *_share(self.worst_case), "", "", ""]]
 
     def table(self) -> str:
         """Accuracies with intervals and costs as aligned text."""
@@ -166,7 +193,7 @@ class Trained:
 
 
 def _finite(value: float) -> float | None:
-    """None for infinity, which JSON does not know."""
+    """None for infinity and NaN, which JSON does not know."""
     return value if math.isfinite(value) else None
 
 

@@ -27,6 +27,7 @@ def evaluate_options(
     run: str,
     *,
     suite: str = "quick",
+    against: str | None = None,
     checkpoint: str = "best",
     model: str | None = None,
     data: str | None = None,
@@ -47,6 +48,7 @@ def evaluate_options(
     Args:
         run: run folder written by holdfast train.
         suite: battery of attacks, used unless --attack names one.
+        against: another run, whose newest evaluation is compared with this one, image by image.
         checkpoint: best, last, or epoch-NNN.
         model: MODULE:FUNCTION that built the model, where it is your own code.
         data: data set; by default the one of the run. A folder's images get the model's size.
@@ -77,6 +79,7 @@ def evaluate(argv: Sequence[str]) -> None:
     wanted, got = (model.card.image, model.card.classes), (data.image, data.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
+    other = evaluation.latest(Path(o["against"])) if o["against"] else None
     with show.progress(o["json"]) as (bar, _):
         found = evaluation.evaluate(
             model.to(engine.find_device(o["device"])), split.x, split.y, suite=o["suite"],
@@ -85,13 +88,17 @@ def evaluate(argv: Sequence[str]) -> None:
             said=show.bars(bar),
         )  # fmt: skip
     about = {"checkpoint": o["checkpoint"], "split": o["split"], "seed": o["seed"]}
-    evaluation.save(found, run, split.index, split.y, about)
+    file = evaluation.save(found, run, split.index, split.y, about)
+    compared = evaluation.compare(file, other) if other else {}
     if o["json"]:
-        print(jsonlib.dumps(found.as_dict()))
+        against = {"against": {k: record.plain(c) for k, c in compared.items()}} if other else {}
+        print(jsonlib.dumps(found.as_dict() | against))
         return
     about_images = f"{len(split)} {o['split']} images of {data.name}"
     show.table(f"{run}, {about_images}, {norm} radius {radius:.4g}", found.head, found.rows())
     print("What an attack leaves standing is an upper bound on robust accuracy.")
+    for name, difference in compared.items():
+        print(f"{name}: {difference} against {o['against']}")
 
 
 def _data(o: Options, card: models.Card) -> datasets.Dataset:

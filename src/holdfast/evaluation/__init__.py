@@ -1,6 +1,18 @@
-"""Batteries of attacks whose every claim is checked again."""
+"""Batteries of attacks, and the check of everything they claim."""
 
-from holdfast.evaluation.evaluate import SUITES, acceptable, evaluate
-from holdfast.evaluation.store import save
+from holdfast.evaluation.compare import Comparison, compare, paired
+from holdfast.evaluation.evaluate import acceptable, evaluate
+from holdfast.evaluation.store import latest, save
+from holdfast.evaluation.suites import SUITES, Suite
 
-__all__ = ["SUITES", "acceptable", "evaluate", "save"]
+__all__ = [
+    "SUITES",
+    "Comparison",
+    "Suite",
+    "acceptable",
+    "compare",
+    "evaluate",
+    "latest",
+    "paired",
+    "save",
+]

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,25 +12,13 @@ from holdfast import attack as attacks_of
 from holdfast import loss, record
 from holdfast.errors import BadInput, choose
 from holdfast.evaluation.inputs import clean_logits, require_settings, usable
+from holdfast.evaluation.suites import SUITES, Suite
 from holdfast.geometry import length
 from holdfast.model import Metered, lent, predict
-from holdfast.result import AttackResult, Evaluation, Standing
+from holdfast.result import SLACK, AttackResult, Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm
 
-SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Said = Callable[[str, int, int], None]
-
-
-def quick(radius: float, norm: Norm, seed: int) -> dict[str, Attack]:
-    """FGSM, PGD-20 on cross-entropy and PGD-20 on the margin, which saturation cannot stop."""
-    return {
-        "fgsm": attacks_of.FGSM(radius=radius, norm=norm),
-        "pgd": attacks_of.PGD(radius=radius, norm=norm, steps=20, seed=seed),
-        "pgd-margin": attacks_of.PGD(radius=radius, norm=norm, steps=20, loss="margin", seed=seed),
-    }
-
-
-SUITES: dict[str, Callable[[float, Norm, int], dict[str, Attack]]] = {"quick": quick}
 
 
 def evaluate(
@@ -39,6 +28,7 @@ def evaluate(
     *,
     suite: str = "quick",
     attacks: Mapping[str, Attack] | None = None,
+    cascade: bool = False,
     radius: float = 8 / 255,
     norm: Norm = "linf",
     batch_size: int = 250,
@@ -59,6 +49,8 @@ def evaluate(
             then what they are checked against where they do not state theirs. One that has
             `minimal = True` looks for the nearest image of another class: what it returns may lie
             anywhere in the box, and an image counts as fooled where that is within the radius.
+        cascade: attacks of your own see only the images that the ones before them left standing,
+            as in AutoAttack; a suite knows for itself.
         radius, norm: the budget, pixel units of [0, 1].
         batch_size: images attacked together; results depend on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
@@ -71,27 +63,31 @@ def evaluate(
     require_settings(radius, norm, batch_size, attacks)
     x, y, index = usable(model, x, y, index)
     clean = clean_logits(model, x, y, batch_size)
-    battery = (
-        attacks if attacks is not None else choose(SUITES, suite, "a suite")(radius, norm, seed)
-    )
-    results = tuple(
-        _attacked(name, one, model, (x, y, index), clean, radius, norm, batch_size, said)
-        for name, one in battery.items()
-    )
-    right = clean.argmax(1) == y
+    battery = Suite(attacks=attacks or {}, cascade=cascade)
+    if attacks is None:
+        battery = choose(SUITES, suite, "a suite")(radius, norm, seed)
+    right = standing = clean.argmax(1) == y
+    results = []
+    for name, one in battery.attacks.items():
+        seen = standing if battery.cascade else torch.ones_like(standing)
+        rows = seen.nonzero().flatten()
+        images = (x[rows], y[rows], index[rows], clean[rows])
+        found = _attacked(name, one, model, images, radius, norm, batch_size, said)
+        results.append(_over_all(found, seen.cpu(), standing.cpu(), battery.cascade))
+        standing = standing & results[-1].correct.to(standing.device)
     bits = loss.entropy(clean).mean().item() / math.log(2)
-    return Evaluation(clean=Standing(correct=right.cpu()), attacks=results, entropy=bits)
+    return Evaluation(clean=Standing(correct=right.cpu()), attacks=tuple(results), entropy=bits)
 
 
 def _attacked(
-    name: str, attack: Attack, model: Classifier, images: tuple[Images, Labels, Labels],
-    clean: Logits, radius: float, norm: Norm, batch_size: int, said: Said | None,
+    name: str, attack: Attack, model: Classifier, images: tuple[Images, Labels, Labels, Logits],
+    radius: float, norm: Norm, batch_size: int, said: Said | None,
 ) -> AttackResult:  # fmt: skip
-    """Run one attack over all images, batch by batch, and check what it returns."""
+    """Run one attack over these images, batch by batch, and check what it returns."""
     radius, norm = _budget(attack, radius, norm)
     reach = math.inf if getattr(attack, "minimal", False) else radius
     meter, start, found, refused = Metered(model), time.perf_counter(), [], 0
-    parts = zip(*(part.split(batch_size) for part in (*images, clean)), strict=True)
+    parts = zip(*(part.split(batch_size) for part in images), strict=True)
     for done, (x, y, index, logits) in enumerate(parts):
         with lent(model):
             adv = attacks_of.run(attack, meter, x.clone(), y.clone(), index).detach()
@@ -102,12 +98,23 @@ def _attacked(
         found.append(_distance(model, x, adv, y, logits, valid, norm))
         if said:
             said(name, min((done + 1) * batch_size, len(images[0])), len(images[0]))
-    distance = torch.cat(found).cpu()
+    distance = torch.cat(found or [images[0].new_zeros(0)]).cpu()
     return AttackResult(
         name=name, settings=_settings(attack), norm=norm, radius=radius,
         correct=distance > radius + SLACK, distance=distance, refused=refused,
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _over_all(found: AttackResult, seen: Tensor, standing: Tensor, cascade: bool) -> AttackResult:
+    """The result of an attack that saw some images, as one over all of them: what it did not see
+    stands as it did, at a distance that is no number."""
+    if not cascade:
+        return found
+    correct = standing.clone()
+    distance = torch.full(seen.shape, torch.nan, dtype=found.distance.dtype)
+    correct[seen], distance[seen] = found.correct, found.distance
+    return replace(found, correct=correct, distance=distance)
 
 
 def _budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:

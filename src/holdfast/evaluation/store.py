@@ -6,8 +6,22 @@ from pathlib import Path
 from safetensors import torch as tensors
 
 from holdfast import record
+from holdfast.errors import BadInput
 from holdfast.result import Evaluation
 from holdfast.types import Labels
+
+
+def latest(run: Path) -> Path:
+    """The newest per-image results of a run. Raises BadInput where there are none."""
+    files = sorted(run.glob("evaluation-*.safetensors"), key=_number)
+    if not files:
+        raise BadInput(f"expected an evaluation in {run}, got none; run holdfast evaluate {run}")
+    return files[-1]
+
+
+def _number(file: Path) -> int:
+    digits = file.stem.removeprefix("evaluation-")
+    return int(digits) if digits.isdigit() else 0
 
 
 def save(
@@ -18,10 +32,7 @@ def save(
     The tensors are `index` and `y` of the images, `clean.correct`, and for each attack
     `NAME.correct` (bool) and `NAME.distance` (pixel units; inf: not fooled). Gives their path.
     """
-    number = 1 + max(
-        (int(p.stem[11:]) for p in run.glob("evaluation-*.safetensors") if p.stem[11:].isdigit()),
-        default=0,
-    )
+    number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     file = run / f"evaluation-{number:03d}.safetensors"
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     for attack in found.attacks:

@@ -1,0 +1,114 @@
+"""Two classifiers on the same images: which stands more often, and could that be chance."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as tensors
+from torch import Tensor
+
+from holdfast.errors import BadInput
+from holdfast.result import Flags, wilson
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Accuracy of a first classifier minus that of a second, on the same images.
+
+    only_first, only_second: images that one alone gets right, of so many `images`.
+    low, high: 95 % interval of the difference (Newcombe 1998, Statistics in Medicine 17:2635,
+    method 10). p: two-sided exact McNemar test, the chance of a split as uneven as this one
+    where neither is better.
+    """
+
+    images: int
+    only_first: int
+    only_second: int
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.difference:+.1f} points ({100 * self.low:+.1f} to "
+            f"{100 * self.high:+.1f}), p = {self.p:.2g}, on {self.images} images"
+        )
+
+
+def paired(first: Flags, second: Flags) -> Comparison:
+    """The comparison of two sets of flags `[images]`, right or not, image by image.
+
+    Raises BadInput where their numbers differ, or there are none.
+    """
+    if len(first) != len(second) or len(first) == 0:
+        raise BadInput(f"expected the same images, and some; got {len(first)} and {len(second)}")
+    count = len(first)
+    only = int((first & ~second).sum()), int((second & ~first).sum())
+    low, high = _newcombe(first, second)
+    return Comparison(
+        images=count, only_first=only[0], only_second=only[1],
+        difference=(only[0] - only[1]) / count, low=low, high=high, p=_mcnemar(*only),
+    )  # fmt: skip
+
+
+def _mcnemar(one: int, other: int) -> float:
+    """Twice the tail of a fair coin thrown once for each image on which they differ."""
+    throws, fewer = one + other, min(one, other)
+    tail = sum(math.comb(throws, k) for k in range(fewer + 1))
+    return min(1.0, 2 * tail / 2**throws)
+
+
+def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
+    count = len(first)
+    both, a, b = (int(flags.sum()) for flags in (first & second, first, second))
+    neither = count - a - b + both
+    spread = a * b * (count - a) * (count - b)
+    lean = both * neither - (a - both) * (b - both)
+    phi = lean / math.sqrt(spread) if spread else 0.0
+    if lean > 0 and spread:  # Newcombe's continuity correction
+        phi = max(lean - count / 2, 0.0) / math.sqrt(spread)
+    near = [(hits / count, wilson(hits, count)) for hits in (a, b)]
+    (p, one), (q, two) = near
+    down, up = (p - one.low, two.high - q), (one.high - p, q - two.low)
+    below, above = (math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0)) for x, y in (down, up))
+    return p - q - below, p - q + above
+
+
+def compare(first: Path, second: Path) -> dict[str, Comparison]:
+    """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
+
+    The worst case is taken over the attacks that both have; images are matched by index.
+    Raises BadInput where a file cannot be read, the two have no image in common, or one index
+    has two labels (other data, or another split).
+    """
+    one, two = _read(first), _read(second)
+    index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
+    if not index:
+        raise BadInput(f"expected images in common, got none in {first} and {second}")
+    rows = [_places(held["index"], index) for held in (one, two)]
+    if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
+        raise BadInput(f"expected the same data and split in {first} and {second}, got others")
+    names = [name for name in one if name.endswith(".correct") and name in two]
+    flags = {
+        name.removesuffix(".correct"): (one[name][rows[0]], two[name][rows[1]]) for name in names
+    }
+    worst = [torch.stack(side).all(0) for side in zip(*flags.values(), strict=True)]
+    flags["worst case"] = (worst[0], worst[1])
+    return {name: paired(*pair) for name, pair in flags.items()}
+
+
+def _places(index: Tensor, wanted: list[int]) -> Tensor:
+    place = {position: row for row, position in enumerate(index.tolist())}
+    return torch.tensor([place[position] for position in wanted])
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return tensors.load(file.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise BadInput(
+            f"expected per-image results at {file}, got: {error}; run holdfast evaluate first"
+        ) from None
