@@ -11,12 +11,14 @@ from holdfast.attack.fgsm import FGSM
 from holdfast.attack.mim import MIM
 from holdfast.attack.noise import GaussianNoise, UniformNoise
 from holdfast.attack.pgd import PGD
+from holdfast.attack.square import Square
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels
 
 ATTACKS: dict[str, type] = {
     "fgsm": FGSM,
     "pgd": PGD,
+    "square": Square,
     "bim": BIM,
     "mim": MIM,
     "uniform-noise": UniformNoise,
@@ -48,6 +50,7 @@ __all__ = [
     "FGSM",
     "MIM",
     "PGD",
+    "Square",
     "GaussianNoise",
     "UniformNoise",
     "resized",
