@@ -55,9 +55,13 @@ def open_run(
     """Write the run's head, or go back to its last checkpoint and drop the rows past it."""
     if resume:
         checkpoint.restore(session, run)
-    team.same(None)  # every process has read before one writes
-    if not team.leads:
-        return
+    team.same(None)  # all have read before one writes
+    if team.leads:
+        _write_head(run, recipe, data, session, resume)
+    team.same(None)
+
+
+def _write_head(run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool) -> None:
     if resume:
         record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
     else:

@@ -32,7 +32,7 @@ from holdfast.training.job import (
 from holdfast.training.optimizer import AdamW, Constant, Optimizer, Schedule
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch
-from holdfast.training.step import Bench, step
+from holdfast.training.step import Bench, Tally, step
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
@@ -136,7 +136,7 @@ def train(
 
 
 def _fit(job: Job, session: Session) -> Trained:
-    history = record.rows(job.run / "metrics.jsonl") if job.run else []
+    history = job.team.same(record.rows(job.run / "metrics.jsonl") if job.run else [])
     stopped = None
     while session.epoch < job.recipe.epochs and not stopped:
         before = checkpoint.snapshot(session) if job.recipe.guard.rolls_back else None
@@ -191,9 +191,8 @@ def _epoch(job: Job, session: Session) -> record.Row:
         model=session.model, optimizer=session.optimizer, recipe=recipe, engine=job.engine,
         adversary=_adversary(job, session), team=job.team,
     )  # fmt: skip
-    total_loss = total_norm = torch.zeros((), device=job.engine.device)
-    share = rate = 0.0
-    forward = backward = 0
+    zero = torch.zeros((), device=job.engine.device)
+    tally, share, rate = Tally(loss=zero, norm=zero), 0.0, 0.0
     start = time.perf_counter()
     on_gpu = [job.engine.device] if job.engine.device.type == "cuda" else []
     with torch.random.fork_rng(devices=on_gpu):
@@ -202,26 +201,20 @@ def _epoch(job: Job, session: Session) -> record.Row:
         for done, batch in enumerate(epoch_of(job, epoch)):
             share = recipe.adversarial.share(epoch + done / steps)
             rate = _set_rate(job, session)
-            visit = batch.index + epoch * job.positions
-            found = step(bench, batch, share, visit, session.state)
+            found = step(bench, batch, share, batch.index + epoch * job.positions, session.state)
+            tally.add(found)
             session.state = found.state
             session.updates += 1
             if session.ema is not None and recipe.ema is not None:
                 checkpoint.average(session.ema, session.model, recipe.ema, session.updates)
-            total_loss, total_norm = total_loss + found.loss.sum(), total_norm + found.norm
-            forward, backward = forward + found.forward, backward + found.backward
             if job.tick and job.team.leads:
                 job.tick(epoch, done + 1, steps)
-    sums = torch.stack([total_loss.double(), *torch.tensor([forward, backward]).to(total_loss)])
-    job.team.add_up([sums])
     images = len(job.data.train)
-    mean_loss, forward, backward = (sums / images).tolist()  # waits for the GPU
+    means = tally.means(images, steps, job.team)
     seconds = time.perf_counter() - start
-    row: record.Row = {
-        "epoch": epoch + 1, "loss": mean_loss, "gradient_norm": (total_norm / steps).item(),
+    row = {"epoch": epoch + 1} | means | {
         "rate": rate, "radius_share": share, "seconds": seconds,
-        "images_per_second": images / seconds, "forward_passes": forward,
-        "backward_passes": backward,
+        "images_per_second": images / seconds,
     }  # fmt: skip
     _check_finite(row, session)
     return row

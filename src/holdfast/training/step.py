@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn, optim
 
 from holdfast import attack
@@ -44,6 +45,31 @@ class Stepped:
     state: State
     forward: int
     backward: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Tally:
+    """Sums over the steps of an epoch, on the device until they are asked for."""
+
+    loss: Tensor
+    norm: Tensor
+    forward: int = 0
+    backward: int = 0
+
+    def add(self, found: Stepped) -> None:
+        self.loss, self.norm = self.loss + found.loss.sum(), self.norm + found.norm
+        self.forward, self.backward = self.forward + found.forward, self.backward + found.backward
+
+    def means(self, images: int, updates: int, team: Team) -> dict[str, float]:
+        """Over the images of all processes, and over updates."""
+        passes = torch.tensor([self.forward, self.backward], device=self.loss.device)
+        sums = torch.cat([self.loss[None].double(), passes.double()])
+        team.add_up([sums])
+        loss, forward, backward = (sums / images).tolist()  # waits for the GPU
+        return {
+            "loss": loss, "gradient_norm": (self.norm / updates).item(),
+            "forward_passes": forward, "backward_passes": backward,
+        }  # fmt: skip
 
 
 def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) -> Stepped:
