@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 
 from holdfast.attack.bim import BIM
+from holdfast.attack.deepfool import DeepFool
 from holdfast.attack.fgsm import FGSM
 from holdfast.attack.mim import MIM
 from holdfast.attack.noise import GaussianNoise, UniformNoise
@@ -23,6 +24,7 @@ ATTACKS: dict[str, type] = {
     "mim": MIM,
     "uniform-noise": UniformNoise,
     "gaussian-noise": GaussianNoise,
+    "deepfool": DeepFool,
 }
 
 
@@ -50,8 +52,9 @@ __all__ = [
     "FGSM",
     "MIM",
     "PGD",
-    "Square",
+    "DeepFool",
     "GaussianNoise",
+    "Square",
     "UniformNoise",
     "resized",
     "run",

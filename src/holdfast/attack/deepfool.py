@@ -1,0 +1,91 @@
+"""DeepFool: step to the nearest boundary of the network made linear."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from holdfast.attack._climb import ENOUGH, clearly, positions, require, rounding
+from holdfast.errors import BadInput
+from holdfast.geometry import per_image, steepest
+from holdfast.loss import full
+from holdfast.types import Classifier, Images, Labels, Logits, Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool:
+    """The nearest image of another class, by steps to the nearest boundary that a network made
+    linear at the present image would have (Moosavi-Dezfooli et al., arXiv 1511.04599, algorithm 2;
+    section 3.3 for other norms).
+
+    Departures: the class to leave is the true one, so an image that is wrong already stays as it
+    is; each step starts from the image clipped to the pixel box; steps aim beyond the boundary by
+    twice what rounding may do to the logits, and an image is done only once it is wrong by more
+    than that, so that it is wrong again when seen alone.
+    Raises BadInput for settings that make no sense.
+
+    Attributes:
+        norm: what is made small.
+        steps: at most; an image leaves the batch as soon as it is wrong.
+        overshoot: the sum of steps is lengthened by this share, to get across curved boundaries.
+        candidates: how many of the most likely classes are looked at, the true one included; one
+            backward pass for each of the others, at each step.
+    """
+
+    name: ClassVar[str] = "deepfool"
+    minimal: ClassVar[bool] = True
+    norm: Norm = "l2"
+    steps: int = 50
+    overshoot: float = 0.02
+    candidates: int = 10
+
+    def __post_init__(self) -> None:
+        require(0.0, self.steps)
+        if not 0 <= self.overshoot < float("inf"):
+            raise BadInput(f"expected an overshoot of 0 or more, got {self.overshoot}")
+        if self.candidates < 2:
+            raise BadInput(
+                f"expected at least 2 candidates (the class and a rival), got {self.candidates}"
+            )
+
+    def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
+        out, rows, adv = x.clone(), positions(x, None), x
+        for step in range(self.steps + 1):
+            pixels, logits = _recorded(model, adv)
+            stands = ~clearly(logits, y)
+            out[rows[~stands]] = adv[~stands]
+            if step == self.steps or not stands.any():
+                break
+            if stands.sum() < ENOUGH * len(rows):
+                rows, x, y, adv = (part[stands] for part in (rows, x, y, adv))
+                pixels, logits = _recorded(model, adv)
+                stands = torch.ones_like(y, dtype=torch.bool)
+            change = (adv - x) / (1 + self.overshoot) + self._step(pixels, logits, y)
+            moved = (x + (1 + self.overshoot) * change).clamp(0, 1)
+            adv = torch.where(per_image(stands, x), moved, adv)
+        return out
+
+    def _step(self, pixels: Images, logits: Logits, y: Labels) -> Images:
+        """The shortest change that takes a linear network across a boundary; zero without slope."""
+        found, nearest = torch.zeros_like(pixels), torch.full_like(logits[:, 0], torch.inf)
+        true = logits.gather(1, y[:, None])[:, 0]
+        slack = 2 * rounding(logits.detach())
+        rivals = logits.detach().scatter(1, y[:, None], -torch.inf)
+        rivals = rivals.topk(min(self.candidates, logits.shape[1]) - 1).indices
+        for rival in rivals.T:
+            gap = true - logits.gather(1, rival[:, None])[:, 0]
+            (slope,) = torch.autograd.grad(-gap.sum(), pixels, retain_graph=True)
+            unit = steepest(slope, self.norm)
+            fall = (slope * unit).flatten(1).sum(1)
+            far = torch.where(fall > 0, (gap.detach() + slack) / fall, torch.inf)
+            closer = far < nearest
+            nearest = torch.where(closer, far, nearest)
+            found = torch.where(per_image(closer, found), per_image(far, unit) * unit, found)
+        return found
+
+
+def _recorded(model: Classifier, x: Images) -> tuple[Images, Logits]:
+    """The pixels, and the logits with the graph that leads back to them."""
+    pixels = x.detach().requires_grad_()
+    with torch.enable_grad():
+        return pixels, full(model(pixels))
