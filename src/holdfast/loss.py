@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from holdfast.errors import choose
+from holdfast.errors import BadInput, choose
 from holdfast.types import Labels, Logits, PerImage
 
 Loss = Callable[[Logits, Labels], PerImage]
-LossName = Literal["ce", "margin"]
+LossName = Literal["ce", "margin", "dlr"]
 
 
 def full(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -32,6 +32,42 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     return other - true
 
 
+def dlr(logits: Logits, y: Labels) -> PerImage:
+    """The margin, divided by the difference of the largest and the third largest logit.
+
+    The difference of logits ratio (Croce and Hein, arXiv 2003.01690, section 4) depends neither on
+    a logit scale nor on a shift. -1 to 0 for a correct image, 0 to 1 for a wrong one whose true
+    class is among the first three. Raises BadInput for fewer than 3 classes, which it cannot rank.
+    """
+    top = _largest(logits, 3, "the DLR loss", "'ce' or 'margin'")
+    return margin(logits, y) / _above(top[:, 0] - top[:, 2])
+
+
+def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerImage:
+    """The target's lead over the true class, as a share of the largest logit's lead over the mean
+    of the third and fourth (arXiv 2003.01690, section 4).
+
+    Raises BadInput for fewer than 4 classes, which it cannot rank.
+    """
+    top = _largest(logits, 4, "the targeted DLR loss", "'ce', 'margin' or (3 classes) 'dlr'")
+    lead = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+    return lead / _above(top[:, 0] - (top[:, 2] + top[:, 3]) / 2)
+
+
+def _largest(logits: Logits, count: int, what: str, instead: str) -> Float[Tensor, "batch count"]:
+    if logits.shape[1] < count:
+        raise BadInput(
+            f"expected {count} classes or more for {what}, got {logits.shape[1]}; "
+            f"take the loss {instead}"
+        )
+    return logits.topk(count, dim=1).values
+
+
+def _above(gap: PerImage) -> PerImage:
+    """A gap to divide by: tied logits have none."""
+    return gap.clamp_min(1e-12)
+
+
 def entropy(logits: Logits) -> PerImage:
     """Entropy of the policy softmax(logits), in nats; 0 where it is certain, log K if uniform."""
     logp = logits.log_softmax(1)
@@ -49,4 +85,4 @@ def called(loss: LossName | Loss) -> Loss:
     return loss if callable(loss) else choose(NAMED, loss, "loss")
 
 
-NAMED: dict[str, Loss] = {"ce": cross_entropy, "margin": margin}
+NAMED: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from holdfast.attack._climb import gradient, positions, require
-from holdfast.geometry import confine, per_image, sample, steepest
+from holdfast.attack._climb import gradient, higher, positions, require
+from holdfast.geometry import confine, sample, steepest
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -54,9 +54,7 @@ class PGD:
         adv, height = self._climb(model, x, y, self._start(x, index, 0))
         for restart in range(1, self.restarts):
             rival, rival_height = self._climb(model, x, y, self._start(x, index, restart))
-            better = rival_height > height
-            adv = torch.where(per_image(better, x), rival, adv)
-            height = torch.where(better, rival_height, height)
+            adv, height = higher(adv, height, rival, rival_height)
         return adv
 
     def _start(self, x: Images, index: Labels, restart: int) -> Images:
@@ -75,16 +73,10 @@ class PGD:
         for _ in range(self.steps):
             climb, logits = gradient(model, adv, y, loss)
             if compare:
-                top, height = _higher(top, height, adv, loss(logits, y))
+                top, height = higher(top, height, adv, loss(logits, y))
             step = self.stride * self.radius * steepest(climb, self.norm)
             adv = confine(x, adv + step, self.radius, self.norm)
         if not compare:
             return adv, height
         with torch.no_grad():
-            return _higher(top, height, adv, loss(full(model(adv)), y))
-
-
-def _higher(top: Images, height: PerImage, adv: Images, loss: PerImage) -> tuple[Images, PerImage]:
-    """Per image, whichever of the best so far and the newcomer has the higher loss."""
-    better = loss > height
-    return torch.where(per_image(better, top), adv, top), torch.where(better, loss, height)
+            return higher(top, height, adv, loss(full(model(adv)), y))

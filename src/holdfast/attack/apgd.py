@@ -1,0 +1,217 @@
+"""AutoPGD: projected gradient ascent that chooses its own step sizes."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from holdfast import noise
+from holdfast.attack._climb import ENOUGH, clearly, gradient, higher, positions, require
+from holdfast.errors import BadInput
+from holdfast.geometry import confine, length, per_image, steepest
+from holdfast.loss import Loss, LossName, called, full, targeted_dlr
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+
+STREAM = 30  # keeps these numbers apart from those of other users of the same seed
+MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
+CHECKPOINTS = (22, 41, 57, 70, 80, 87, 93, 99)  # section 3, in per cent of the steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD:
+    """AutoPGD (Croce and Hein, arXiv 2003.01690, algorithm 1) in each of its three forms.
+
+    APGD-CE is the default, `loss="dlr"` is APGD-DLR, and `loss="dlr", targets=9` is APGD-T.
+    Steps start at twice the radius. At each checkpoint an image that made too little progress
+    goes back to its best point with half the step. Where the paper's text and its authors' code
+    differ, the code is followed, since published numbers come from it: the random start lies on
+    the sphere, a share of rises of exactly `rho` is too little, and the first step counts as a
+    rise where its loss is positive.
+
+    Raises BadInput for settings that make no sense, and for fewer than 3 classes with `dlr`
+    or 4 with `targets`.
+
+    Attributes:
+        radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
+        norm: the norm that measures the budget.
+        steps: gradient steps of one restart.
+        restarts: tries per image, and per target.
+        targets: 0 climbs `loss`; else the targeted DLR loss towards so many of the most likely
+            other classes, one after the other.
+        loss: what is climbed; `dlr` where there are targets.
+        rho: share of steps between two checkpoints that must raise the loss.
+        best: climb on with fooled images too and return each one's point of highest loss;
+            otherwise an image is left alone once it is fooled.
+        seed: of the random starts; each is a function of seed, image index, target and restart.
+    """
+
+    name: ClassVar[str] = "apgd"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 100
+    restarts: int = 1
+    targets: int = 0
+    loss: LossName | Loss = "ce"
+    rho: float = 0.75
+    best: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.radius, self.steps, self.restarts)
+        if self.targets < 0:
+            raise BadInput(f"expected 0 or more targets, got {self.targets}")
+        if self.targets and self.loss != "dlr":
+            raise BadInput(f"expected loss 'dlr' where there are targets, got {self.loss!r:.60}")
+        if not 0 <= self.rho <= 1:
+            raise BadInput(f"expected rho, a share of steps, from 0 to 1, got {self.rho}")
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
+    ) -> Images:
+        index = positions(x, index)
+        logits = _logits(model, x)
+        adv, height = x.clone(), self._height(logits, y, torch.full_like(logits[:, 0], -torch.inf))
+        rivals = logits.scatter(1, y[:, None], -torch.inf).argsort(1, descending=True)
+        for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
+            for restart in range(self.restarts):
+                at = (height < torch.inf).nonzero().squeeze(1)
+                start = self._start(x[at], index[at], rank, restart)
+                found = self._run(model, x[at], y[at], rivals[at, rank], start)
+                adv[at], height[at] = higher(adv[at], height[at], *found)
+        return adv
+
+    def _start(self, x: Images, index: Labels, *stream: int) -> Images:
+        """A point of the sphere of this radius, cut to the pixel box."""
+        draw = noise.normal if self.norm == "l2" else _centred
+        change = draw(index, tuple(x.shape[1:]), self.seed, STREAM, *stream)
+        change = change / per_image(length(change, self.norm), change)
+        return (x + self.radius * change.to(x.dtype)).clamp(0, 1)
+
+    def _loss(self, target: Labels) -> Loss:
+        return partial(targeted_dlr, target=target) if self.targets else called(self.loss)
+
+    def _height(self, logits: Logits, y: Labels, loss: PerImage) -> PerImage:
+        """What the best point has most of: the loss, and more than any loss once it fools."""
+        return loss if self.best else loss.masked_fill(clearly(logits, y), torch.inf)
+
+    def _run(
+        self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images
+    ) -> tuple[Images, PerImage]:
+        """One restart: each image's best point and its height."""
+        path, periods = self._begin(model, x, y, target, start), _periods(self.steps)
+        adv, height = path.best.clone(), path.height.clone()
+        for step in range(1, self.steps + 1):
+            standing = path.height < torch.inf
+            if standing.sum() < ENOUGH * len(standing):
+                path = _rows(path, standing)
+            if not len(path.place):
+                break
+            path = self._step(model, path, step)
+            if step in periods:
+                path = self._check(path, periods[step])
+            adv[path.place], height[path.place] = path.best, path.height
+        return adv, height
+
+    def _begin(
+        self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images
+    ) -> "_Path":
+        climb, logits = gradient(model, start, y, loss := self._loss(target))
+        height = self._height(logits, y, loss(logits, y))
+        return _Path(
+            place=torch.arange(len(x), device=x.device), x=x, y=y, target=target, adv=start,
+            old=start, climb=climb, best=start, best_climb=climb, height=height, checked=height,
+            stride=torch.full((len(x),), 2 * self.radius, dtype=x.dtype, device=x.device),
+            before=torch.zeros_like(height), rises=torch.zeros_like(y),
+            halved=torch.ones_like(y, dtype=torch.bool),
+        )  # fmt: skip
+
+    def _step(self, model: Classifier, path: "_Path", step: int) -> "_Path":
+        """Move, then look at loss, gradient and prediction where the move ended."""
+        adv, loss = self._moved(path, MOMENTUM if step > 1 else 1.0), self._loss(path.target)
+        if step < self.steps:
+            climb, logits = gradient(model, adv, path.y, loss)
+        else:
+            climb, logits = path.climb, _logits(model, adv)
+        value = loss(logits, path.y)
+        reached = self._height(logits, path.y, value)
+        better = per_image(reached > path.height, adv)
+        best, height = higher(path.best, path.height, adv, reached)
+        return dataclasses.replace(
+            path, adv=adv, old=path.adv, climb=climb, best=best, height=height,
+            best_climb=torch.where(better, climb, path.best_climb), before=value,
+            rises=path.rises + (value > path.before),
+        )  # fmt: skip
+
+    def _moved(self, path: "_Path", share: float) -> Images:
+        """Lines 7 and 8 of algorithm 1, for all images."""
+        stride = per_image(path.stride, path.adv) * steepest(path.climb, self.norm)
+        ahead = confine(path.x, path.adv + stride, self.radius, self.norm) - path.adv
+        move = share * ahead + (1 - share) * (path.adv - path.old)
+        return confine(path.x, path.adv + move, self.radius, self.norm)
+
+    def _check(self, path: "_Path", period: int) -> "_Path":
+        """Half the step, from the best point on, where one of the two conditions holds."""
+        idle = ~path.halved & (path.height <= path.checked)
+        stuck = idle | (path.rises <= self.rho * period)
+        back = per_image(stuck, path.adv)
+        return dataclasses.replace(
+            path, adv=torch.where(back, path.best, path.adv), halved=stuck, checked=path.height,
+            climb=torch.where(back, path.best_climb, path.climb), rises=torch.zeros_like(path.y),
+            stride=torch.where(stuck, path.stride / 2, path.stride),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Path:
+    """How far each image has come in one run; every tensor has one row per image.
+
+    place: the image's row when the run began.
+    target: class that a targeted loss climbs to.
+    adv, old: where it is, and where it was a move ago; climb: the gradient at adv.
+    best, best_climb: its best point so far and the gradient there; height: the best one's rank.
+    stride: length of a step; before: loss at the last point.
+    rises: steps since the last checkpoint that raised the loss.
+    checked: height at the last checkpoint; halved: whether its step was halved there.
+    """
+
+    place: Labels
+    x: Images
+    y: Labels
+    target: Labels
+    adv: Images
+    old: Images
+    climb: Images
+    best: Images
+    best_climb: Images
+    height: PerImage
+    checked: PerImage
+    stride: PerImage
+    before: PerImage
+    rises: Int[Tensor, " batch"]
+    halved: Bool[Tensor, " batch"]
+
+
+def _logits(model: Classifier, x: Images) -> Logits:
+    with torch.no_grad():
+        return full(model(x))
+
+
+def _rows(path: _Path, kept: Bool[Tensor, " batch"]) -> _Path:
+    return _Path(**{f.name: getattr(path, f.name)[kept] for f in dataclasses.fields(path)})
+
+
+def _periods(steps: int) -> dict[int, int]:
+    """Each checkpoint, and the steps since the one before it."""
+    points = sorted({-(-share * steps // 100) for share in CHECKPOINTS})
+    return {point: point - last for last, point in pairwise([0, *points])}
+
+
+def _centred(
+    index: Labels, shape: tuple[int, ...], seed: int, *stream: int
+) -> Float[Tensor, "batch *shape"]:
+    return 2 * noise.uniform(index, shape, seed, *stream) - 1
