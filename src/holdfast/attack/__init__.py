@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 
 from holdfast.attack.bim import BIM
+from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
 from holdfast.attack.fgsm import FGSM
 from holdfast.attack.mim import MIM
@@ -25,6 +26,7 @@ ATTACKS: dict[str, type] = {
     "uniform-noise": UniformNoise,
     "gaussian-noise": GaussianNoise,
     "deepfool": DeepFool,
+    "ddn": DDN,
 }
 
 
@@ -49,6 +51,7 @@ def resized(attack: Attack, **settings: object) -> Attack:
 __all__ = [
     "ATTACKS",
     "BIM",
+    "DDN",
     "FGSM",
     "MIM",
     "PGD",

@@ -1,0 +1,89 @@
+"""Decoupled direction and norm."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.attack._climb import clearly, gradient, require
+from holdfast.errors import BadInput
+from holdfast.geometry import length, per_image, steepest
+from holdfast.loss import cross_entropy, full, margin
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+
+SURE = 10.0  # the gap of logits beyond which softmax in fp32 starts to lose the gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN:
+    """The nearest image of another class: steps along the gradient, put on a sphere that shrinks
+    while the image is wrong and grows while it is right (Rony et al., arXiv 1811.09600,
+    algorithm 1).
+
+    Departures: pixels are not rounded to 256 levels; logits further apart than 10 are brought
+    closer before the cross-entropy, whose gradient fp32 would round to zero; one more
+    forward pass judges the last image. Raises BadInput for settings that make no sense.
+
+    Attributes:
+        steps: of every image, as published; one that is wrong already takes none.
+        first: radius of the first sphere, in pixel units of [0, 1].
+        change: share by which a sphere shrinks or grows.
+        stride: length of the first step, in pixel units; it falls to a hundredth along a cosine.
+    """
+
+    name: ClassVar[str] = "ddn"
+    minimal: ClassVar[bool] = True
+    norm: ClassVar[Norm] = "l2"
+    steps: int = 100
+    first: float = 1.0
+    change: float = 0.05
+    stride: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.first, self.steps)
+        if not 0 < self.change < 1 or not 0 < self.stride < float("inf"):
+            raise BadInput(
+                f"expected a change between 0 and 1 and a stride above 0, got {self.change} and "
+                f"{self.stride}; 0.05 and 1 are the paper's"
+            )
+
+    def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
+        out = x.clone()
+        with torch.no_grad():
+            rows = (margin(full(model(x)), y) <= 0).nonzero()[:, 0]
+        if len(rows):
+            out[rows] = self._nearest(model, x[rows], y[rows])
+        return out
+
+    def _nearest(self, model: Classifier, x: Images, y: Labels) -> Images:
+        """For images that are right: the nearest wrong one that was met, or x."""
+        adv, best = x, (x, torch.full_like(y, torch.inf, dtype=x.dtype))
+        radius = torch.full_like(best[1], self.first)
+        for step in range(self.steps):
+            slope, logits = gradient(model, adv, y, _tempered)
+            wrong = clearly(logits, y)
+            best = _nearer(best, adv, length(adv - x, "l2"), wrong)
+            radius = radius * torch.where(wrong, 1 - self.change, 1 + self.change)
+            wave = (1 + math.cos(math.pi * step / self.steps)) / 2
+            moved = adv - x + self.stride * (0.01 + 0.99 * wave) * steepest(slope, "l2")
+            adv = (x + per_image(radius, x) * steepest(moved, "l2")).clamp(0, 1)
+        with torch.no_grad():
+            wrong = clearly(full(model(adv)), y)
+        return _nearer(best, adv, length(adv - x, "l2"), wrong)[0]
+
+
+Found = tuple[Images, PerImage]
+
+
+def _nearer(best: Found, adv: Images, distance: PerImage, wrong: Tensor) -> Found:
+    """Per image, the nearer of the best so far and of the newcomer where that is wrong."""
+    better = wrong & (distance < best[1])
+    return torch.where(per_image(better, adv), adv, best[0]), torch.where(better, distance, best[1])
+
+
+def _tempered(logits: Logits, y: Labels) -> PerImage:
+    """Cross-entropy of logits divided, for each image, so that the true one leads by 10 at most."""
+    lead = -margin(logits.detach(), y)
+    return cross_entropy(logits / (lead / SURE).clamp_min(1)[:, None], y)
