@@ -10,14 +10,18 @@ from holdfast.attack.bim import BIM
 from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
 from holdfast.attack.fgsm import FGSM
+from holdfast.attack.hop_skip_jump import HopSkipJump
 from holdfast.attack.mim import MIM
 from holdfast.attack.noise import GaussianNoise, UniformNoise
 from holdfast.attack.pgd import PGD
+from holdfast.attack.simba import SimBA
 from holdfast.attack.square import Square
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels
 
 ATTACKS: dict[str, type] = {
+    "hop-skip-jump": HopSkipJump,
+    "simba": SimBA,
     "fgsm": FGSM,
     "pgd": PGD,
     "square": Square,
@@ -57,6 +61,8 @@ __all__ = [
     "PGD",
     "DeepFool",
     "GaussianNoise",
+    "HopSkipJump",
+    "SimBA",
     "Square",
     "UniformNoise",
     "resized",
