@@ -6,6 +6,7 @@ Each file holds one attack; `run` hands an attack what it asks for.
 import dataclasses
 import inspect
 
+from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
@@ -25,6 +26,7 @@ ATTACKS: dict[str, type] = {
     "fgsm": FGSM,
     "pgd": PGD,
     "square": Square,
+    "apgd": APGD,
     "bim": BIM,
     "mim": MIM,
     "uniform-noise": UniformNoise,
@@ -53,6 +55,7 @@ def resized(attack: Attack, **settings: object) -> Attack:
 
 
 __all__ = [
+    "APGD",
     "ATTACKS",
     "BIM",
     "DDN",
