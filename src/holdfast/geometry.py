@@ -52,6 +52,34 @@ def steepest(gradient: Images, norm: Norm) -> Images:
     return scaled / per_image(size.where(size > 0, 1), gradient)
 
 
+def to_plane(x: Images, gap: PerImage, slope: Images, norm: Norm) -> Images:
+    """The shortest change that leads from `x`, in the pixel box, to a zero of a linear function.
+
+    The function is `gap` at x and has the gradient `slope`. Where it has no zero in the box, the
+    change leads to where it comes closest (Croce and Hein, arXiv 1907.02044).
+
+    A pixel moves by min(time * speed, room), where speed is 1 (linf) or |slope| (l2), and the
+    time is the root of a concave, piecewise linear function. Newton's method finds it exactly and
+    without sorting the pixels: every round brings at least one more to its bound and none back,
+    so that the rounds end, seldom after more than ten.
+    """
+    pixels, rise = x.flatten(1), slope.flatten(1) * gap.sign()[:, None]
+    largest = rise.abs().amax(1, keepdim=True)
+    largest = largest.where(largest > 0, 1)
+    size, need = rise.abs() / largest, gap.abs()[:, None] / largest
+    room = torch.where(rise > 0, pixels, 1 - pixels)
+    speed = size if norm == "l2" else torch.ones_like(size)
+    rate, whole, time = size * speed, size * room, torch.zeros_like(need)
+    while True:
+        bound = room <= time * speed
+        free = rate.masked_fill(bound, 0).sum(1, keepdim=True)
+        later = (need - whole.masked_fill(~bound, 0).sum(1, keepdim=True)) / free
+        grown = (later > time) & (free > 0)
+        if not grown.any():
+            return -(rise.sign() * torch.minimum(time * speed, room)).reshape(x.shape)
+        time = torch.where(grown, later, time)
+
+
 def sample(x: Images, radius: float, norm: Norm, index: Labels, seed: int, *stream: int) -> Images:
     """A change drawn uniformly from the ball of `radius`; keyed by seed, index and stream."""
     shape = tuple(x.shape[1:])

@@ -10,6 +10,7 @@ from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
+from holdfast.attack.fab import FAB
 from holdfast.attack.fgsm import FGSM
 from holdfast.attack.hop_skip_jump import HopSkipJump
 from holdfast.attack.mim import MIM
@@ -26,6 +27,7 @@ ATTACKS: dict[str, type] = {
     "fgsm": FGSM,
     "pgd": PGD,
     "square": Square,
+    "fab": FAB,
     "apgd": APGD,
     "bim": BIM,
     "mim": MIM,
@@ -59,6 +61,7 @@ __all__ = [
     "ATTACKS",
     "BIM",
     "DDN",
+    "FAB",
     "FGSM",
     "MIM",
     "PGD",

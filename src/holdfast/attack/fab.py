@@ -1,0 +1,140 @@
+"""The targeted fast adaptive boundary attack."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from holdfast.attack._climb import clearly, gradient, positions, require
+from holdfast.errors import BadInput
+from holdfast.geometry import length, per_image, sample, to_plane
+from holdfast.loss import full, margin
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+
+STREAM = 21  # keeps these numbers apart from those of other users of the same seed
+FAR = {"linf": 0.3, "l2": 1.0}  # ball of a random start where no distance is known yet
+CLOSE = 1e-8  # lengths below this count as this when near and far are weighed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FAB:
+    """The nearest image of another class, by projections onto the boundary that a network made
+    linear would have (Croce and Hein, arXiv 1907.02044), towards one target class after another:
+    the FAB-T of AutoAttack (arXiv 2003.01690).
+
+    With K classes there are K - 1 targets at most: one of 2 classes, two of 3. An image that is
+    wrong already stays as it is. Departures: an image counts as fooled only where rounding
+    cannot undo it; no final search along the line to the image, as in AutoAttack.
+    Raises BadInput for settings that make no sense and for a model of one class.
+
+    Attributes:
+        norm: what is made small.
+        steps: for each target and restart; each costs two forward passes and one backward.
+        targets: the most likely wrong classes of the clean image that are tried, K - 1 at most.
+        restarts: rounds over the targets; the first starts at the image, others at random.
+        radius: if given, random starts keep within half of it, and an image needs no further
+            targets once an image of another class was found within it. Pixel units of [0, 1].
+        pull: largest weight of the image itself against the present point (alpha_max).
+        overshoot: steps are lengthened by this factor, to get across the boundary (eta).
+        back: share of a found change that is kept, to look for a shorter one (beta).
+        seed: of the random starts; each is a function of seed, image index, restart and target.
+    """
+
+    name: ClassVar[str] = "fab"
+    minimal: ClassVar[bool] = True
+    norm: Norm = "linf"
+    steps: int = 100
+    targets: int = 9
+    restarts: int = 1
+    radius: float | None = None
+    pull: float = 0.1
+    overshoot: float = 1.05
+    back: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.radius or 0.0, self.steps, self.restarts)
+        if self.targets < 1:
+            raise BadInput(f"expected at least 1 target, got {self.targets}")
+        if not (0 <= self.pull <= 1 and 0 <= self.back <= 1):
+            raise BadInput(f"expected pull and back from 0 to 1, got {self.pull} and {self.back}")
+        if not 1 <= self.overshoot < float("inf"):
+            raise BadInput(f"expected an overshoot of 1 or more, got {self.overshoot}")
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
+    ) -> Images:
+        index, out = positions(x, index), x.clone()
+        rivals, reach = self._rivals(model, x, y)
+        for restart in range(self.restarts):
+            for rank in range(rivals.shape[1]):
+                left = (reach > (self.radius or 0)).nonzero().flatten()
+                if not len(left):
+                    return out
+                start = self._start(x[left], reach[left], index[left], restart, rank)
+                rival = rivals[left, rank]
+                found, distance = self._descend(model, x[left], start, y[left], rival)
+                nearer = distance < reach[left]
+                out[left[nearer]], reach[left[nearer]] = found[nearer], distance[nearer]
+        return out
+
+    def _rivals(
+        self, model: Classifier, x: Images, y: Labels
+    ) -> tuple[Int[Tensor, "batch targets"], PerImage]:
+        """Wrong classes, likely ones first; the distance 0 of what is wrong already, or inf."""
+        with torch.no_grad():
+            logits = full(model(x))
+        classes = logits.shape[1]
+        if classes < 2:
+            raise BadInput(f"expected a model of at least 2 classes, got {classes}")
+        others = logits.scatter(1, y[:, None], -torch.inf)
+        rivals = others.topk(min(self.targets, classes - 1)).indices
+        reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        return rivals, reach.masked_fill(logits.argmax(1) != y, 0)
+
+    def _start(self, x: Images, reach: PerImage, index: Labels, restart: int, rank: int) -> Images:
+        """The image, then a point of the ball of half the distance found or of half the radius."""
+        if restart == 0:
+            return x
+        known = reach.clamp_max(self.radius or torch.inf)
+        size = known.where(known < torch.inf, FAR[self.norm]) / 2
+        change = sample(x, 1.0, self.norm, index, self.seed, STREAM, restart, rank)
+        return (x + per_image(size, x) * change).clamp(0, 1)
+
+    def _descend(
+        self, model: Classifier, x: Images, adv: Images, y: Labels, rival: Labels
+    ) -> tuple[Images, PerImage]:
+        """Algorithm 1 towards one class: the nearest image found, and its distance or inf."""
+        found = x.clone()
+        reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        for _ in range(self.steps):
+            adv = self._step(model, x, adv, y, rival)
+            with torch.no_grad():
+                logits = full(model(adv))
+            distance = length(adv - x, self.norm)
+            nearer = clearly(logits, y) & (distance < reach)
+            found = torch.where(per_image(nearer, x), adv, found)
+            reach = torch.where(nearer, distance, reach)
+            fooled = per_image(margin(logits, y) > 0, x)
+            adv = torch.where(fooled, x + self.back * (adv - x), adv)
+        return found, reach
+
+    def _step(self, model: Classifier, x: Images, adv: Images, y: Labels, rival: Labels) -> Images:
+        """Equation 9: project the point and the image alike, and weigh them by their distances."""
+
+        def lead(logits: Logits, y: Labels) -> PerImage:
+            both = logits.gather(1, torch.stack([rival, y], 1))
+            return both[:, 0] - both[:, 1]
+
+        slope, logits = gradient(model, adv, y, lead)
+        gap = lead(logits, y).to(x.dtype)
+        clean_gap = gap + (slope * (x - adv)).flatten(1).sum(1)
+        both = torch.cat([adv, x]), torch.cat([gap, clean_gap]), torch.cat([slope, slope])
+        here, there = to_plane(*both, self.norm).chunk(2)
+        near, far = (length(change, self.norm).clamp_min(CLOSE) for change in (here, there))
+        weight = per_image((near / (near + far)).clamp_max(self.pull), x)
+        return torch.lerp(adv + self.overshoot * here, x + self.overshoot * there, weight).clamp(
+            0, 1
+        )
