@@ -8,7 +8,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import PGD
+from holdfast.attack import PGD, resized
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, inputs
 from holdfast.result import wilson
@@ -300,3 +300,24 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path):
     assert "points" in str(worst)
     with pytest.raises(BadInput, match="per-image results"):
         evaluation.compare(files[0], tmp_path / "none")
+
+
+def test_the_standard_suite_has_autoattacks_schedule_and_runs_on_few_classes():
+    ten = evaluation.SUITES["standard"](0.1, "linf", 10, 7)
+    assert list(ten.attacks) == ["apgd-ce", "apgd-t", "fab-t", "square"] and ten.cascade
+    settings = [record.plain(attack) for attack in ten.attacks.values()]
+    assert [s.get("steps", s.get("queries")) for s in settings] == [100, 100, 100, 5000]
+    assert settings[1]["targets"] == settings[2]["targets"] == 9
+    for classes, second in ((2, "apgd-margin"), (3, "apgd-dlr"), (4, "apgd-t")):
+        world = linear_world(count=6, classes=classes)
+        suite = evaluation.SUITES["standard"](0.01, "linf", classes, 0)
+        assert list(suite.attacks)[1] == second
+        short = {name: quicker(attack) for name, attack in suite.attacks.items()}
+        found = evaluate(
+            world.model.float(), world.x.float(), world.y, attacks=short, cascade=True, radius=0.01
+        )
+        assert all(attack.refused == 0 for attack in found.attacks)
+
+
+def quicker(attack):
+    return resized(attack, **({"queries": 20} if attack.name == "square" else {"steps": 5}))

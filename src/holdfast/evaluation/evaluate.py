@@ -65,7 +65,7 @@ def evaluate(
     clean = clean_logits(model, x, y, batch_size)
     battery = Suite(attacks=attacks or {}, cascade=cascade)
     if attacks is None:
-        battery = choose(SUITES, suite, "a suite")(radius, norm, seed)
+        battery = choose(SUITES, suite, "a suite")(radius, norm, clean.shape[1], seed)
     right = standing = clean.argmax(1) == y
     results = []
     for name, one in battery.attacks.items():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from holdfast.attack import FGSM, PGD
+from holdfast.attack import APGD, FAB, FGSM, PGD, Square
 from holdfast.types import Attack, Norm
 
 
@@ -15,7 +15,7 @@ class Suite:
     cascade: bool = False
 
 
-def quick(radius: float, norm: Norm, seed: int) -> Suite:
+def quick(radius: float, norm: Norm, classes: int, seed: int) -> Suite:
     """FGSM, PGD-20 on cross-entropy and PGD-20 on the margin, which saturation cannot stop."""
     return Suite(
         attacks={
@@ -26,4 +26,30 @@ def quick(radius: float, norm: Norm, seed: int) -> Suite:
     )
 
 
-SUITES: dict[str, Callable[[float, Norm, int], Suite]] = {"quick": quick}
+def standard(radius: float, norm: Norm, classes: int, seed: int) -> Suite:
+    """AutoAttack's `standard` (Croce and Hein, arXiv 2003.01690), to its published schedule:
+    APGD-CE and APGD-T with 100 steps, FAB-T with 100 steps, Square with 5,000 queries; 9 targets.
+
+    The targeted DLR loss needs 4 classes: with 3 there is the untargeted one, with 2 the margin
+    (which is what it comes to) in its place, and FAB-T has as many targets as other classes.
+    """
+    shared = {"radius": radius, "norm": norm, "seed": seed}
+    if classes >= 4:
+        second = {"apgd-t": APGD(loss="dlr", targets=min(9, classes - 1), **shared)}
+    elif classes == 3:
+        second = {"apgd-dlr": APGD(loss="dlr", **shared)}
+    else:
+        second = {"apgd-margin": APGD(loss="margin", **shared)}
+    attacks = {
+        "apgd-ce": APGD(**shared),
+        **second,
+        "fab-t": FAB(targets=min(9, classes - 1), **shared),
+        "square": Square(**shared),
+    }
+    return Suite(attacks=attacks, cascade=True)
+
+
+SUITES: dict[str, Callable[[float, Norm, int, int], Suite]] = {
+    "quick": quick,
+    "standard": standard,
+}
