@@ -13,7 +13,7 @@ from worlds import linear_world
 
 from holdfast import attack
 from holdfast import data as datasets
-from holdfast.attack import BIM, DDN, FGSM, MIM, DeepFool, GaussianNoise, UniformNoise
+from holdfast.attack import BIM, CW, DDN, FGSM, MIM, DeepFool, GaussianNoise, UniformNoise
 from holdfast.errors import BadInput
 from holdfast.geometry import length
 from holdfast.loss import margin
@@ -22,7 +22,12 @@ from holdfast.model import lent, predict
 NORMS = ["linf", "l2"]
 RADII = {"linf": 0.01, "l2": 0.04}
 CLIMB = [BIM(), MIM()]
-MINIMAL = [DeepFool(), DeepFool(norm="linf"), DDN(steps=150, first=0.1, change=0.02)]
+MINIMAL = [
+    DeepFool(),
+    DeepFool(norm="linf"),
+    DDN(steps=150, first=0.1, change=0.02),
+    CW(first=0.001, rate=0.002, steps=60),
+]
 NOISE = [UniformNoise(repeats=3), GaussianNoise(repeats=3)]
 
 
@@ -163,9 +168,29 @@ def test_noise_has_the_deviation_it_should_have(one, norm, share):
     torch.testing.assert_close(change.std().item(), radius * share, rtol=0.03, atol=0)
 
 
+@pytest.mark.parametrize("one", [CW(searches=4, steps=50), DDN(steps=50)], ids=repr)
+def test_logits_below_zero_and_far_apart_hide_nothing(digits, one):
+    """Decisions as before: all logits negative, and a softmax that fp32 rounds to 0 and 1."""
+
+    def sunk(x: Tensor) -> Tensor:
+        return 300 * digits.model(x) - 50_000
+
+    x, y = digits.x[:10], digits.y[:10]
+    found = attack.run(one, sunk, x, y, y)
+    assert (sunk(found).argmax(1) != y).all()
+    usual = length(attack.run(one, digits.model, x, y, y) - x, "l2")
+    assert length(found - x, "l2").mean() < 1.1 * usual.mean()
+
+
+def test_confidence_is_a_lead_in_logits(digits):
+    x, y = digits.x[:10], digits.y[:10]
+    found = CW(searches=3, steps=50, confidence=2.0)(digits.model, x, y)
+    assert (margin(digits.model(found), y) > 2).all()
+
+
 def reach(one: object) -> float:
-    """The distance below which DDN's sphere does not get in its steps."""
-    return getattr(one, "first", 0) / 10
+    """The distance below which the steps of DDN and CW are too long to be exact."""
+    return 0.01 if isinstance(one, DDN | CW) else 0.0
 
 
 @pytest.mark.parametrize("one", MINIMAL, ids=repr)
@@ -216,6 +241,8 @@ ORACLES = [
     (DeepFool(norm="linf"), "LinfDeepFoolAttack",
      {"steps": 50, "candidates": 10, "overshoot": 0.02}),
     (DDN(), "DDNAttack", {"steps": 100, "init_epsilon": 1.0, "gamma": 0.05}),
+    (CW(searches=4, steps=50, rate=0.02), "L2CarliniWagnerAttack",
+     {"binary_search_steps": 4, "steps": 50, "stepsize": 0.02, "initial_const": 0.1}),
 ]  # fmt: skip
 
 
@@ -229,10 +256,10 @@ def test_no_further_away_than_foolbox(digits, ours, name, options):
     _, wanted, fooled = quietly(lambda: theirs(box, digits.x, digits.y, epsilons=None))
     found = attack.run(ours, digits.model, digits.x, digits.y, torch.arange(100))
     alone = torch.cat([digits.model(adv[None]).argmax(1) for adv in found])
-    assert (alone != digits.y).all() and fooled.all()
+    assert (alone != digits.y).all()
     assert found.min() >= 0 and found.max() <= 1
-    median = [length(adv - digits.x, ours.norm).median() for adv in (found, wanted)]
-    assert median[0] <= 1.01 * median[1]
+    distance, rival = (length(adv - digits.x, ours.norm) for adv in (found, wanted))
+    assert distance.median() <= 1.01 * rival.where(fooled, torch.inf).median()
 
 
 @pytest.mark.parametrize("one", [*CLIMB, *NOISE, *MINIMAL], ids=repr)

@@ -8,6 +8,7 @@ import inspect
 
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
+from holdfast.attack.cw import CW
 from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
 from holdfast.attack.fab import FAB
@@ -35,6 +36,7 @@ ATTACKS: dict[str, type] = {
     "gaussian-noise": GaussianNoise,
     "deepfool": DeepFool,
     "ddn": DDN,
+    "cw": CW,
 }
 
 
@@ -60,6 +62,7 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "BIM",
+    "CW",
     "DDN",
     "FAB",
     "FGSM",
