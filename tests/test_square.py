@@ -174,3 +174,25 @@ def test_dataclass_is_frozen_and_registered():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Square().queries = 3  # pyright: ignore
     assert attack.ATTACKS["square"] is Square
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_square_is_no_weaker_than_the_reference(norm):
+    """The reference's squares never touch the last row and column, which shows on small images."""
+    module = pytest.importorskip("pyautoattack.square", reason="needs pyautoattack 0.2.0")
+    model, radius = curved(classes=5).float(), {"linf": 0.05, "l2": 0.3}[norm]
+    x = torch.rand(150, 1, 8, 8)
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    name = {"linf": "Linf", "l2": "L2"}[norm]
+    theirs = module.SquareAttack(
+        model, name, 150, eps=radius, device="cpu", seed=0, resc_schedule=False
+    )
+    stands = [
+        (model(adv).argmax(1) == y).float().mean().item()
+        for adv in (
+            Square(radius=radius, norm=norm, queries=150)(model, x, y),
+            theirs.perturb(x, y),
+        )
+    ]
+    assert 0.05 < stands[0] < 0.95 and stands[0] <= stands[1] + 0.02

@@ -28,8 +28,9 @@ class Square:
     An image keeps a proposal that raises its margin loss, and leaves the search once fooled; one
     that is wrong already is returned as it is. Departures: every image has squares of its own,
     where the published code shares their place over the batch; a square may touch the lower and
-    right edge, as in the paper. The share is also halved after 500 queries, as in the published
-    code. Raises BadInput for settings that make no sense.
+    right edge, as in the paper but not in the published code, which makes it stronger on small
+    images. The share is also halved after 500 queries, as in the published code. Raises BadInput
+    for settings that make no sense.
 
     Attributes:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
