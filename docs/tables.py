@@ -127,6 +127,19 @@ def guard() -> str:
     return table(head, body)
 
 
+def folder() -> str:
+    rows = record.rows(RESULTS / "folder-epoch.jsonl")
+    body = [
+        [f"`{row['network']}`", str(row["image_size"]), f"{row['train']:,}",
+         f"{row['first_load_seconds']:.1f}", f"{row['second_load_seconds']:.2f}",
+         f"{row['epoch_seconds']:.0f}", f"{row['peak_memory_gib']:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["network", "pixels", "training images", "making the map (s)", "opening it again (s)",
+            "epoch (s)", "peak memory (GiB)"]  # fmt: skip
+    return table(head, body)
+
+
 def processes() -> str:
     rows = record.rows(RESULTS / "processes.jsonl")
     body = [
@@ -158,8 +171,8 @@ def demo() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "cifar10": cifar10, "demo": demo, "feedback": feedback, "guard": guard, "handover": handover,
-    "mnist": mnist, "processes": processes, "speed": speed, "start": start,
+    "cifar10": cifar10, "demo": demo, "feedback": feedback, "folder": folder, "guard": guard,
+    "handover": handover, "mnist": mnist, "processes": processes, "speed": speed, "start": start,
 }  # fmt: skip
 
 

@@ -65,6 +65,11 @@ def test_a_reward_run_from_the_command_line(say):
     assert code == 0 and "upper bound" in out
     code, out, _ = say("evaluate", str(run), "--images", "30", "--against", str(run))
     assert code == 0 and "worst case: " in out and "on 30 images against" in out
+    code, out, _ = say("evaluate", str(run), "--images", "10", "--attack", "ddn", "--norm", "l2",
+                       "--radius", "0.5", "--attack.steps", "5", "--json")  # fmt: skip
+    assert code == 0 and json.loads(out)["attacks"][0]["norm"] == "l2"
+    code, _, err = say("evaluate", str(run), "--attack", "ddn")
+    assert code == 2 and "expected --norm l2 for ddn" in err
     Path("empty").mkdir()
     code, _, err = say("evaluate", str(run), "--against", "empty")
     assert code == 2 and "expected an evaluation in empty" in err

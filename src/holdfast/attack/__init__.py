@@ -25,11 +25,11 @@ from holdfast.types import Attack, Classifier, Images, Labels
 ATTACKS: dict[str, type] = {
     "hop-skip-jump": HopSkipJump,
     "simba": SimBA,
+    "apgd": APGD,
     "fgsm": FGSM,
     "pgd": PGD,
     "square": Square,
     "fab": FAB,
-    "apgd": APGD,
     "bim": BIM,
     "mim": MIM,
     "uniform-noise": UniformNoise,

@@ -1,5 +1,6 @@
 """`holdfast evaluate`: a trained run under attack."""
 
+import dataclasses
 import json as jsonlib
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput, choose
-from holdfast.types import Norm
+from holdfast.types import Attack, Norm
 
 ATTACK = Slot(
     table={"none": None, **attack.ATTACKS},
@@ -73,9 +74,9 @@ def evaluate(argv: Sequence[str]) -> None:
     split = _chosen(getattr(data, o["split"]), o["images"])
     radius, norm = _budget(run, o)
     chosen = parsed.slots["attack"]
-    one = build(chosen, radius=radius, norm=norm)
-    if hasattr(one, "seed"):
-        one = attack.resized(one, seed=o["seed"])
+    one = build(chosen)
+    if one is not None:
+        one = _within(one, chosen.name, {"radius": radius, "norm": norm, "seed": o["seed"]})
     wanted, got = (model.card.image, model.card.classes), (data.image, data.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
@@ -99,6 +100,20 @@ def evaluate(argv: Sequence[str]) -> None:
     print("What an attack leaves standing is an upper bound on robust accuracy.")
     for name, difference in compared.items():
         print(f"{name}: {difference} against {o['against']}")
+
+
+def _within(one: Attack, name: str, wanted: Options) -> Attack:
+    """The attack with those of these settings that it has. Raises BadInput where it knows another
+    norm only."""
+    fields = {field.name for field in dataclasses.fields(one)}  # pyright: ignore
+    one = attack.resized(one, **{k: value for k, value in wanted.items() if k in fields})
+    only = getattr(one, "norm", wanted["norm"])
+    if only != wanted["norm"]:
+        raise BadInput(
+            f"expected --norm {only} for {name}, which knows no other, got {wanted['norm']}; "
+            "give a --radius in that norm too"
+        )
+    return one
 
 
 def _data(o: Options, card: models.Card) -> datasets.Dataset:
