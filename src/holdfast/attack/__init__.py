@@ -23,20 +23,20 @@ from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels
 
 ATTACKS: dict[str, type] = {
-    "hop-skip-jump": HopSkipJump,
-    "simba": SimBA,
-    "apgd": APGD,
     "fgsm": FGSM,
-    "pgd": PGD,
-    "square": Square,
-    "fab": FAB,
     "bim": BIM,
+    "pgd": PGD,
     "mim": MIM,
-    "uniform-noise": UniformNoise,
-    "gaussian-noise": GaussianNoise,
+    "apgd": APGD,
     "deepfool": DeepFool,
     "ddn": DDN,
     "cw": CW,
+    "fab": FAB,
+    "square": Square,
+    "hop-skip-jump": HopSkipJump,
+    "simba": SimBA,
+    "uniform-noise": UniformNoise,
+    "gaussian-noise": GaussianNoise,
 }
 
 
