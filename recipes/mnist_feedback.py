@@ -18,16 +18,28 @@ import torch
 
 import holdfast as hf
 from holdfast import record
-from holdfast.feedback import CrossEntropy, PolicyGradient, Repeated, Weighted
+from holdfast.feedback import (
+    CrossEntropy,
+    EpsilonGreedy,
+    PolicyGradient,
+    Repeated,
+    Signed,
+    Weighted,
+)
 
 RARE = (3, 8)
 REWARD = PolicyGradient(samples=8, baseline="leave_one_out", entropy=0.1)
+BANDIT = PolicyGradient(
+    samples=8, reward=Signed(correct=1, wrong=0), exploration=EpsilonGreedy(epsilon=0.1)
+)
 VARIANTS = {
     "ce": CrossEntropy(),
     "ce, weighted": CrossEntropy(weights="balanced"),
     "reward": REWARD,
     "reward, weighted": dataclasses.replace(REWARD, reward=Weighted()),
     "reward, repeated": dataclasses.replace(REWARD, repeated=Repeated(growth=0.5)),
+    "0/1, epsilon 0.1": BANDIT,
+    "0/1, epsilon 0.1, weighted": dataclasses.replace(BANDIT, reward=Weighted(correct=1, wrong=0)),
 }
 
 parser = argparse.ArgumentParser(description="Reward design on MNIST")
