@@ -2,11 +2,11 @@
 
     python recipes/mnist_guard.py --data-root DATA
 
-Madry's network behind normalisation, 6,000 training images, FGSM at radius 0.2 (Linf) without a random start, after one
-clean epoch and a radius ramp of two; AdamW 1e-3, batch 64, 8 epochs. Accuracy under PGD (10 steps,
-500 validation images) rises with that under FGSM, then falls while FGSM's goes on rising. Each
-epoch is a row of results/mnist-guard.jsonl; a last row per variant holds FGSM and PGD-40 on test
-images.
+Madry's network behind normalisation, 6,000 training images, FGSM at radius 0.2 (Linf) without a
+random start, after one clean epoch and a radius ramp of two; AdamW 1e-3, batch 64, 8 epochs.
+Accuracy under PGD (10 steps, 500 validation images) rises with that under FGSM, then falls while
+FGSM's goes on rising. Each epoch is a row of results/mnist-guard.jsonl; a last row per variant
+holds FGSM and PGD-40 on test images.
 """
 
 import argparse
