@@ -98,20 +98,6 @@ def feedback() -> str:
     return table(head, body)
 
 
-def handover() -> str:
-    rows = record.rows(RESULTS / "cifar10-handover.jsonl")
-    body = []
-    for row in (row for row in rows if "test" in row):
-        key = (row["variant"], row["seed"], row["commit"])
-        mine = [r for r in rows if "epoch" in r and (r["variant"], r["seed"], r["commit"]) == key]
-        passes = [f"{sum(r[f'{way}_passes'] for r in mine):.0f}" for way in ("forward", "backward")]
-        end = f"{mine[-1]['validation_entropy']:.2f}"
-        body.append([f"`{row['variant']}`", *tested(row), end, *passes, str(row["seed"])])
-    head = ["objective", "clean %", "FGSM %", "PGD-20 %", "worst %", "entropy (bits)", "forward",
-            "backward", "seed"]  # fmt: skip
-    return table(head, body)
-
-
 def guard() -> str:
     rows = record.rows(RESULTS / "mnist-guard.jsonl")
     body = []
@@ -172,7 +158,7 @@ def demo() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10, "demo": demo, "feedback": feedback, "folder": folder, "guard": guard,
-    "handover": handover, "mnist": mnist, "processes": processes, "speed": speed, "start": start,
+    "mnist": mnist, "processes": processes, "speed": speed, "start": start,
 }  # fmt: skip
 
 
