@@ -27,12 +27,15 @@ parser.add_argument("--results", type=Path, default=Path("results"))
 options = parser.parse_args()
 
 torch.set_num_threads(options.threads)
-seconds = []
-for _ in range(2):
-    start = time.perf_counter()
-    data = hf.data.load(f"folder:{options.path}", size=options.image_size)
-    seconds.append(time.perf_counter() - start)
 
+
+def load() -> tuple[hf.data.Dataset, float]:
+    start = time.perf_counter()
+    found = hf.data.load(f"folder:{options.path}", size=options.image_size)
+    return found, time.perf_counter() - start
+
+
+(_, first), (data, second) = load(), load()
 network = hf.model.create(
     options.network, image=data.image, classes=data.classes, mean=data.mean, std=data.std, seed=0
 )
@@ -45,7 +48,7 @@ row = trained.history[-1]
 found = {
     "folder": Path(options.path).name, "image_size": options.image_size, "network": options.network,
     "train": len(data.train), "validation": len(data.validation), "test": len(data.test),
-    "classes": data.classes, "first_load_seconds": seconds[0], "second_load_seconds": seconds[1],
+    "classes": data.classes, "first_load_seconds": first, "second_load_seconds": second,
     "epoch_seconds": row["seconds"], "images_per_second": row["images_per_second"],
     "validation_clean": row["validation_clean"],
     "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
