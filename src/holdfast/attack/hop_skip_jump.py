@@ -83,9 +83,9 @@ class HopSkipJump:
     ) -> tuple[Images, Labels]:
         """A misclassified image each (x itself where it is one already, or where none is found,
         with all queries spent), and the queries used."""
-        start, used = x.clone(), torch.ones_like(y)
-        rows = (~_wrong(model, x, y)).nonzero().flatten()
-        used[_but(rows, len(x))] = self.queries
+        wrong = _wrong(model, x, y)
+        start, used = x.clone(), torch.where(wrong, self.queries, torch.ones_like(y))
+        rows = (~wrong).nonzero().flatten()
         for turn in range(min(TRIES, self.queries)):
             if not len(rows):
                 break
@@ -134,7 +134,8 @@ class HopSkipJump:
         for piece in range(0, probes, PIECE):
             count = min(PIECE, probes - piece)
             shape = (count, *x.shape[1:])
-            drawn = _unit(noise.normal(index, shape, self.seed, STREAM, turn, piece).to(x))
+            drawn = noise.normal(index, shape, self.seed, STREAM, turn, piece).to(x)
+            drawn = steepest(drawn.flatten(0, 1), "l2").view_as(drawn)
             near = (adv[:, None] + reach * drawn).clamp(0, 1)
             drawn = (near - adv[:, None]) / reach  # what the pixel box leaves of it
             wrong = _wrong(model, near.flatten(0, 1), y.repeat_interleave(count))
@@ -172,19 +173,6 @@ def _wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
     return model(x).argmax(1) != y
 
 
-def _unit(drawn: Tensor) -> Tensor:
-    """Probes `[batch, probes, ...]` of length 1 each."""
-    flat = drawn.flatten(2)
-    return (flat / flat.norm(dim=2, keepdim=True).clamp_min(1e-30)).view_as(drawn)
-
-
 def _nearer(x: Images, one: Images, other: Images, norm: Norm) -> Images:
     closer = length(other - x, norm) < length(one - x, norm)
     return torch.where(per_image(closer, x), other, one)
-
-
-def _but(rows: Tensor, count: int) -> Tensor:
-    """The rows out of so many that are not among these."""
-    left = torch.ones(count, dtype=torch.bool, device=rows.device)
-    left[rows] = False
-    return left

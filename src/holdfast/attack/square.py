@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import positions, require
+from holdfast.attack._climb import higher, positions, require
 from holdfast.errors import BadInput
-from holdfast.geometry import confine, per_image, steepest
+from holdfast.geometry import confine, steepest
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage, image_shape
 
@@ -96,9 +96,7 @@ class Square:
                 break
             rival = self._proposal(x, adv, index, restart, step)
             rival_height = margin(full(model(rival)), y)
-            better = rival_height > height
-            adv = torch.where(per_image(better, x), rival, adv)
-            height = torch.where(better, rival_height, height)
+            adv, height = higher(adv, height, rival, rival_height)
         found[rows], reached[rows] = adv, height
         return found, reached
 

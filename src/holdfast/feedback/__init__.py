@@ -1,6 +1,6 @@
 """Training signals: rewards, and the objectives built from them."""
 
-from holdfast.feedback.handover import Handover, alone, leaves, pairs, passes, within
+from holdfast.feedback.handover import Handover, alone, climbs, leaves, pairs, passes, within
 from holdfast.feedback.maxrl import MaxRL
 from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
 from holdfast.feedback.policy import PolicyGradient
@@ -43,6 +43,7 @@ __all__ = [
     "Trades",
     "Weighted",
     "alone",
+    "climbs",
     "draw",
     "expected_reward",
     "leaves",

@@ -91,6 +91,11 @@ def passes(objective: Objective) -> int:
     return getattr(objective, "passes", 1)
 
 
+def climbs(objective: Objective) -> str:
+    """What an adversary climbs for this objective: its `own` loss, or the divergence, `kl`."""
+    return getattr(objective, "climbs", "own")
+
+
 def pairs(objective: Objective) -> bool:
     """Whether the objective takes images and adversarial twins together."""
     return getattr(objective, "pairs", False)

@@ -6,7 +6,7 @@ from typing import Literal
 from holdfast import attack
 from holdfast.data import Augment
 from holdfast.errors import BadInput
-from holdfast.feedback import leaves
+from holdfast.feedback import climbs, leaves
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
 from holdfast.training.optimizer import Optimizer, Schedule
@@ -130,8 +130,7 @@ class Recipe:
         """Raises BadInput for an adversary that cannot do what is asked of it."""
         wanted = self.adversarial.loss
         if wanted == "auto":
-            climbed = [getattr(part, "climbs", "own") for part in leaves(self.objective)]
-            wanted = "kl" if "kl" in climbed else "own"
+            wanted = "kl" if "kl" in map(climbs, leaves(self.objective)) else "own"
         if self.adversarial.ramp:
             attack.resized(adversary, radius=0.0)
         if wanted != "own":

@@ -9,7 +9,7 @@ from torch import Tensor, nn, optim
 
 from holdfast import attack
 from holdfast.engine import Engine
-from holdfast.feedback import alone, pairs, passes, within
+from holdfast.feedback import alone, climbs, pairs, passes, within
 from holdfast.loss import Loss, divergence, full
 from holdfast.model import Metered, lent
 from holdfast.team import Team
@@ -119,7 +119,7 @@ def _climbed(recipe: Recipe, model: Classifier, batch: Batch, state: State) -> L
     """The loss that the adversary climbs; None: its own."""
     wanted = recipe.adversarial.loss
     if wanted == "auto":
-        wanted = getattr(alone(recipe.objective, batch.epoch), "climbs", "own")
+        wanted = climbs(alone(recipe.objective, batch.epoch))
     if wanted == "kl":
         reference = full(model(batch.x)).detach()
         return lambda logits, _: divergence(logits, reference)
