@@ -12,7 +12,7 @@ from holdfast.errors import BadInput, choose
 from holdfast.types import Labels, Logits, PerImage
 
 Loss = Callable[[Logits, Labels], PerImage]
-LossName = Literal["ce", "margin", "dlr"]
+LossName = Literal["ce", "margin", "dlr", "reward"]
 
 
 def full(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -30,6 +30,15 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     true = logits.gather(1, y[:, None]).squeeze(1)
     other = logits.scatter(1, y[:, None], -torch.inf).amax(1)
     return other - true
+
+
+def punishment(logits: Logits, y: Labels) -> PerImage:
+    """Minus the expected reward of the policy softmax(logits), told +1 for the true class and -1
+    for any other (Gupta 2020, arXiv 2012.04353): 1 - 2 p_y, from -1 to 1.
+
+    It saturates on both sides: an image of a sure policy, right or wrong, has hardly a gradient.
+    """
+    return -1 - 2 * torch.expm1(-cross_entropy(logits, y))
 
 
 def dlr(logits: Logits, y: Labels) -> PerImage:
@@ -85,4 +94,9 @@ def called(loss: LossName | Loss) -> Loss:
     return loss if callable(loss) else choose(NAMED, loss, "loss")
 
 
-NAMED: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+NAMED: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "reward": punishment,
+}
