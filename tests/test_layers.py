@@ -32,7 +32,7 @@ ALLOWED = {
     "attack": FLOOR + "geometry loss model",
     "feedback": FLOOR + "loss",
     "training": FLOOR + "record result geometry loss data model engine team attack feedback",
-    "evaluation": FLOOR + "record result geometry loss data model engine attack",
+    "evaluation": FLOOR + "record result geometry loss data model engine team attack",
     "report": FLOOR + "record result",
     "study": BELOW_STUDY,
     "holdfast": BELOW_STUDY + "study",  # holdfast/__init__.py

@@ -1,5 +1,6 @@
 """The frozen records that training and evaluation return: units, intervals, tables."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import BadInput
 from holdfast.record import Row
-from holdfast.types import Norm, PerImage
+from holdfast.types import Images, Norm, PerImage
 
 SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Flags = Bool[Tensor, " batch"]
@@ -53,6 +54,22 @@ class Standing:
     @property
     def interval(self) -> Interval:
         return wilson(int(self.correct.sum()), len(self.correct))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something about a classifier that its user ought to know.
+
+    evidence: the numbers it rests on; meaning: what they say, in a sentence; advice: what to do.
+    """
+
+    name: str
+    evidence: Row
+    meaning: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.meaning}; {self.advice}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,11 +114,16 @@ class Evaluation:
     """A classifier under attack: clean, each attack, and the worst case per image.
 
     entropy: mean entropy of the policy on clean images, in bits.
+    adv: the nearest image of another class that any attack found for each image, the image
+    itself where none did.
+    findings: what casts doubt on these numbers.
     """
 
     clean: Standing
     attacks: tuple[AttackResult, ...]
     entropy: float
+    adv: Images
+    findings: tuple[Finding, ...] = ()
 
     @property
     def worst_case(self) -> Standing:
@@ -141,6 +163,7 @@ class Evaluation:
             "worst_case_interval": [worst.interval.low, worst.interval.high],
             "entropy_bits": self.entropy,
             "images": len(self.clean.correct),
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "attacks": [attack.as_row() for attack in self.attacks],
         }
 

@@ -1,4 +1,4 @@
-"""Several processes that train one model: who is who, and sums over all of them.
+"""Several processes with one job: who is who, and sums over all of them.
 
 lightning-fabric starts the processes (or finds those that torchrun started) and connects them:
 gloo on CPUs, NCCL on GPUs. Nothing is wrapped: gradients are added up after the backward pass,
@@ -84,6 +84,14 @@ class Team:
                 mine = old + change
             merged[name] = mine
         return merged
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, in the order of their ranks, in all of them."""
+        if self.size == 1:
+            return [value]
+        box: list[Any] = [None] * self.size
+        dist.all_gather_object(box, value)
+        return box
 
     def same(self, value: T) -> T:
         """The leading process's value, in all of them."""

@@ -23,7 +23,7 @@ Pixels = UInt8[Tensor, "batch channel height width"]
 Labels = Int[Tensor, " batch"]
 Logits = Float[Tensor, "batch classes"]
 PerImage = Float[Tensor, " batch"]
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
 State = dict[str, Tensor]
 
 Classifier = Callable[[Tensor], Tensor]
@@ -31,7 +31,8 @@ Classifier = Callable[[Tensor], Tensor]
 
 Attack = Callable[..., Tensor]
 """`attack(model, x, y) -> adv`. One that also names a parameter `index` is handed the positions of
-the images in their data set, so that its noise does not depend on how images are batched."""
+the images in their data set, so that its noise does not depend on how images are batched; one that
+names `start` is handed the images, within the budget, that earlier attacks of a cascade came to."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

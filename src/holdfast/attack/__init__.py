@@ -40,11 +40,15 @@ ATTACKS: dict[str, type] = {
 }
 
 
-def run(attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels) -> Images:
-    """The attack's images; one that names a parameter `index` is handed the positions."""
-    if "index" in inspect.signature(attack).parameters:
-        return attack(model, x, y, index=index)
-    return attack(model, x, y)
+def run(
+    attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels,
+    start: Images | None = None,
+) -> Images:  # fmt: skip
+    """The attack's images; one that names a parameter `index` is handed the positions, and one
+    that names `start` the images from which it may set out, where there are any."""
+    offered = {"index": index, "start": start}
+    asked = inspect.signature(attack).parameters
+    return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
 
 
 def resized(attack: Attack, **settings: object) -> Attack:

@@ -1,7 +1,8 @@
 """Batteries of attacks, and the check of everything they claim."""
 
 from holdfast.evaluation.compare import Comparison, compare, paired
-from holdfast.evaluation.evaluate import acceptable, evaluate
+from holdfast.evaluation.evaluate import evaluate
+from holdfast.evaluation.judge import acceptable
 from holdfast.evaluation.store import latest, save
 from holdfast.evaluation.suites import SUITES, Suite
 

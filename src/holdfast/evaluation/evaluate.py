@@ -1,32 +1,29 @@
-"""Attack a classifier and believe nothing: every claim of an attack is checked here, in fp32."""
+"""Attack a classifier, attack by attack, and say what is left of it."""
 
 import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from holdfast import attack as attacks_of
-from holdfast import loss, record
-from holdfast.errors import BadInput, choose
+from holdfast import loss
+from holdfast import team as teams
+from holdfast.errors import choose
+from holdfast.evaluation.draft import draft
+from holdfast.evaluation.flags import findings
+from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import clean_logits, require_settings, usable
+from holdfast.evaluation.judge import Case, Said, attacked
+from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.suites import SUITES, Suite
-from holdfast.geometry import length
-from holdfast.model import Metered, lent, predict
-from holdfast.result import SLACK, AttackResult, Evaluation, Standing
-from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm
-
-Said = Callable[[str, int, int], None]
+from holdfast.result import Evaluation, Standing
+from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
 
 def evaluate(
     model: Classifier,
     x: Images,
     y: Labels,
-    *,
     suite: str = "quick",
+    *,
     attacks: Mapping[str, Attack] | None = None,
     cascade: bool = False,
     radius: float = 8 / 255,
@@ -34,6 +31,8 @@ def evaluate(
     batch_size: int = 250,
     index: Labels | None = None,
     seed: int = 0,
+    folder: Path | str | None = None,
+    processes: int = 1,
     said: Said | None = None,
 ) -> Evaluation:
     """Clean accuracy and what each attack leaves of it.
@@ -50,11 +49,16 @@ def evaluate(
             `minimal = True` looks for the nearest image of another class: what it returns may lie
             anywhere in the box, and an image counts as fooled where that is within the radius.
         cascade: attacks of your own see only the images that the ones before them left standing,
-            as in AutoAttack; a suite knows for itself.
+            as in AutoAttack, and one that names a parameter `start` is handed the image of
+            largest margin that any of them offered; a suite knows for itself.
         radius, norm: the budget, pixel units of [0, 1].
         batch_size: images attacked together; results depend on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the suite's random starts.
+        folder: where finished attacks are kept, so that a killed evaluation that is called again
+            with the same weights, images and attacks goes on behind them. A model that is a
+            function is known by its name alone.
+        processes: that share the images; more than one run the same command again (extra `scale`).
         said: called after each batch with (attack, images done, images).
 
     Raises BadInput: images, labels or a model that do not fit each other, pixels outside [0, 1],
@@ -62,84 +66,35 @@ def evaluate(
     """
     require_settings(radius, norm, batch_size, attacks)
     x, y, index = usable(model, x, y, index)
-    clean = clean_logits(model, x, y, batch_size)
-    battery = Suite(attacks=attacks or {}, cascade=cascade)
-    if attacks is None:
-        battery = choose(SUITES, suite, "a suite")(radius, norm, clean.shape[1], seed)
-    right = standing = clean.argmax(1) == y
-    results = []
-    for name, one in battery.attacks.items():
-        seen = standing if battery.cascade else torch.ones_like(standing)
-        rows = seen.nonzero().flatten()
-        images = (x[rows], y[rows], index[rows], clean[rows])
-        found = _attacked(name, one, model, images, radius, norm, batch_size, said)
-        results.append(_over_all(found, seen.cpu(), standing.cpu(), battery.cascade))
-        standing = standing & results[-1].correct.to(standing.device)
-    bits = loss.entropy(clean).mean().item() / math.log(2)
-    return Evaluation(clean=Standing(correct=right.cpu()), attacks=tuple(results), entropy=bits)
-
-
-def _attacked(
-    name: str, attack: Attack, model: Classifier, images: tuple[Images, Labels, Labels, Logits],
-    radius: float, norm: Norm, batch_size: int, said: Said | None,
-) -> AttackResult:  # fmt: skip
-    """Run one attack over these images, batch by batch, and check what it returns."""
-    radius, norm = _budget(attack, radius, norm)
-    reach = math.inf if getattr(attack, "minimal", False) else radius
-    meter, start, found, refused = Metered(model), time.perf_counter(), [], 0
-    parts = zip(*(part.split(batch_size) for part in images), strict=True)
-    for done, (x, y, index, logits) in enumerate(parts):
-        with lent(model):
-            adv = attacks_of.run(attack, meter, x.clone(), y.clone(), index).detach()
-        if adv.shape != x.shape:
-            raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")
-        valid = acceptable(x, adv, reach, norm)
-        refused += int((~valid).sum())
-        found.append(_distance(model, x, adv, y, logits, valid, norm))
-        if said:
-            said(name, min((done + 1) * batch_size, len(images[0])), len(images[0]))
-    distance = torch.cat(found or [images[0].new_zeros(0)]).cpu()
-    return AttackResult(
-        name=name, settings=_settings(attack), norm=norm, radius=radius,
-        correct=distance > radius + SLACK, distance=distance, refused=refused,
-        forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - start,
+    team = teams.join(processes, str(x.device))
+    x, y, index = (share(part, team) for part in (x, y, index))
+    case = Case(
+        model=model, x=x, y=y, index=index, clean=clean_logits(model, x, y, batch_size),
+        radius=radius, norm=norm, batch_size=batch_size, said=said if team.leads else None,
     )  # fmt: skip
+    if attacks is None:
+        battery = choose(SUITES, suite, "a suite")(radius, norm, case.clean.shape[1], seed)
+    else:
+        battery = Suite(attacks=attacks, cascade=cascade)
+    return joined(team.gather(_fought(case, battery, folder)))
 
 
-def _over_all(found: AttackResult, seen: Tensor, standing: Tensor, cascade: bool) -> AttackResult:
-    """The result of an attack that saw some images, as one over all of them: what it did not see
-    stands as it did, at a distance that is no number."""
-    if not cascade:
-        return found
-    correct = standing.clone()
-    distance = torch.full(seen.shape, torch.nan, dtype=found.distance.dtype)
-    correct[seen], distance[seen] = found.correct, found.distance
-    return replace(found, correct=correct, distance=distance)
-
-
-def _budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:
-    """The attack's own radius and norm, where it states them."""
-    stated = getattr(attack, "radius", None)
-    return radius if stated is None else stated, getattr(attack, "norm", norm)
-
-
-def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
-    """`[batch]` flags: finite, inside the pixel box, and within the budget."""
-    finite = torch.isfinite(adv).flatten(1).all(1)
-    box = ((adv >= 0) & (adv <= 1)).flatten(1).all(1)
-    return finite & box & (length(adv - x, norm) <= radius + SLACK)
-
-
-def _distance(
-    model: Classifier, x: Images, adv: Images, y: Labels, clean: Logits, valid: Tensor, norm: Norm
-) -> Tensor:
-    """Per image: length of a change that fools the model, 0 if clean is wrong, inf if none."""
-    offered = torch.where(valid.reshape(-1, 1, 1, 1), adv, x)
-    fooled = valid & (predict(model, offered).argmax(1) != y)
-    distance = torch.where(fooled, length(offered - x, norm), torch.inf)
-    return torch.where(clean.argmax(1) != y, 0.0, distance)
-
-
-def _settings(attack: Attack) -> record.Row:
-    described = record.plain(attack)
-    return described if isinstance(described, dict) else {"name": described}
+def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation:
+    """All attacks of the battery, one after the other."""
+    notes = draft(Path(folder) if folder else None, case, battery)
+    begun = front = untouched(case)
+    results = []
+    for place, (name, attack) in enumerate(battery.attacks.items()):
+        shown = (front.standing | (not battery.cascade)).nonzero().flatten()
+        start = front.lead[shown] if battery.cascade else None
+        outcome = notes.recall(place, name, case)
+        if outcome is None:
+            outcome = attacked(name, attack, case, shown, start)
+            notes.keep(place, name, outcome)
+        results.append(over_all(outcome, case, shown, front.standing))
+        front = moved(front, case, shown, outcome)
+    return Evaluation(
+        clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
+        entropy=loss.entropy(case.clean).mean().item() / math.log(2),
+        findings=(*battery.findings, *findings(case, results)),
+    )  # fmt: skip

@@ -4,15 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from holdfast.attack import APGD, FAB, FGSM, PGD, Square
+from holdfast.result import Finding
 from holdfast.types import Attack, Norm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """attacks: by name, in their order; cascade: each sees only what the ones before it left."""
+    """attacks: by name, in their order; cascade: each sees only what the ones before it left.
+
+    findings: what is to be known of the battery itself.
+    """
 
     attacks: Mapping[str, Attack]
     cascade: bool = False
+    findings: tuple[Finding, ...] = ()
 
 
 def quick(radius: float, norm: Norm, classes: int, seed: int) -> Suite:
@@ -46,7 +51,17 @@ def standard(radius: float, norm: Norm, classes: int, seed: int) -> Suite:
         "fab-t": FAB(targets=min(9, classes - 1), **shared),
         "square": Square(**shared),
     }
-    return Suite(attacks=attacks, cascade=True)
+    said = () if classes >= 4 else (_few(classes, *second),)
+    return Suite(attacks=attacks, cascade=True, findings=said)
+
+
+def _few(classes: int, instead: str) -> Finding:
+    return Finding(
+        name="few classes", evidence={"classes": classes},
+        meaning=f"the targeted DLR loss ranks 4 classes, so with {classes} {instead} stands in "
+        "its place",
+        advice="say so where you compare with AutoAttack's published numbers",
+    )  # fmt: skip
 
 
 SUITES: dict[str, Callable[[float, Norm, int, int], Suite]] = {

@@ -1,0 +1,147 @@
+"""Cheap signs that an evaluation cannot be believed as it stands.
+
+AutoAttack's checks (Croce and Hein, arXiv 2003.01690, and `FAQs` of its authors' code) and the one
+that it lacks: gradients that are zero because the logits saturate the softmax in fp32.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from holdfast import loss
+from holdfast.evaluation.judge import Case
+from holdfast.loss import Loss
+from holdfast.model import lent, predict
+from holdfast.result import AttackResult, Finding
+from holdfast.types import Images, Labels
+
+SAMPLE = 100  # correctly classified images on which gradients are looked at
+FEW = 0.01  # share of zero gradients that is worth a word
+GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
+
+
+def findings(case: Case, results: Sequence[AttackResult]) -> Iterator[Finding]:
+    """What casts doubt on these results; nothing where all is well."""
+    rows = (case.clean.argmax(1) == case.y).nonzero().flatten()[:SAMPLE]
+    x, y = case.x[rows], case.y[rows]
+    if len(rows):
+        yield from randomness(case, x)
+        yield from probabilities(case, x)
+        yield from dynamics(case, x[:1])
+        yield from gradients(case, x, y)
+    yield from blind_gain(results)
+
+
+def randomness(case: Case, x: Images) -> Iterator[Finding]:
+    """Logits that differ from pass to pass by more than rounding."""
+    first, second = (predict(case.model, x, case.batch_size) for _ in range(2))
+    apart = (first - second).abs().amax(1)
+    share = (apart > 1e-4 * first.abs().amax(1)).double().mean().item()
+    if share:
+        yield Finding(
+            name="random outputs", evidence={"share": share, "largest": apart.max().item()},
+            meaning="the same images give other logits from pass to pass, so that one gradient "
+            "is a noisy one and one prediction is a draw",
+            advice="attack the mean over draws: --suite rand",
+        )  # fmt: skip
+
+
+def probabilities(case: Case, x: Images) -> Iterator[Finding]:
+    """Outputs that are a distribution already."""
+    outputs = predict(case.model, x, case.batch_size)
+    if (outputs >= 0).all() and (outputs.sum(1) - 1).abs().max() < 1e-4:
+        yield Finding(
+            name="probabilities for logits", evidence={"largest": outputs.max().item()},
+            meaning="the outputs are not negative and sum to 1, as after a softmax, which flattens "
+            "the gradients that attacks climb",
+            advice="give the model without its last softmax",
+        )  # fmt: skip
+
+
+def dynamics(case: Case, x: Images) -> Iterator[Finding]:
+    """Gradients taken inside the forward pass: a defence that adapts to its input."""
+    with torch.no_grad(), lent(case.model), _Watch() as watch:
+        case.model(x)
+    if watch.seen:
+        yield Finding(
+            name="gradients inside the forward pass", evidence={"calls": sorted(watch.seen)},
+            meaning="the model optimises something at inference, which attacks on its "
+            "outputs do not see through",
+            advice="attack the classifier below the defence, and transfer",
+        )  # fmt: skip
+
+
+class _Watch(TorchFunctionMode):
+    """Notes the calls that take gradients."""
+
+    CALLS = frozenset({"backward", "grad"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        if name in self.CALLS:
+            self.seen.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
+    """Gradients that are zero in every pixel: of cross-entropy alone, or of the margin too."""
+    lost = {
+        name: _zero(case, x, y, of).double().mean().item()
+        for name, of in (("ce", loss.cross_entropy), ("margin", loss.margin))
+    }
+    evidence = {f"zero_{name}": share for name, share in lost.items()} | {"images": len(x)}
+    if lost["margin"] >= FEW:
+        yield Finding(
+            name="zero gradients", evidence=evidence,
+            meaning=f"the gradient of the margin is zero in every pixel on {lost['margin']:.0%} of "
+            "images, so that attacks by gradient stand still",
+            advice="look for an operation without a derivative (rounding, a threshold, detach), "
+            "and attack with --attack square or hop-skip-jump",
+        )  # fmt: skip
+    elif lost["ce"] >= FEW:
+        evidence["median_logit"] = case.clean.abs().amax(1).median().item()
+        yield Finding(
+            name="saturated cross-entropy", evidence=evidence,
+            meaning=f"the gradient of cross-entropy is zero in every pixel on {lost['ce']:.0%} of "
+            f"images, that of the margin is not: logits of {evidence['median_logit']:.3g} saturate "
+            "the softmax in fp32",
+            advice="do not believe attacks on cross-entropy here (FGSM, PGD, APGD-CE); those on "
+            "the margin or DLR see the slope: --suite reliable or standard",
+        )  # fmt: skip
+
+
+def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
+    """`[batch]` flags: a gradient that is zero or no number in every pixel."""
+    found = []
+    for some, labels in zip(x.split(case.batch_size), y.split(case.batch_size), strict=True):
+        leaf = some.clone().requires_grad_()
+        with lent(case.model), torch.enable_grad():
+            height = of(loss.full(case.model(leaf)), labels).sum()
+            slope = torch.autograd.grad(height, leaf)[0] if height.requires_grad else leaf * 0
+        found.append((slope.nan_to_num(0) == 0).flatten(1).all(1))
+    return torch.cat(found)
+
+
+def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:
+    """Images that fell to attacks without gradients and withstood all those with."""
+    with_gradient = [result for result in results if result.backward]
+    blind = [result for result in results if result.forward and not result.backward]
+    if not (with_gradient and blind):
+        return
+    withstood = torch.stack([result.correct for result in with_gradient]).all(0)
+    felled = ~torch.stack([result.correct for result in blind]).all(0)
+    share = (withstood & felled).double().mean().item()
+    if share > GAIN:
+        yield Finding(
+            name="blind attacks find more", evidence={"share": share},
+            meaning=f"attacks that see no gradient felled {share:.1%} of images that every attack "
+            "with gradients left standing, as where gradients mislead",
+            advice="do not believe the attacks with gradients alone; raise --images and queries, "
+            "and transfer from another model",
+        )  # fmt: skip

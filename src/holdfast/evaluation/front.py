@@ -1,0 +1,69 @@
+"""Where an evaluation stands between two attacks, image by image."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from holdfast.evaluation.judge import Case, Outcome
+from holdfast.geometry import length, per_image
+from holdfast.loss import margin
+from holdfast.result import AttackResult, Flags
+from holdfast.types import Images, PerImage
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Front:
+    """standing: images that nothing has fooled so far.
+
+    adv, distance: the nearest image of another class found so far, x and inf where there is none.
+    lead, height: the image of largest margin that any attack offered so far, and that margin:
+    where the next attack may set out.
+    """
+
+    standing: Flags
+    adv: Images
+    distance: PerImage
+    lead: Images
+    height: PerImage
+
+
+def untouched(case: Case) -> Front:
+    """Before the first attack."""
+    return Front(
+        standing=case.clean.argmax(1) == case.y, adv=case.x,
+        distance=torch.full_like(case.clean[:, 0], torch.inf),
+        lead=case.x, height=margin(case.clean, case.y),
+    )  # fmt: skip
+
+
+def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Front:
+    """After an attack on the images of the rows `shown`."""
+    offered, correct = outcome.offered, outcome.result.correct.to(shown.device)
+    far = length(offered - case.x[shown], case.norm).where(~correct, torch.inf)
+    nearer, higher = far < front.distance[shown], outcome.height > front.height[shown]
+    keep = {
+        "standing": front.standing[shown] & correct,
+        "adv": torch.where(per_image(nearer, offered), offered, front.adv[shown]),
+        "distance": torch.where(nearer, far, front.distance[shown]),
+        "lead": torch.where(per_image(higher, offered), offered, front.lead[shown]),
+        "height": torch.where(higher, outcome.height, front.height[shown]),
+    }
+    return Front(**{name: _put(getattr(front, name), shown, some) for name, some in keep.items()})
+
+
+def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags) -> AttackResult:
+    """The result of an attack that saw some images, as one over all of them: what it did not see
+    stands as it did, at a distance that is no number."""
+    result, rows = outcome.result, shown.cpu()
+    unseen = torch.full((len(case.x),), torch.nan, dtype=result.distance.dtype)
+    return replace(
+        result,
+        correct=_put(standing.cpu(), rows, result.correct),
+        distance=_put(unseen, rows, result.distance),
+    )
+
+
+def _put(whole: torch.Tensor, rows: torch.Tensor, some: torch.Tensor) -> torch.Tensor:
+    whole = whole.clone()
+    whole[rows] = some.to(whole)
+    return whole

@@ -1,0 +1,118 @@
+"""One attack before the judge: what it claims is checked here, in fp32, and nothing is believed."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast import attack as attacks_of
+from holdfast import record
+from holdfast.errors import BadInput
+from holdfast.geometry import length, per_image
+from holdfast.loss import margin
+from holdfast.model import Metered, lent, predict
+from holdfast.result import SLACK, AttackResult
+from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
+
+Said = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Case:
+    """What every attack of an evaluation is given: the model and the images, with their logits."""
+
+    model: Classifier
+    x: Images
+    y: Labels
+    index: Labels
+    clean: Logits
+    radius: float
+    norm: Norm
+    batch_size: int
+    said: Said | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome:
+    """What one attack came back with, as of the images that it was shown.
+
+    offered: the image it returned for each, x in place of what was refused.
+    height: margin of those; positive where they fool the model.
+    """
+
+    result: AttackResult
+    offered: Images
+    height: PerImage
+
+
+def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images | None) -> Outcome:
+    """Run one attack on the images of these rows, batch by batch, and check what it returns.
+
+    start: for each of them the point from which an attack that names `start` may set out.
+    """
+    meter, clock = Metered(case.model), time.perf_counter()
+    radius, norm = _budget(attack, case)
+    reach = math.inf if getattr(attack, "minimal", False) else radius
+    parts, refused = [], 0
+    for rows in torch.arange(len(shown), device=shown.device).split(case.batch_size):
+        some = shown[rows]
+        x, y = case.x[some], case.y[some]
+        origin = None if start is None else start[rows]
+        with lent(case.model):
+            adv = attacks_of.run(attack, meter, x.clone(), y.clone(), case.index[some], origin)
+        adv = adv.detach()
+        if adv.shape != x.shape:
+            raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")
+        valid = acceptable(x, adv, reach, norm)
+        refused += int((~valid).sum())
+        parts.append(_judged(case, some, torch.where(per_image(valid, x), adv, x), norm))
+        if case.said:
+            case.said(name, int(rows[-1]) + 1, len(shown))
+    offered, height, distance = _joined(parts, case)
+    result = AttackResult(
+        name=name, settings=_settings(attack), norm=norm, radius=radius,
+        correct=distance > radius + SLACK, distance=distance, refused=refused,
+        forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
+    )  # fmt: skip
+    return Outcome(result=result, offered=offered, height=height)
+
+
+def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
+    """`[batch]` flags: finite, inside the pixel box, and within the budget."""
+    finite = torch.isfinite(adv).flatten(1).all(1)
+    box = ((adv >= 0) & (adv <= 1)).flatten(1).all(1)
+    return finite & box & (length(adv - x, norm) <= radius + SLACK)
+
+
+def _judged(
+    case: Case, rows: Labels, offered: Images, norm: Norm
+) -> tuple[Images, PerImage, PerImage]:
+    """The images offered, their margins, and the length of each change that fools the model:
+    0 if the clean image is wrong already, inf if the change does not fool it."""
+    x, y = case.x[rows], case.y[rows]
+    logits = predict(case.model, offered)
+    distance = torch.where(logits.argmax(1) != y, length(offered - x, norm), torch.inf)
+    wrong = case.clean[rows].argmax(1) != y
+    return offered, margin(logits, y), torch.where(wrong, 0.0, distance)
+
+
+def _joined(parts: list[tuple[Tensor, ...]], case: Case) -> tuple[Images, PerImage, PerImage]:
+    """Images offered, margins and distances of all batches; of none, where no image was shown."""
+    if not parts:
+        return case.x[:0], case.clean[:0, 0], case.x.new_zeros(0)
+    offered, height, distance = (torch.cat(part) for part in zip(*parts, strict=True))
+    return offered, height, distance.cpu()
+
+
+def _budget(attack: Attack, case: Case) -> tuple[float, Norm]:
+    """The attack's own radius and norm, where it states them."""
+    stated = getattr(attack, "radius", None)
+    return case.radius if stated is None else stated, getattr(attack, "norm", case.norm)
+
+
+def _settings(attack: Attack) -> record.Row:
+    described = record.plain(attack)
+    return described if isinstance(described, dict) else {"name": described}

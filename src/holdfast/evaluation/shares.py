@@ -1,0 +1,63 @@
+"""Images shared out over processes, and their results put together again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import BadInput
+from holdfast.result import AttackResult, Evaluation, Standing
+from holdfast.team import Team
+
+T = TypeVar("T")
+
+
+def share(rows: Tensor, team: Team) -> Tensor:
+    """This process's rows: every so manyth. Raises BadInput where there is none for each."""
+    if len(rows) < team.size:
+        raise BadInput(f"expected an image for each of {team.size} processes, got {len(rows)}")
+    return rows[team.rank :: team.size]
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """The evaluations of all processes, in the order of their ranks, as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    weights = torch.tensor([len(part.adv) for part in parts], dtype=torch.float64)
+    bits = torch.tensor([part.entropy for part in parts], dtype=torch.float64)
+    attacks = [part.attacks for part in parts]
+    named = {finding.name: finding for part in reversed(parts) for finding in part.findings}
+    return Evaluation(
+        clean=Standing(correct=_woven(parts, lambda part: part.clean.correct)),
+        attacks=tuple(_whole(some) for some in zip(*attacks, strict=True)),
+        entropy=float((weights * bits).sum() / weights.sum()),
+        adv=_woven(parts, lambda part: part.adv),
+        findings=tuple(named.values()),
+    )
+
+
+def _whole(parts: Sequence[AttackResult]) -> AttackResult:
+    """One attack's results over all images; seconds are those of the slowest process."""
+    sums = {
+        name: sum(getattr(part, name) for part in parts)
+        for name in ("refused", "forward", "backward")
+    }
+    return replace(
+        parts[0],
+        correct=_woven(parts, lambda part: part.correct),
+        distance=_woven(parts, lambda part: part.distance),
+        seconds=max(part.seconds for part in parts),
+        **sums,
+    )
+
+
+def _woven(parts: Sequence[T], of: Callable[[T], Tensor]) -> Tensor:
+    """Rows 0, n, 2n, ... from the first of n parts, 1, n + 1, ... from the second, and so on."""
+    found = [of(part) for part in parts]
+    whole = found[0].new_empty((sum(map(len, found)), *found[0].shape[1:]))
+    for rank, some in enumerate(found):
+        whole[rank :: len(found)] = some
+    return whole
