@@ -29,12 +29,14 @@ def save(
 ) -> Path:
     """Add rows to `evaluation.jsonl` and write `evaluation-NNN.safetensors` beside it.
 
-    The tensors are `index` and `y` of the images, `clean.correct`, and for each attack
+    The tensors are `index` and `y` of the images, `clean.correct`, `adv` (the nearest image of
+    another class that was found, the image itself where none was), and for each attack
     `NAME.correct` (bool) and `NAME.distance` (pixel units; inf: not fooled). Gives their path.
     """
     number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     file = run / f"evaluation-{number:03d}.safetensors"
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
+    held["adv"] = found.adv
     for attack in found.attacks:
         held |= {
             f"{attack.name}.correct": attack.correct,

@@ -1,0 +1,179 @@
+"""A killed evaluation goes on where it was, on the same images only; shares make the whole."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from worlds import linear_world
+
+from holdfast import evaluation
+from holdfast.attack import PGD
+from holdfast.evaluation import evaluate
+from holdfast.evaluation.shares import joined, share
+from holdfast.team import Team
+
+WORLD = linear_world()
+MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
+
+
+class Killed(Exception):
+    pass
+
+
+class Counted:
+    """PGD that notes each call and may be killed at one."""
+
+    def __init__(self, calls: list[str], name: str, dies: bool = False) -> None:
+        self.calls, self.name, self.dies = calls, name, dies
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, model, x, y, index):
+        self.calls.append(self.name)
+        if self.dies:
+            raise Killed
+        return PGD(radius=0.01, steps=3, seed=len(self.name))(model, x, y, index)
+
+
+def battle(folder: Path, calls: list[str], dies: bool = False, **settings):
+    attacks = {name: Counted(calls, name, dies and name == "third") for name in
+               ("one", "second", "third")}  # fmt: skip
+    chosen = {"attacks": attacks, "radius": 0.01, "cascade": True, "folder": folder}
+    return evaluate(MODEL, X, Y, **chosen | settings)
+
+
+def same(one, other) -> bool:
+    return torch.equal(one.adv, other.adv) and all(
+        torch.equal(a.correct, b.correct)
+        and torch.equal(a.distance.nan_to_num(-1), b.distance.nan_to_num(-1))
+        and (a.passes, a.seconds > 0, a.settings) == (b.passes, b.seconds > 0, b.settings)
+        for a, b in zip(one.attacks, other.attacks, strict=True)
+    )
+
+
+def test_a_killed_evaluation_repeats_no_attack_that_had_finished(tmp_path):
+    whole, calls = battle(tmp_path / "whole", []), []
+    with pytest.raises(Killed):
+        battle(tmp_path, calls, dies=True)
+    again = battle(tmp_path, calls)
+    assert calls == ["one", "second", "third", "third"] and same(whole, again)
+
+
+@pytest.mark.parametrize("changed", [{"radius": 0.02}, {"cascade": False}, {"index": Y * 0 + 7}])
+def test_a_draft_belongs_to_one_evaluation(tmp_path, changed):
+    calls: list[str] = []
+    battle(tmp_path, calls)
+    battle(tmp_path, calls)
+    assert len(calls) == 3
+    battle(tmp_path, calls, **changed)
+    assert len(calls) == 6
+
+
+def test_a_draft_belongs_to_its_weights(tmp_path):
+    calls: list[str] = []
+    battle(tmp_path, calls)
+    twin = copy.deepcopy(MODEL)
+    with torch.no_grad():
+        next(twin.parameters()).mul_(1.001)
+    evaluate(
+        twin, X, Y, attacks={"one": Counted(calls, "one")}, radius=0.01, cascade=True,
+        folder=tmp_path,
+    )  # fmt: skip
+    assert len(calls) == 4
+
+
+def test_a_damaged_draft_is_made_again_with_a_notice(tmp_path, caplog):
+    calls: list[str] = []
+    whole = battle(tmp_path, calls)
+    (file,) = tmp_path.glob("*/01-second.safetensors")
+    file.write_bytes(file.read_bytes()[:-40])
+    assert same(battle(tmp_path, calls), whole)
+    assert calls[3:] == ["second"] and "damaged; second runs again" in caplog.text
+
+
+def test_an_attack_sets_out_from_the_best_image_so_far():
+    def half_way(model, x, y):
+        return x + 0.004
+
+    def back(model, x, y):
+        return x - 0.004
+
+    def noted(model, x, y, start):
+        seen.append(start)
+        return start
+
+    seen: list[torch.Tensor] = []
+    attacks = {"up": half_way, "down": back, "noted": noted}
+    found = evaluate(MODEL, X.clamp(0.1, 0.9), Y, attacks=attacks, cascade=True, radius=0.005)
+    rows = found.attacks[1].correct.nonzero().flatten()
+    x = X.clamp(0.1, 0.9)[rows]
+    with torch.no_grad():
+        logits = [MODEL(image) for image in (x, x + 0.004, x - 0.004)]
+    gap = torch.stack([(one[:, 1] - one[:, 0]) * (1 - 2 * Y[rows]) for one in logits])
+    wanted = torch.stack([x, x + 0.004, x - 0.004])[gap.argmax(0), torch.arange(len(rows))]
+    assert torch.equal(seen[0], wanted) and len(set(gap.argmax(0).tolist())) > 1
+
+
+def test_the_nearest_image_of_another_class_is_kept(tmp_path):
+    attacks = {"far": lambda m, x, y: moved(x, 0.05), "near": lambda m, x, y: moved(x, 0.02)}
+    found = evaluate(MODEL, X, Y, attacks=attacks, radius=0.05)
+    fooled = torch.stack([~attack.correct for attack in found.attacks])
+    for row in range(32):
+        wanted = moved(X, 0.02 if fooled[1, row] else 0.05)[row] if fooled[:, row].any() else X[row]
+        assert torch.equal(found.adv[row], wanted)
+    file = evaluation.save(found, tmp_path, torch.arange(32), Y, {})
+    assert torch.equal(load_file(file)["adv"], found.adv)
+
+
+def moved(x: torch.Tensor, far: float) -> torch.Tensor:
+    normal = (MODEL.state_dict()["1.weight"][1] - MODEL.state_dict()["1.weight"][0]).view_as(x[0])
+    side = (2 * (Y == 0).float() - 1)[: len(x), None, None, None]
+    return (x + far * side * normal.sign()).clamp(0, 1)
+
+
+def test_shares_of_the_images_make_the_whole():
+    attacks = {"pgd": PGD(radius=0.01, steps=3)}
+    whole = evaluate(MODEL, X, Y, radius=0.01, attacks=attacks)
+    parts = []
+    for rank in range(3):
+        x, y, index = (share(t, Team(rank=rank, size=3)) for t in (X, Y, torch.arange(32)))
+        parts.append(evaluate(MODEL, x, y, radius=0.01, attacks=attacks, index=index))
+    found = joined(parts)
+    assert found.entropy == pytest.approx(whole.entropy)
+    torch.testing.assert_close(found.adv, whole.adv)
+    for one, other in zip(found.attacks, whole.attacks, strict=True):
+        assert torch.equal(one.correct, other.correct) and one.passes == other.passes
+        torch.testing.assert_close(one.distance, other.distance)
+
+
+SCRIPT = """
+import sys, torch
+from safetensors.torch import save_file
+from worlds import linear_world
+from holdfast.evaluation import evaluate
+torch.set_num_threads(1)
+world = linear_world()
+found = evaluate(world.model.float(), world.x.float(), world.y, radius=0.01, processes=2)
+save_file({a.name: a.distance for a in found.attacks} | {"adv": found.adv}, sys.argv[1])
+"""
+
+
+def test_two_processes_find_what_one_does(tmp_path):
+    pytest.importorskip("lightning_fabric")
+    script, out = tmp_path / "script.py", tmp_path / "out.safetensors"
+    script.write_text(SCRIPT)
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [sys.executable, script, out], check=True, capture_output=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    held, whole = load_file(out), evaluate(MODEL, X, Y, radius=0.01)
+    for attack in whole.attacks:
+        torch.testing.assert_close(held[attack.name], attack.distance)
+    torch.testing.assert_close(held["adv"], whole.adv)

@@ -1,0 +1,71 @@
+"""Each sign on a model that is ill in just that way, and none on its healthy twin."""
+
+import pytest
+import torch
+from torch import nn
+from worlds import linear_world
+
+from holdfast.attack import PGD
+from holdfast.evaluation import SUITES, evaluate
+
+WORLD = linear_world(classes=4)
+MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
+
+
+class Ill(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.net = kind, MODEL
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "random":
+            x = x + 0.01 * torch.randn_like(x)
+        if self.kind == "rounded":
+            x = (x * 255).round() / 255
+        if self.kind == "detached":
+            x = x.detach() + 0 * x
+        if self.kind == "dynamic":
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(self.net(leaf).amax(1).sum(), leaf)
+            x = x + 0.0001 * slope
+        logits = self.net(x)
+        if self.kind == "softmax":
+            return logits.softmax(1)
+        return logits * 1e5 if self.kind == "saturated" else logits
+
+
+SIGNS = {
+    "healthy": [], "random": ["random outputs"], "rounded": ["zero gradients"],
+    "detached": ["zero gradients"], "dynamic": ["gradients inside the forward pass"],
+    "softmax": ["probabilities for logits"], "saturated": ["saturated cross-entropy"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SIGNS)
+def test_each_illness_has_its_sign_and_health_has_none(kind):
+    gentle = {"pgd": PGD(radius=0.001, steps=2)}
+    found = evaluate(Ill(kind), X, Y, attacks=gentle, radius=0.001)
+    assert [finding.name for finding in found.findings] == SIGNS[kind]
+    for finding in found.findings:
+        assert "\n" not in str(finding) and finding.evidence
+        assert found.as_dict()["findings"][0]["name"] == finding.name
+
+
+def test_what_only_blind_attacks_find_is_said():
+    def blind(model, x, y):
+        model(x)
+        return 1 - x
+
+    attacks = {"pgd": PGD(radius=0.0001, steps=1), "blind": blind}
+    found = evaluate(MODEL, X, Y, attacks=attacks, radius=1.0)
+    (finding,) = found.findings
+    gained = (found.attacks[0].correct & ~found.attacks[1].correct).double().mean().item()
+    assert finding.name == "blind attacks find more" and finding.evidence["share"] == gained > 0
+    assert not evaluate(MODEL, X, Y, attacks={"blind": blind}, radius=1.0).findings
+
+
+def test_few_classes_are_said_by_the_standard_suite():
+    for classes, said in ((2, "apgd-margin"), (3, "apgd-dlr"), (4, None)):
+        findings = SUITES["standard"](0.1, "linf", classes, 0).findings
+        assert [said in finding.meaning for finding in findings] == ([True] if said else [])
