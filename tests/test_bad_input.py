@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "seed of an evaluation": (plain("evaluate", "run", "--seed", "-1"), "seed from 0"),
     "no such checkpoint": (plain("evaluate", "run", "--checkpoint", "bets"), "mean 'best'"),
     "a budget that is none": (plain("evaluate", "run", "--radius", "nan"), "radius to be float"),
-    "an unknown norm": (plain("evaluate", "run", "--norm", "l1"), "out of linf, l2; got 'l1'"),
+    "an unknown norm": (plain("evaluate", "run", "--norm", "l0"), "out of linf, l2, l1; got 'l0'"),
     "a stray word": (plain("evaluate", "run", "more"), "got 'more'"),
     "an empty name": (option("--objective="), "a name after --objective"),
     "no value": (option("--epochs", "--seed", "1"), "a value for --epochs"),

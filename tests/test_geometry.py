@@ -3,7 +3,8 @@ import torch
 
 from holdfast import geometry
 
-NORMS = ["linf", "l2"]
+NORMS = ["linf", "l2", "l1"]
+DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
 
 
 def changes(size: float) -> torch.Tensor:
@@ -44,7 +45,7 @@ def test_no_change_of_length_one_gains_more_than_the_steepest(norm, size):
     step = geometry.steepest(gradient, norm)
     torch.testing.assert_close(geometry.length(step, norm), torch.ones(32))
     gain = (gradient.double() * step).flatten(1).sum(1)
-    dual = gradient.double().flatten(1).norm(1 if norm == "linf" else 2, dim=1)
+    dual = gradient.double().flatten(1).norm(DUAL[norm], dim=1)
     torch.testing.assert_close(gain, dual, rtol=1e-5, atol=0)
 
 

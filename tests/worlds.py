@@ -10,7 +10,7 @@ from holdfast.types import Batch
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A classifier, images in the middle of the pixel box, labels and true Linf and L2 margins."""
+    """A classifier, images in the middle of the pixel box, labels and true margins in each norm."""
 
     model: nn.Module
     x: Tensor
@@ -34,7 +34,8 @@ def linear_world(count: int = 32, side: int = 4, classes: int = 2) -> World:
         logits = model(x)
     gap = (logits[:, 1] - logits[:, 0]).abs()
     normal = (layer.weight[1] - layer.weight[0]).detach()
-    margin = {"linf": gap / normal.abs().sum(), "l2": gap / normal.norm()}
+    duals = {"linf": 1, "l2": 2, "l1": torch.inf}
+    margin = {norm: gap / normal.norm(dual) for norm, dual in duals.items()}
     return World(model, x, logits.argmax(1), margin)
 
 

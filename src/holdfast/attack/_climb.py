@@ -84,6 +84,12 @@ def positions(x: Tensor, index: Labels | None) -> Labels:
     return torch.arange(len(x), device=x.device) if index is None else index
 
 
+def require_dense(norm: Norm) -> None:
+    """Raises BadInput for l1, whose sparse steps an attack must be made for."""
+    if norm == "l1":
+        raise BadInput("expected norm linf or l2, got l1; it is known to fgsm, pgd, uniform-noise")
+
+
 def require(radius: float, steps: int = 1, restarts: int = 1) -> None:
     """Raises BadInput where a setting makes no sense."""
     if not 0 <= radius < float("inf"):

@@ -11,7 +11,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import ENOUGH, clearly, gradient, higher, positions, require
+from holdfast.attack._climb import (
+    ENOUGH,
+    clearly,
+    gradient,
+    higher,
+    positions,
+    require,
+    require_dense,
+)
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image, steepest
 from holdfast.loss import Loss, LossName, called, full, targeted_dlr
@@ -63,6 +71,7 @@ class APGD:
 
     def __post_init__(self) -> None:
         require(self.radius, self.steps, self.restarts)
+        require_dense(self.norm)
         if self.targets < 0:
             raise BadInput(f"expected 0 or more targets, got {self.targets}")
         if self.targets and self.loss != "dlr":

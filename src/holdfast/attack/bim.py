@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from holdfast.attack._climb import ascend, require
+from holdfast.attack._climb import ascend, require, require_dense
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -37,6 +37,7 @@ class BIM:
 
     def __post_init__(self) -> None:
         require(self.radius, self.steps)
+        require_dense(self.norm)
 
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         return ascend(

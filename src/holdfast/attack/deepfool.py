@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import ENOUGH, clearly, positions, require, rounding
+from holdfast.attack._climb import ENOUGH, clearly, positions, require, require_dense, rounding
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image, steepest
 from holdfast.loss import full
@@ -41,6 +41,7 @@ class DeepFool:
 
     def __post_init__(self) -> None:
         require(0.0, self.steps)
+        require_dense(self.norm)
         if not 0 <= self.overshoot < float("inf"):
             raise BadInput(f"expected an overshoot of 0 or more, got {self.overshoot}")
         if self.candidates < 2:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, gradient, positions, require
+from holdfast.attack._climb import clearly, gradient, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.loss import full, margin
@@ -56,6 +56,7 @@ class FAB:
 
     def __post_init__(self) -> None:
         require(self.radius or 0.0, self.steps, self.restarts)
+        require_dense(self.norm)
         if self.targets < 1:
             raise BadInput(f"expected at least 1 target, got {self.targets}")
         if not (0 <= self.pull <= 1 and 0 <= self.back <= 1):

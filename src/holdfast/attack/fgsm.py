@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from holdfast.attack._climb import gradient, require
-from holdfast.geometry import confine, steepest
+from holdfast.geometry import ascent, confine
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -13,7 +13,8 @@ from holdfast.types import Classifier, Images, Labels, Norm
 class FGSM:
     """One step of full length along the steepest direction (Goodfellow et al., arXiv 1412.6572).
 
-    With `norm="l2"` the step goes along the normalised gradient (the fast gradient method).
+    With `norm="l2"` the step goes along the normalised gradient (the fast gradient method), with
+    `norm="l1"` along few pixels to their bounds.
     Raises BadInput where the radius is negative or not finite.
 
     Attributes:
@@ -32,4 +33,4 @@ class FGSM:
 
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         climb, _ = gradient(model, x, y, called(self.loss))
-        return confine(x, x + self.radius * steepest(climb, self.norm), self.radius, self.norm)
+        return confine(x, x + ascent(x, climb, self.radius, self.norm), self.radius, self.norm)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import positions
+from holdfast.attack._climb import positions, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -47,6 +47,7 @@ class HopSkipJump:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_dense(self.norm)
         if self.queries < 1 or self.probes < 2:
             raise BadInput(
                 f"expected queries of 1 or more and probes of 2 or more, got {self.queries}, "

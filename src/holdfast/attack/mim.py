@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from holdfast.attack._climb import ascend, require
+from holdfast.attack._climb import ascend, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -40,6 +40,7 @@ class MIM:
 
     def __post_init__(self) -> None:
         require(self.radius, self.steps)
+        require_dense(self.norm)
         if not 0 <= self.decay < float("inf"):
             raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
 

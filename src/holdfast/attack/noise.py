@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require
+from holdfast.attack._climb import higher, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, sample
 from holdfast.loss import full, margin
@@ -79,6 +79,7 @@ class GaussianNoise:
 
     def __post_init__(self) -> None:
         _require(self.radius, self.repeats)
+        require_dense(self.norm)
         if self.deviation is not None and not 0 <= self.deviation < float("inf"):
             raise BadInput(f"expected a deviation of 0 or more, got {self.deviation}")
 

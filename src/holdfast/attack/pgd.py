@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 
 from holdfast.attack._climb import gradient, higher, positions, require
-from holdfast.geometry import confine, sample, steepest
+from holdfast.geometry import ascent, confine, sample
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -18,6 +18,8 @@ class PGD:
     """Steps along the steepest direction, each pulled back into ball and pixel box
     (Madry et al., arXiv 1706.06083).
 
+    With `norm="l1"` a step changes few pixels, and ball and box are projected onto together
+    (Croce and Hein, arXiv 2103.01208, section 3); what their steps learn on the way is left out.
     `steps=1, stride=1.25` is FGSM with a random start (Wong et al., arXiv 2001.03994).
     Raises BadInput for a radius, number of steps or of restarts that makes no sense.
 
@@ -74,7 +76,7 @@ class PGD:
             climb, logits = gradient(model, adv, y, loss)
             if compare:
                 top, height = higher(top, height, adv, loss(logits, y))
-            step = self.stride * self.radius * steepest(climb, self.norm)
+            step = ascent(adv, climb, self.stride * self.radius, self.norm)
             adv = confine(x, adv + step, self.radius, self.norm)
         if not compare:
             return adv, height

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require
+from holdfast.attack._climb import higher, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, steepest
 from holdfast.loss import full, margin
@@ -54,6 +54,7 @@ class Square:
 
     def __post_init__(self) -> None:
         require(self.radius, restarts=self.restarts)
+        require_dense(self.norm)
         if self.queries < 1:
             raise BadInput(f"expected at least 1 query, got {self.queries}")
         if not 0 < self.share <= 1:

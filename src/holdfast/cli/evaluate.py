@@ -5,7 +5,7 @@ import json as jsonlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from holdfast import attack, engine, evaluation, record
 from holdfast import data as datasets
@@ -36,7 +36,7 @@ def evaluate_options(
     split: Literal["train", "validation", "test"] = "test",
     images: int = 1000,
     radius: float | None = None,
-    norm: Literal["linf", "l2"] | None = None,
+    norm: Norm | None = None,
     batch_size: int = 250,
     device: str = "auto",
     seed: int = 0,
@@ -144,9 +144,9 @@ def _budget(run: Path, o: Options) -> tuple[float, Norm]:
     trained = trained if isinstance(trained, dict) else {}
     radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
     norm = o["norm"] or trained.get("norm", "linf")
-    if not isinstance(radius, (int, float)) or norm not in ("linf", "l2"):
+    if not isinstance(radius, (int, float)) or norm not in get_args(Norm):
         raise BadInput(
-            f"expected a radius and a norm (linf, l2) in {config}, got {radius!r:.60} and "
-            f"{norm!r:.60}; mend the file, or give --radius and --norm"
+            f"expected a radius and a norm ({', '.join(get_args(Norm))}) in {config}, "
+            f"got {radius!r:.60} and {norm!r:.60}; mend the file, or give --radius and --norm"
         )
     return radius, norm

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from holdfast import loss
 from holdfast.errors import BadInput
 from holdfast.model import lent, predict
-from holdfast.types import Classifier, Images, Labels, Logits, device_of
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, device_of
 
 
 def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images, Labels, Labels]:
@@ -61,8 +61,8 @@ def require_settings(radius: Any, norm: str, batch_size: int, attacks: Any) -> N
     """Raises BadInput for settings out of range."""
     if not isinstance(radius, (int, float)) or not 0 <= radius < math.inf:
         raise BadInput(f"expected a radius of 0 or more, got {radius!r}")
-    if norm not in ("linf", "l2"):
-        raise BadInput(f"expected a norm out of linf, l2; got '{norm}'")
+    if norm not in get_args(Norm):
+        raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
     if batch_size < 1:
         raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
     if attacks is None:
