@@ -1,5 +1,7 @@
 """Architectures with normalisation inside, saved as weights and a card."""
 
+from holdfast.model.ensemble import ensemble
+from holdfast.model.inputs import clean_logits, usable
 from holdfast.model.modes import Metered, Mode, lent, predict
 from holdfast.model.networks import (
     NETWORKS,
@@ -37,7 +39,9 @@ __all__ = [
     "WideResNet",
     "ZouCNN4",
     "ZouCNN6",
+    "clean_logits",
     "create",
+    "ensemble",
     "function",
     "lent",
     "load",
@@ -46,5 +50,6 @@ __all__ = [
     "read_weights",
     "restore",
     "save",
+    "usable",
     "weights",
 ]
