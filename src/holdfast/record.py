@@ -182,12 +182,13 @@ def plain(value: object) -> Any:
     """A setting as JSON and YAML know it.
 
     A dataclass becomes `{"name": ..., field: ...}`, its name the one of the command line where
-    it has one (`name` as a class attribute), else that of its class.
+    it has one (`name` as a class attribute), else that of its class. A field with
+    `repr=False` is no setting, and is left out.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = getattr(value, "name", None) or type(value).__name__
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"name": name} | fields
+        kept = [f.name for f in dataclasses.fields(value) if f.repr]
+        return {"name": name} | {key: plain(getattr(value, key)) for key in kept}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -4,8 +4,8 @@ Each file holds one attack; `run` hands an attack what it asks for.
 """
 
 import dataclasses
-import inspect
 
+from holdfast.attack._run import run
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.cw import CW
@@ -19,14 +19,17 @@ from holdfast.attack.noise import GaussianNoise, UniformNoise
 from holdfast.attack.pgd import PGD
 from holdfast.attack.simba import SimBA
 from holdfast.attack.square import Square
+from holdfast.attack.transfer import Transfer
+from holdfast.attack.transfer_mim import TransferMIM
 from holdfast.errors import BadInput
-from holdfast.types import Attack, Classifier, Images, Labels
+from holdfast.types import Attack
 
 ATTACKS: dict[str, type] = {
     "fgsm": FGSM,
     "bim": BIM,
     "pgd": PGD,
     "mim": MIM,
+    "transfer-mim": TransferMIM,
     "apgd": APGD,
     "deepfool": DeepFool,
     "ddn": DDN,
@@ -38,17 +41,6 @@ ATTACKS: dict[str, type] = {
     "uniform-noise": UniformNoise,
     "gaussian-noise": GaussianNoise,
 }
-
-
-def run(
-    attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels,
-    start: Images | None = None,
-) -> Images:  # fmt: skip
-    """The attack's images; one that names a parameter `index` is handed the positions, and one
-    that names `start` the images from which it may set out, where there are any."""
-    offered = {"index": index, "start": start}
-    asked = inspect.signature(attack).parameters
-    return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
 
 
 def resized(attack: Attack, **settings: object) -> Attack:
@@ -77,6 +69,8 @@ __all__ = [
     "HopSkipJump",
     "SimBA",
     "Square",
+    "Transfer",
+    "TransferMIM",
     "UniformNoise",
     "resized",
     "run",

@@ -46,7 +46,7 @@ def ascend(
     out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
     for _ in range(steps):
         slope, logits = gradient(model, adv, y, loss)
-        velocity = decay * velocity + _levelled(slope)
+        velocity = decay * velocity + levelled(slope)
         moved = confine(x, adv + stride * radius * steepest(velocity, norm), radius, norm)
         if not stop:
             adv = moved
@@ -62,7 +62,7 @@ def ascend(
     return out
 
 
-def _levelled(slope: Images) -> Images:
+def levelled(slope: Images) -> Images:
     """Each image's gradient divided by its mean absolute value; zero stays zero.
 
     It is first divided by its largest entry, so that the mean cannot underflow.

@@ -1,0 +1,26 @@
+"""How an attack is called by whoever was handed one: it gets what it asks for."""
+
+import inspect
+
+from holdfast.types import Attack, Classifier, Images, Labels
+
+
+def run(
+    attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels,
+    start: Images | None = None,
+) -> Images:  # fmt: skip
+    """The attack's images; one that names a parameter `index` is handed the positions, and one
+    that names `start` the images from which it may set out, where there are any."""
+    offered = {"index": index, "start": start}
+    asked = inspect.signature(attack).parameters
+    return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
+
+
+def stated(attack: Attack, name: str) -> object:
+    """The attack's own `radius`, `norm` or `minimal`, for one that wraps it.
+
+    Raises AttributeError for any other name, and where the attack does not state it.
+    """
+    if name not in ("radius", "norm", "minimal"):
+        raise AttributeError(name)
+    return getattr(attack, name)

@@ -1,0 +1,48 @@
+"""Transfer: the images that an attack makes against one model, shown to another."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import nn
+
+from holdfast.attack._climb import positions
+from holdfast.attack._run import run, stated
+from holdfast.model import Metered, lent
+from holdfast.types import Attack, Classifier, Images, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """An attack on `source` whose images are meant for the model it is called with (Papernot et
+    al., arXiv 1605.07277). That model is asked for nothing, neither gradients nor predictions.
+
+    It has the budget of the attack within. Passes through the source count as passes through the
+    model where those are counted (`model.Metered`). Take an attack that takes all its steps
+    (TransferMIM, or `stop=False`): one that rests as soon as it fools the source transfers badly.
+
+    Attributes:
+        attack: what is run against the source.
+        source: the model that stands in; `model.ensemble` makes one of several.
+        origin: what a record calls the source, whose weights it does not hold.
+    """
+
+    name: ClassVar[str] = "transfer"
+    attack: Attack
+    source: Classifier = field(repr=False)
+    origin: str = ""
+
+    def __getattr__(self, name: str) -> object:
+        return stated(self.attack, name)
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
+    ) -> Images:
+        meter, index = Metered(self.source), positions(x, index)
+        weights = self.source.parameters() if isinstance(self.source, nn.Module) else iter(())
+        like = next(weights, x)  # the source may be elsewhere, or of another dtype
+        with lent(self.source):
+            adv = run(self.attack, meter, x.to(like), y.to(like.device), index.to(like.device))
+        if isinstance(model, Metered):
+            model.forward += meter.forward
+            model.backward += meter.backward
+        return adv.to(x)
