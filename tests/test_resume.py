@@ -1,11 +1,10 @@
 """Killed runs: nothing lost but the work since the last checkpoint; the same bits in the end."""
 
 import errno
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,8 @@ from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.errors import BadInput
 
-HERE = Path(__file__).parent
-SETUP = """
-import os, signal
-import torch
-torch.set_num_threads(1)
-from small import blobs, network
-from test_resume import settings
-from holdfast import record, training
-
-data, model = blobs(), network(blobs())
-"""
+ELSEWHERE = multiprocessing.get_context("forkserver")
+ELSEWHERE.set_forkserver_preload(["holdfast", "torch._dynamo"])  # most of a short run is imports
 
 
 def settings(epochs: int = 4) -> dict[str, Any]:
@@ -46,8 +36,8 @@ def settings(epochs: int = 4) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
     """The same number of threads as the killed twin has: sums are in the same order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -55,12 +45,56 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def killed(body: str, run: Path) -> None:
-    """Run a script that kills itself half-way."""
-    script = SETUP + textwrap.dedent(body).replace("RUN", repr(str(run)))
-    path = os.pathsep.join([str(HERE), *sys.path])
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path})
-    assert done.returncode == -signal.SIGKILL
+@pytest.fixture(scope="module")
+def straight(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing interrupts."""
+    run = tmp_path_factory.mktemp("straight") / "run"
+    training.train(network(blobs()), blobs(), out=run, **settings())
+    return run
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_until(moment: str, run: Path) -> None:
+    """Train, and kill the own process at this moment."""
+    torch.set_num_threads(1)
+    write, append, point = record.write, record.append, record.point
+
+    def tick(epoch: int, done: int, steps: int) -> None:
+        if moment == "in an epoch" and (epoch, done) == (2, 3):
+            die()
+
+    def torn(path: Path, content: bytes | str) -> None:
+        if moment == "half-written" and "epoch-003" in str(path) and path.name == "state.pt":
+            assert isinstance(content, bytes)
+            path.write_bytes(content[: len(content) // 2])
+            die()
+        write(path, content)
+
+    def no_row(path: Path, row: record.Row) -> None:
+        append(path, row)
+        if moment == "after the row" and row["epoch"] == 3:
+            die()
+
+    def no_link(link: Path, target: str) -> None:
+        if moment == "before the link" and target == "epoch-003":
+            die()
+        if moment == "between the links" and link.name == "best":
+            die()
+        point(link, target)
+
+    record.write, record.append, record.point = torn, no_row, no_link
+    training.train(network(blobs()), blobs(), out=run, tick=tick, **settings())
+
+
+def killed(moment: str, run: Path) -> None:
+    """A run whose process was killed at this moment."""
+    process = ELSEWHERE.Process(target=train_until, args=(moment, run))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def same_end(run: Path, straight: Path) -> None:
@@ -89,54 +123,25 @@ def same_end(run: Path, straight: Path) -> None:
 def finish(run: Path, straight: Path) -> None:
     data = blobs()
     training.train(network(data), data, out=run, resume=True, **settings())
-    training.train(network(data), data, out=straight, **settings())
     same_end(run, straight)
 
 
-def test_killed_in_the_middle_of_an_epoch(tmp_path):
+def test_killed_in_the_middle_of_an_epoch(tmp_path, straight):
     run = tmp_path / "run"
-    killed(
-        """
-        def tick(epoch, done, steps):
-            if (epoch, done) == (2, 3):
-                os.kill(os.getpid(), signal.SIGKILL)
-        training.train(model, data, out=RUN, tick=tick, **settings())
-        """,
-        run,
-    )
+    killed("in an epoch", run)
     assert len(record.rows(run / "metrics.jsonl")) == 2
-    finish(run, tmp_path / "straight")
+    finish(run, straight)
 
 
 @pytest.mark.parametrize(
     "moment", ["half-written", "after the row", "before the link", "between the links"]
 )
-def test_killed_while_a_checkpoint_is_written(tmp_path, moment):
+def test_killed_while_a_checkpoint_is_written(tmp_path, straight, moment):
     run = tmp_path / "run"
-    killed(
-        f"""
-        moment, write, append, point = {moment!r}, record.write, record.append, record.point
-        def die(): os.kill(os.getpid(), signal.SIGKILL)
-        def torn(path, content):
-            if moment == "half-written" and "epoch-003" in str(path) and path.name == "state.pt":
-                path.write_bytes(content[: len(content) // 2])
-                die()
-            write(path, content)
-        def no_row(path, row):
-            append(path, row)
-            if moment == "after the row" and row["epoch"] == 3: die()
-        def no_link(link, target):
-            if moment == "before the link" and target == "epoch-003": die()
-            if moment == "between the links" and link.name == "best": die()
-            point(link, target)
-        record.write, record.append, record.point = torn, no_row, no_link
-        training.train(model, data, out=RUN, **settings())
-        """,
-        run,
-    )
+    killed(moment, run)
     loaded = models.load(run / "checkpoints" / "last")  # whole, whatever the moment
     assert loaded.card.provenance["epoch"] in (1, 2, 3)
-    finish(run, tmp_path / "straight")
+    finish(run, straight)
 
 
 def test_a_resumed_run_may_go_on_longer(tmp_path):
@@ -237,7 +242,7 @@ def test_a_damaged_checkpoint_is_said_in_one_line(tmp_path):
         file.write_bytes(whole)
 
 
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_loses_nothing(tmp_path, straight, monkeypatch):
     data, run = blobs(), tmp_path / "run"
     real = record.write
 
@@ -251,4 +256,4 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         training.train(network(data), data, out=run, **settings())
     monkeypatch.undo()
     assert [p.name for p in (run / "checkpoints").glob("*epoch*")] == ["epoch-001"]
-    finish(run, tmp_path / "straight")
+    finish(run, straight)
