@@ -5,15 +5,18 @@ from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.judge import acceptable
 from holdfast.evaluation.store import latest, save
 from holdfast.evaluation.suites import SUITES, Suite
+from holdfast.evaluation.transfer import TransferMatrix, transfer_matrix
 
 __all__ = [
     "SUITES",
     "Comparison",
     "Suite",
+    "TransferMatrix",
     "acceptable",
     "compare",
     "evaluate",
     "latest",
     "paired",
     "save",
+    "transfer_matrix",
 ]

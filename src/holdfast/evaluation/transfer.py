@@ -1,0 +1,113 @@
+"""Which images made against one model fool which other: the whole matrix."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from holdfast import attack as attacks_of
+from holdfast.errors import BadInput
+from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation.judge import acceptable
+from holdfast.model import lent
+from holdfast.model.inputs import clean_logits, usable
+from holdfast.result import aligned
+from holdfast.types import Attack, Classifier, Images, Labels, Norm
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransferMatrix:
+    """What each model makes of images that were attacked on each source.
+
+    sources, targets: their names. clean: which images each target classifies right.
+    correct: which of the attacked ones it still does; one that was not finite, or outside the
+    pixel box or the budget, counts as the clean one. The diagonal of a square matrix is the
+    attack on the model itself.
+    """
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    clean: Bool[Tensor, "target images"]
+    correct: Bool[Tensor, "source target images"]
+
+    @property
+    def accuracy(self) -> Float[Tensor, "source target"]:
+        """Share of images that stand: an upper bound on what each target would keep."""
+        return self.correct.double().mean(2)
+
+    def table(self) -> str:
+        """A row for the clean images and for each source, a column for each target."""
+        shares = torch.cat([self.clean.double().mean(1)[None], self.accuracy])
+        names = ("clean", *self.sources)
+        rows = [
+            [name, *(f"{share:.1%}" for share in row.tolist())]
+            for name, row in zip(names, shares, strict=True)
+        ]
+        return aligned(("made on", *self.targets), rows)
+
+
+def transfer_matrix(
+    models: Mapping[str, Classifier],
+    x: Images,
+    y: Labels,
+    attack: Attack,
+    *,
+    sources: Mapping[str, Classifier] | None = None,
+    radius: float = 8 / 255,
+    norm: Norm = "linf",
+    batch_size: int = 250,
+    index: Labels | None = None,
+) -> TransferMatrix:
+    """Attack each source once and show the images to every model.
+
+    Args:
+        models: targets by name, each with its weights where it likes.
+        x, y: images in [0, 1] and labels, the same for all.
+        attack: run against each source. One that takes all its steps transfers best.
+        sources: what is attacked, by name; None: the models themselves.
+        radius, norm: the budget that is checked where the attack does not state its own, pixel
+            units of [0, 1]; an image of a minimum-norm attack beyond it fools nobody.
+        batch_size: images attacked together; results depend on it by rounding alone.
+        index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
+
+    Raises BadInput: no models, and as `evaluate` does for a model that images and labels do not
+    fit, or settings out of range.
+    """
+    if not models or (sources is not None and not sources):
+        raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
+    stated = getattr(attack, "radius", None)
+    radius, norm = radius if stated is None else stated, getattr(attack, "norm", norm)
+    require_settings(radius, norm, batch_size, {"attack": attack})
+    sources = models if sources is None else sources
+    clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
+    correct = []
+    for source in sources.values():
+        adv = _made(source, x, y, index, attack, batch_size)
+        adv = torch.where(acceptable(x, adv, radius, norm)[:, None, None, None], adv, x)
+        stands = [_right(model, adv, y, batch_size) for model in models.values()]
+        correct.append(torch.stack(stands) & clean)
+    return TransferMatrix(
+        sources=tuple(sources), targets=tuple(models), clean=clean, correct=torch.stack(correct)
+    )
+
+
+def _made(
+    source: Classifier, x: Images, y: Labels, index: Labels | None, attack: Attack, size: int
+) -> Images:
+    """What the attack makes of the images, batch by batch, where and as the images are."""
+    taken = usable(source, x, y, index)
+    clean_logits(source, *taken[:2], size)
+    with lent(source):
+        parts = zip(*(part.split(size) for part in taken), strict=True)
+        made = [attacks_of.run(attack, source, *part).detach() for part in parts]
+    if any(one.shape[1:] != x.shape[1:] for one in made) or sum(map(len, made)) != len(x):
+        raise BadInput(f"expected images {tuple(x.shape)} from the attack, got {made[0].shape}")
+    return torch.cat(made).to(x)
+
+
+def _right(model: Classifier, x: Images, y: Labels, size: int) -> Bool[Tensor, " images"]:
+    """Which images the model classifies right."""
+    x, y, _ = usable(model, x, y)
+    return (clean_logits(model, x, y, size).argmax(1) == y).cpu()
