@@ -163,7 +163,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(case):
 
 
 BAD_SETTINGS = [
-    ("8/255", "linf", 1, None), (math.nan, "linf", 1, None), (0.1, "l1", 1, None),
+    ("8/255", "linf", 1, None), (math.nan, "linf", 1, None), (0.1, "l3", 1, None),
     (0.1, "l2", 0, None), (0.1, "l2", 1, [PGD()]), (0.1, "l2", 1, {"pgd": 3}),
 ]  # fmt: skip
 
@@ -303,20 +303,44 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path):
 
 
 def test_the_standard_suite_has_autoattacks_schedule_and_runs_on_few_classes():
-    ten = evaluation.SUITES["standard"](0.1, "linf", 10, 7)
+    ten = evaluation.SUITES["standard"](task(0.1, 10, seed=7))
     assert list(ten.attacks) == ["apgd-ce", "apgd-t", "fab-t", "square"] and ten.cascade
     settings = [record.plain(attack) for attack in ten.attacks.values()]
     assert [s.get("steps", s.get("queries")) for s in settings] == [100, 100, 100, 5000]
     assert settings[1]["targets"] == settings[2]["targets"] == 9
     for classes, second in ((2, "apgd-margin"), (3, "apgd-dlr"), (4, "apgd-t")):
         world = linear_world(count=6, classes=classes)
-        suite = evaluation.SUITES["standard"](0.01, "linf", classes, 0)
+        suite = evaluation.SUITES["standard"](task(0.01, classes))
         assert list(suite.attacks)[1] == second
         short = {name: quicker(attack) for name, attack in suite.attacks.items()}
         found = evaluate(
             world.model.float(), world.x.float(), world.y, attacks=short, cascade=True, radius=0.01
         )
         assert all(attack.refused == 0 for attack in found.attacks)
+
+
+def task(radius, classes, norm: Norm = "linf", **more):
+    return evaluation.Task(radius=radius, norm=norm, classes=classes, pixels=16, **more)
+
+
+def test_the_suite_of_song_and_others_states_every_budget():
+    """Table III's eight; those that know l2 alone have an l2 budget, and say so."""
+    found = evaluate(MODEL, X, Y, suite="seeds", radius=0.01)
+    names = ["fgsm", "cw", "pgd", "bim", "mim", "deepfool", "uniform-noise", "gaussian-noise"]
+    assert [attack.name for attack in found.attacks] == names
+    for attack in found.attacks:
+        wanted = ("l2", 0.01 * 4 / 4) if attack.name == "cw" else ("linf", 0.01)
+        assert (attack.norm, attack.radius) == wanted and attack.refused == 0
+    left, margin = found.attacks[1].correct, WORLD.margin["l2"]
+    assert left[margin > 0.01].all() and not left[margin < 0.0098].any() and not left.all()
+    assert evaluation.SUITES["seeds"](task(0.5, 10, "l2")).radii == {"cw": 0.5}
+
+
+def test_the_full_suite_holds_every_other_and_each_attack_sees_every_image():
+    full = evaluation.SUITES["full"](task(0.1, 10))
+    for name in ("quick", "seeds", "standard"):
+        assert set(evaluation.SUITES[name](task(0.1, 10)).attacks) <= set(full.attacks)
+    assert not full.cascade and set(full.radii) <= set(full.attacks)
 
 
 def quicker(attack):

@@ -6,7 +6,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast.attack import PGD
-from holdfast.evaluation import SUITES, evaluate
+from holdfast.evaluation import SUITES, Task, evaluate
 
 WORLD = linear_world(classes=4)
 MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
@@ -23,7 +23,7 @@ class Ill(nn.Module):
         if self.kind == "rounded":
             x = (x * 255).round() / 255
         if self.kind == "detached":
-            x = x.detach() + 0 * x
+            x = x.detach()
         if self.kind == "dynamic":
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_()
@@ -67,5 +67,7 @@ def test_what_only_blind_attacks_find_is_said():
 
 def test_few_classes_are_said_by_the_standard_suite():
     for classes, said in ((2, "apgd-margin"), (3, "apgd-dlr"), (4, None)):
-        findings = SUITES["standard"](0.1, "linf", classes, 0).findings
+        findings = SUITES["standard"](
+            Task(radius=0.1, norm="linf", classes=classes, pixels=16)
+        ).findings
         assert [said in finding.meaning for finding in findings] == ([True] if said else [])

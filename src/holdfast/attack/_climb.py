@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import BadInput
-from holdfast.geometry import confine, per_image, steepest
+from holdfast.geometry import confine, length, per_image, steepest
 from holdfast.loss import Loss, full, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
+HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
 ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
 
 
@@ -20,8 +21,19 @@ def gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Image
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = full(model(leaf))
-        (found,) = torch.autograd.grad(loss(logits, y).sum(), leaf)
-    return found, logits.detach()
+        height = loss(logits, y).sum()
+    return slope(height, leaf), logits.detach()
+
+
+def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
+    """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them.
+
+    again: the same graph will be asked for another.
+    """
+    if not height.requires_grad:
+        return torch.zeros_like(pixels)
+    found = torch.autograd.grad(height, pixels, retain_graph=again, allow_unused=True)[0]
+    return torch.zeros_like(pixels) if found is None else found
 
 
 def clearly(logits: Logits, y: Labels) -> Tensor:
@@ -77,6 +89,17 @@ def higher(top: Images, height: PerImage, adv: Images, loss: PerImage) -> tuple[
     """Per image, whichever of the best so far and the newcomer has the higher loss."""
     better = loss > height
     return torch.where(per_image(better, top), adv, top), torch.where(better, loss, height)
+
+
+@torch.no_grad()
+def shortened(model: Classifier, x: Images, y: Labels, adv: Images) -> Images:
+    """The nearest wrong image that bisection finds on the way from each image to its wrong one."""
+    near, far = torch.zeros_like(x), adv - x
+    for _ in range(HALVINGS):
+        middle = (near + far) / 2
+        wrong = per_image(clearly(full(model(x + middle)), y), x)
+        near, far = torch.where(wrong, near, middle), torch.where(wrong, middle, far)
+    return torch.where(per_image(length(far, "l2") < length(adv - x, "l2"), x), x + far, adv)
 
 
 def positions(x: Tensor, index: Labels | None) -> Labels:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import require, rounding
+from holdfast.attack._climb import require, rounding, shortened
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
 from holdfast.loss import full, margin
@@ -27,7 +27,9 @@ class CW:
     The image is (tanh(w) + 1) / 2, and w is what Adam moves; the gap is what the true logit is
     ahead of the largest other, or 0. Departures: c is in units of the clean image's gap, so that
     the scale of the logits does not matter; each search starts from where the one before it ended,
-    with Adam's moments; an image that does not improve leaves its search by itself.
+    with Adam's moments; an image that does not improve leaves its search by itself; the way to the
+    nearest wrong image is bisected at the end, since next to a boundary every step of Adam is too
+    long.
     Raises BadInput for settings that make no sense.
 
     Attributes:
@@ -81,7 +83,7 @@ class CW:
             every.high = torch.where(every.hit, every.c, every.high)
             every.low = torch.where(every.hit, every.low, every.c)
             every.c = _between(every.low, every.high, every.c)
-        return every.best
+        return every.best if self.confidence else shortened(model, x, y, every.best)
 
     def _step(self, model: Classifier, now: "_Images") -> None:
         """One forward and backward pass: what is met is judged, and Adam moves on."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, gradient, require
+from holdfast.attack._climb import clearly, gradient, require, shortened
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
 from holdfast.loss import cross_entropy, full, margin
@@ -24,7 +24,9 @@ class DDN:
 
     Departures: pixels are not rounded to 256 levels; logits further apart than 10 are brought
     closer before the cross-entropy, whose gradient fp32 would round to zero; one more
-    forward pass judges the last image. Raises BadInput for settings that make no sense.
+    forward pass judges the last image; the way to the nearest wrong image is bisected at the end,
+    since a sphere of radius 1 that shrinks by a twentieth never reaches a boundary next door.
+    Raises BadInput for settings that make no sense.
 
     Attributes:
         steps: of every image, as published; one that is wrong already takes none.
@@ -71,7 +73,8 @@ class DDN:
             adv = (x + per_image(radius, x) * steepest(moved, "l2")).clamp(0, 1)
         with torch.no_grad():
             wrong = clearly(full(model(adv)), y)
-        return _nearer(best, adv, length(adv - x, "l2"), wrong)[0]
+        best = _nearer(best, adv, length(adv - x, "l2"), wrong)
+        return shortened(model, x, y, best[0])
 
 
 Found = tuple[Images, PerImage]

@@ -5,7 +5,15 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import ENOUGH, clearly, positions, require, require_dense, rounding
+from holdfast.attack._climb import (
+    ENOUGH,
+    clearly,
+    positions,
+    require,
+    require_dense,
+    rounding,
+    slope,
+)
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image, steepest
 from holdfast.loss import full
@@ -75,9 +83,9 @@ class DeepFool:
         rivals = rivals.topk(min(self.candidates, logits.shape[1]) - 1).indices
         for rival in rivals.T:
             gap = true - logits.gather(1, rival[:, None])[:, 0]
-            (slope,) = torch.autograd.grad(-gap.sum(), pixels, retain_graph=True)
-            unit = steepest(slope, self.norm)
-            fall = (slope * unit).flatten(1).sum(1)
+            climb = slope(-gap.sum(), pixels, again=True)
+            unit = steepest(climb, self.norm)
+            fall = (climb * unit).flatten(1).sum(1)
             far = torch.where(fall > 0, (gap.detach() + slack) / fall, torch.inf)
             closer = far < nearest
             nearest = torch.where(closer, far, nearest)

@@ -4,13 +4,14 @@ from holdfast.evaluation.compare import Comparison, compare, paired
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.judge import acceptable
 from holdfast.evaluation.store import latest, save
-from holdfast.evaluation.suites import SUITES, Suite
+from holdfast.evaluation.suites import SUITES, Suite, Task
 from holdfast.evaluation.transfer import TransferMatrix, transfer_matrix
 
 __all__ = [
     "SUITES",
     "Comparison",
     "Suite",
+    "Task",
     "TransferMatrix",
     "acceptable",
     "compare",

@@ -77,6 +77,7 @@ def draft(folder: Path | None, case: Case, battery: Suite) -> Draft:
     facts = {
         "version": record.version(), "model": record.plain(case.model), "radius": case.radius,
         "norm": case.norm, "attacks": record.plain(battery.attacks), "cascade": battery.cascade,
+        "radii": record.plain(battery.radii),
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(facts).encode())
     for tensor in (*_weights(case.model), case.x, case.y, case.index):

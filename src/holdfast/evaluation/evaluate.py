@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast import loss
@@ -13,7 +14,7 @@ from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import clean_logits, require_settings, usable
 from holdfast.evaluation.judge import Case, Said, attacked
 from holdfast.evaluation.shares import joined, share
-from holdfast.evaluation.suites import SUITES, Suite
+from holdfast.evaluation.suites import SUITES, Suite, Task
 from holdfast.result import Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
@@ -73,7 +74,10 @@ def evaluate(
         radius=radius, norm=norm, batch_size=batch_size, said=said if team.leads else None,
     )  # fmt: skip
     if attacks is None:
-        battery = choose(SUITES, suite, "a suite")(radius, norm, case.clean.shape[1], seed)
+        task = Task(
+            radius=radius, norm=norm, classes=case.clean.shape[1], pixels=x[0].numel(), seed=seed
+        )
+        battery = choose(SUITES, suite, "a suite")(task)
     else:
         battery = Suite(attacks=attacks, cascade=cascade)
     return joined(team.gather(_fought(case, battery, folder)))
@@ -89,7 +93,8 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation
         start = front.lead[shown] if battery.cascade else None
         outcome = notes.recall(place, name, case)
         if outcome is None:
-            outcome = attacked(name, attack, case, shown, start)
+            judged = replace(case, radius=battery.radii.get(name, case.radius))
+            outcome = attacked(name, attack, judged, shown, start)
             notes.keep(place, name, outcome)
         results.append(over_all(outcome, case, shown, front.standing))
         front = moved(front, case, shown, outcome)
