@@ -8,6 +8,7 @@ import dataclasses
 from holdfast.attack._run import run
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
+from holdfast.attack.boundary import Boundary
 from holdfast.attack.cw import CW
 from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
@@ -37,6 +38,7 @@ ATTACKS: dict[str, type] = {
     "fab": FAB,
     "square": Square,
     "hop-skip-jump": HopSkipJump,
+    "boundary": Boundary,
     "simba": SimBA,
     "uniform-noise": UniformNoise,
     "gaussian-noise": GaussianNoise,
@@ -64,6 +66,7 @@ __all__ = [
     "FGSM",
     "MIM",
     "PGD",
+    "Boundary",
     "DeepFool",
     "GaussianNoise",
     "HopSkipJump",

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from holdfast import noise
 from holdfast.attack._climb import positions, require_dense
+from holdfast.attack._decisions import noise_start, wrong
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 11  # keeps these numbers apart from those of other users of the same seed
 PIECE = 50  # probes of one image in one pass: memory stays flat in their number
-TRIES = 100  # noise images tried for a start
 FINEST = 22  # halvings that fp32 can tell apart
 
 
@@ -59,7 +58,7 @@ class HopSkipJump:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         index = positions(x, index)
-        adv, used = self._start(model, x, y, index)
+        adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
         best, halvings, turn = adv.clone(), self._halvings(x), 0
         while True:
             rows = (used + halvings <= self.queries).nonzero().flatten()
@@ -79,26 +78,6 @@ class HopSkipJump:
             normal = self._normal(model, *found, index[rows], turn, probes)
             adv[rows], used[rows] = self._step(model, *found, normal, turn, used[rows])
 
-    def _start(
-        self, model: Classifier, x: Images, y: Labels, index: Labels
-    ) -> tuple[Images, Labels]:
-        """A misclassified image each (x itself where it is one already, or where none is found,
-        with all queries spent), and the queries used."""
-        wrong = _wrong(model, x, y)
-        start, used = x.clone(), torch.where(wrong, self.queries, torch.ones_like(y))
-        rows = (~wrong).nonzero().flatten()
-        for turn in range(min(TRIES, self.queries)):
-            if not len(rows):
-                break
-            drawn = noise.uniform(index[rows], tuple(x.shape[1:]), self.seed, STREAM, 0, turn)
-            drawn = drawn.to(x)
-            wrong = _wrong(model, drawn, y[rows])
-            used[rows] += 1
-            start[rows[wrong]] = drawn[wrong]
-            rows = rows[~wrong]
-        used[rows] = self.queries
-        return start, used
-
     def _halvings(self, x: Images) -> int:
         """Bisections until what is left is the paper's share of the way: d^-1.5 (l2), d^-2."""
         power = 1.5 if self.norm == "l2" else 2.0
@@ -111,8 +90,8 @@ class HopSkipJump:
         low, high = torch.zeros(len(x)).to(x), torch.ones(len(x)).to(x)
         for _ in range(halvings):
             middle = (low + high) / 2
-            wrong = _wrong(model, self._between(x, adv, middle), y)
-            high, low = torch.where(wrong, middle, high), torch.where(wrong, low, middle)
+            stays = wrong(model, self._between(x, adv, middle), y)
+            high, low = torch.where(stays, middle, high), torch.where(stays, low, middle)
         return self._between(x, adv, high)
 
     def _between(self, x: Images, adv: Images, share: PerImage) -> Images:
@@ -139,8 +118,8 @@ class HopSkipJump:
             drawn = steepest(drawn.flatten(0, 1), "l2").view_as(drawn)
             near = (adv[:, None] + reach * drawn).clamp(0, 1)
             drawn = (near - adv[:, None]) / reach  # what the pixel box leaves of it
-            wrong = _wrong(model, near.flatten(0, 1), y.repeat_interleave(count))
-            sign = 2.0 * wrong.view(len(x), count).to(x) - 1
+            stays = wrong(model, near.flatten(0, 1), y.repeat_interleave(count))
+            sign = 2.0 * stays.view(len(x), count).to(x) - 1
             plain += drawn.sum(1)
             signed += (sign[:, :, None, None, None] * drawn).sum(1)
             decided += sign.sum(1)
@@ -162,16 +141,12 @@ class HopSkipJump:
             if not len(rows):
                 break
             ahead = (adv[rows] + per_image(size[rows], adv[rows]) * normal[rows]).clamp(0, 1)
-            wrong = _wrong(model, ahead, y[rows])
+            stays = wrong(model, ahead, y[rows])
             asked[rows] += 1
-            moved[rows[wrong]] = ahead[wrong]
+            moved[rows[stays]] = ahead[stays]
             size[rows] /= 2
-            rows = rows[~wrong]
+            rows = rows[~stays]
         return moved, asked
-
-
-def _wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
-    return model(x).argmax(1) != y
 
 
 def _nearer(x: Images, one: Images, other: Images, norm: Norm) -> Images:

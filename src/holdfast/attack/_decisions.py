@@ -1,0 +1,34 @@
+"""What attacks share that see the predicted class and nothing else."""
+
+import torch
+from torch import Tensor
+
+from holdfast import noise
+from holdfast.types import Classifier, Images, Labels
+
+TRIES = 100  # noise images tried for a start
+
+
+def wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
+    """`[batch]` flags: predicted as another class."""
+    return model(x).argmax(1) != y
+
+
+def noise_start(
+    model: Classifier, x: Images, y: Labels, index: Labels, queries: int, *key: int
+) -> tuple[Images, Labels]:
+    """A misclassified image each, uniform noise of this key, and the queries used; x itself where
+    it is misclassified already, or where no start is found, with all queries spent."""
+    done = wrong(model, x, y)
+    start, used = x.clone(), torch.where(done, queries, torch.ones_like(y))
+    rows = (~done).nonzero().flatten()
+    for turn in range(min(TRIES, queries - 1)):
+        if not len(rows):
+            break
+        drawn = noise.uniform(index[rows], tuple(x.shape[1:]), *key, turn).to(x)
+        done = wrong(model, drawn, y[rows])
+        used[rows] += 1
+        start[rows[done]] = drawn[done]
+        rows = rows[~done]
+    used[rows] = queries
+    return start, used
