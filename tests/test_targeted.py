@@ -6,11 +6,13 @@ import pytest
 import torch
 from worlds import Bandit, batch_of, linear_world
 
-from holdfast.attack import APGD, BIM, FGSM, MIM, PGD
+from holdfast.attack import APGD, BIM, CW, FGSM, MIM, PGD, Targeted, Transfer, TransferMIM
+from holdfast.errors import BadInput
+from holdfast.evaluation import acceptable, evaluate
 from holdfast.feedback import Expected
 from holdfast.loss import called, punishment
 
-CLIMB = [FGSM(), BIM(), MIM(), PGD(), APGD()]
+CLIMB = [FGSM(), BIM(), MIM(), PGD(), APGD(), TransferMIM(diversity=0.0)]
 
 
 def test_the_loss_called_reward_is_that_of_the_objective_up_to_a_constant():
@@ -31,3 +33,56 @@ def test_the_loss_of_reward_finds_what_lies_within_the_radius(one):
     world, radius = linear_world(), 0.01
     adv = replace(one, radius=radius, loss="reward")(world.model, world.x, world.y)
     assert torch.equal(world.model(adv).argmax(1) != world.y, world.margin["linf"] < radius)
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin", "reward"])
+@pytest.mark.parametrize("one", CLIMB, ids=lambda one: one.name)
+def test_a_targeted_attack_ends_in_its_class(one, loss):
+    """Between two planes of three: whatever the target, it lies within this radius."""
+    world = linear_world(classes=3)
+    for target in range(3):
+        aimed = Targeted(attack=replace(one, radius=0.15, loss=loss), target=target)
+        adv = aimed(world.model, world.x, world.y)
+        here = world.y == target
+        reached = world.model(adv).argmax(1) == target
+        assert reached.double().mean() > 0.9
+        assert acceptable(world.x, adv, 0.15, "linf").all() and aimed.radius == 0.15
+        assert torch.equal(adv[here], world.x[here]) and (adv[~here] != world.x[~here]).any()
+
+
+@pytest.mark.parametrize("kind", ["least", "most"])
+def test_the_target_is_the_least_or_most_likely_wrong_class(kind):
+    world = linear_world(classes=5)
+    logits = world.model(world.x).detach()
+    rivals = logits.scatter(1, world.y[:, None], torch.inf if kind == "least" else -torch.inf)
+    target = rivals.argmin(1) if kind == "least" else rivals.argmax(1)
+    adv = Targeted(attack=PGD(radius=0.05), target=kind)(world.model, world.x, world.y)
+    rise = (world.model(adv) - logits).detach()
+    assert (rise.gather(1, target[:, None]) > 0).all()
+    for i in range(4):
+        plain = Targeted(attack=PGD(radius=0.05), target=int(target[i]))
+        alone = plain(world.model, world.x[i : i + 1], world.y[i : i + 1], torch.tensor([i]))
+        torch.testing.assert_close(alone[0], adv[i])
+
+
+def test_an_evaluation_and_a_transfer_take_a_targeted_attack():
+    world = linear_world()
+    one = Targeted(attack=BIM(radius=0.01))
+    sent = Transfer(attack=one, source=world.model)
+    found = evaluate(world.model, world.x, world.y, attacks={"aimed": one, "sent": sent})
+    for result in found.attacks:
+        assert torch.equal(result.correct, world.margin["linf"] > 0.01)
+        assert result.radius == 0.01
+
+
+@pytest.mark.parametrize("target", [-1, 2])
+def test_a_target_that_is_no_class_is_refused(target):
+    world = linear_world()
+    with pytest.raises(BadInput, match="expected a target from 0 to 1"):
+        Targeted(attack=PGD(), target=target)(world.model, world.x, world.y)
+
+
+@pytest.mark.parametrize("one", [CW(), APGD(loss="dlr", targets=3), lambda model, x, y: x])
+def test_an_attack_that_climbs_no_loss_of_one_class_is_refused(one):
+    with pytest.raises(BadInput, match="expected an attack that climbs the loss"):
+        Targeted(attack=one)

@@ -20,6 +20,7 @@ from holdfast.attack.noise import GaussianNoise, UniformNoise
 from holdfast.attack.pgd import PGD
 from holdfast.attack.simba import SimBA
 from holdfast.attack.square import Square
+from holdfast.attack.targeted import Targeted
 from holdfast.attack.transfer import Transfer
 from holdfast.attack.transfer_mim import TransferMIM
 from holdfast.errors import BadInput
@@ -72,6 +73,7 @@ __all__ = [
     "HopSkipJump",
     "SimBA",
     "Square",
+    "Targeted",
     "Transfer",
     "TransferMIM",
     "UniformNoise",

@@ -1,0 +1,76 @@
+"""Attacks that lead to a class of the attacker's choice."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from holdfast.attack._climb import positions
+from holdfast.attack._run import run, stated
+from holdfast.errors import BadInput
+from holdfast.loss import Loss, called, full
+from holdfast.types import Attack, Classifier, Images, Labels, Logits, PerImage
+
+ALL_STEPS = {"stop": False, "best": True}  # of settings that would end a climb at the first success
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targeted:
+    """An attack that climbs down the loss of a class, not up that of the true one (the targeted
+    form of Kurakin et al., arXiv 1607.02533, section 2.3), so that it ends there.
+
+    It works for every attack with a field `loss`; all steps are taken, also by images that are
+    wrong already: `stop` becomes False and `best` True where the attack has them. The evaluator
+    still asks whether the prediction is wrong, not whether it is the target; where the target is
+    the true class the image is given back. Raises BadInput for an attack without a loss, for `dlr`,
+    which is flat towards a class behind the first three, and for a target that is no class.
+
+    Attributes:
+        attack: what climbs, and within which budget.
+        target: a class, or each image's least or most likely wrong class on the clean image.
+    """
+
+    name: ClassVar[str] = "targeted"
+    attack: Attack
+    target: int | Literal["least", "most"] = "least"
+
+    def __post_init__(self) -> None:
+        if "loss" not in _fields(self.attack) or self.attack.loss == "dlr":  # pyright: ignore
+            raise BadInput(
+                "expected an attack that climbs the loss ce, margin, reward or one of your own, "
+                f"got {self.attack!r:.60}; take fgsm, bim, pgd, mim, transfer-mim or apgd"
+            )
+
+    def __getattr__(self, name: str) -> object:
+        return stated(self.attack, name)
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
+    ) -> Images:
+        target = self._target(model, x, y)
+        kept = {name: value for name, value in ALL_STEPS.items() if name in _fields(self.attack)}
+        loss: Loss = called(self.attack.loss)  # pyright: ignore
+
+        def descent(logits: Logits, y: Labels) -> PerImage:
+            return -loss(logits, y)
+
+        one = dataclasses.replace(self.attack, loss=descent, **kept)  # pyright: ignore
+        adv = run(one, model, x, target, positions(x, index))
+        return torch.where((target == y)[:, None, None, None], x, adv)
+
+    def _target(self, model: Classifier, x: Images, y: Labels) -> Labels:
+        with torch.no_grad():
+            logits = full(model(x))
+        if self.target == "least":
+            return logits.scatter(1, y[:, None], torch.inf).argmin(1)
+        if self.target == "most":
+            return logits.scatter(1, y[:, None], -torch.inf).argmax(1)
+        if not 0 <= self.target < logits.shape[1]:
+            raise BadInput(f"expected a target from 0 to {logits.shape[1] - 1}, got {self.target}")
+        return torch.full_like(y, self.target)
+
+
+def _fields(attack: Attack) -> set[str]:
+    known = dataclasses.is_dataclass(attack)
+    return {field.name for field in dataclasses.fields(attack)} if known else set()  # pyright: ignore
