@@ -73,4 +73,4 @@ class Targeted:
 
 def _fields(attack: Attack) -> set[str]:
     known = dataclasses.is_dataclass(attack)
-    return {field.name for field in dataclasses.fields(attack)} if known else set()  # pyright: ignore
+    return {field.name for field in dataclasses.fields(attack)} if known else set()
