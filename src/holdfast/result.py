@@ -167,17 +167,26 @@ class Evaluation:
             "attacks": [attack.as_row() for attack in self.attacks],
         }
 
-    head = ("", "accuracy", "95 % interval", "broke first", "passes/image", "seconds")
+    head = ("", "accuracy", "95 % interval", "broke first", "median distance", "forward/image",
+            "backward/image", "seconds")  # fmt: skip
 
     def rows(self) -> list[list[str]]:
         """The cells of the table under `head`."""
-        count = max(len(self.clean.correct), 1)
-        body = [["clean", *_share(self.clean), "", "1", ""]]
+        count, none = max(len(self.clean.correct), 1), [""] * 4
+        body = [["clean", *_share(self.clean), "", "", "1", "", ""]]
         body += [
-            [a.name, *_share(a), str(first), f"{a.passes / count:.0f}", f"{a.seconds:.1f}"]
+            [self._label(a), *_share(a), str(first), _far(a), f"{a.forward / count:.0f}",
+             f"{a.backward / count:.0f}", f"{a.seconds:.1f}"]
             for a, first in zip(self.attacks, self.first, strict=True)
-        ]
-        return [*body, ["worst case", *_share(self.worst_case), "", "", ""]]
+        ]  # fmt: skip
+        return [*body, ["worst case", *_share(self.worst_case), "", *none]]
+
+    def _label(self, attack: AttackResult) -> str:
+        """The attack's name, with its budget where that is not the first attack's."""
+        usual = self.attacks[0]
+        if (attack.norm, attack.radius) == (usual.norm, usual.radius):
+            return attack.name
+        return f"{attack.name} ({attack.norm} {attack.radius:.3g})"
 
     def table(self) -> str:
         """Accuracies with intervals and costs as aligned text."""
@@ -235,6 +244,12 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _share(standing: Standing) -> tuple[str, str]:
     near = standing.interval
     return f"{standing.accuracy:.1%}", f"{near.low:.1%} to {near.high:.1%}"
+
+
+def _far(attack: AttackResult) -> str:
+    """Median distance over the images that the attack was shown."""
+    middle = attack.distance.nanmedian().item()
+    return f"{middle:.4f}" if math.isfinite(middle) else "-"
 
 
 def _cell(value: Any) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from holdfast import attack, engine, evaluation, record
+from holdfast import attack, engine, evaluation, record, team
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import show
@@ -15,6 +15,7 @@ from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput, choose
+from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
 
 ATTACK = Slot(
@@ -29,6 +30,7 @@ def evaluate_options(
     *,
     suite: str = "quick",
     against: str | None = None,
+    reference: bool = False,
     checkpoint: str = "best",
     model: str | None = None,
     data: str | None = None,
@@ -39,16 +41,19 @@ def evaluate_options(
     norm: Norm | None = None,
     batch_size: int = 250,
     device: str = "auto",
+    processes: int = 1,
     seed: int = 0,
     json: bool = False,
 ) -> None:
     """Attack a trained classifier and say what is left: an upper bound on robust accuracy.
 
-    Rows are added to RUN/evaluation.jsonl, per-image results beside it.
+    Rows are added to RUN/evaluation.jsonl, per-image results beside it. A killed evaluation that
+    is started again goes on behind the last attack that it finished.
 
     Args:
         run: run folder written by holdfast train.
         suite: battery of attacks, used unless --attack names one.
+        reference: runs AutoAttack's published code too, where pyautoattack is installed.
         against: another run, whose newest evaluation is compared with this one, image by image.
         checkpoint: best, last, or epoch-NNN.
         model: MODULE:FUNCTION that built the model, where it is your own code.
@@ -60,6 +65,7 @@ def evaluate_options(
         norm: of the budget; by default the run's own adversary's, else linf.
         batch_size: images attacked together; results do not depend on it.
         device: cpu, cuda, ...; auto: the GPU where there is one.
+        processes: that share the images (extra scale).
         seed: of random starts.
         json: print the result as JSON.
     """
@@ -81,25 +87,53 @@ def evaluate(argv: Sequence[str]) -> None:
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
     other = evaluation.latest(Path(o["against"])) if o["against"] else None
-    with show.progress(o["json"]) as (bar, _):
-        found = evaluation.evaluate(
-            model.to(engine.find_device(o["device"])), split.x, split.y, suite=o["suite"],
-            attacks=None if one is None else {chosen.name: one}, radius=radius, norm=norm,
-            batch_size=o["batch_size"], index=split.index, seed=o["seed"],
-            said=show.bars(bar),
-        )  # fmt: skip
-    about = {"checkpoint": o["checkpoint"], "split": o["split"], "seed": o["seed"]}
-    file = evaluation.save(found, run, split.index, split.y, about)
-    compared = evaluation.compare(file, other) if other else {}
+    battles = {chosen.name if one else o["suite"]: {chosen.name: one} if one else None}
+    if o["reference"]:
+        quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
+        battles["reference"] = {quoted.name: quoted}
+    model = model.to(engine.find_device(o["device"]))
+    told = {}
+    for name, attacks in battles.items():
+        drafts = run / "drafts" / name
+        with show.progress(o["json"] or not team.leads()) as (bar, _):
+            found = evaluation.evaluate(
+                model, split.x, split.y, o["suite"], attacks=attacks, radius=radius, norm=norm,
+                batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
+                processes=o["processes"], said=show.bars(bar),
+            )  # fmt: skip
+        if team.leads():
+            about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
+            told[name] = found, evaluation.save(found, run, split.index, split.y, about)
+            record.remove(drafts)
+    if team.leads():
+        title = f"{run}, {len(split)} {o['split']} images of {data.name}"
+        _say(told, f"{title}, {norm} radius {radius:.4g}", other, o)
+
+
+def _say(
+    told: dict[str, tuple[Evaluation, Path]], title: str, other: Path | None, o: Options
+) -> None:
+    """The tables, what casts doubt on them, and the comparisons that were asked for."""
+    found, file = next(iter(told.values()))
+    pairs = {o["against"]: evaluation.compare(file, other)} if other else {}
+    if "reference" in told:
+        pairs["the reference"] = evaluation.compare(file, told["reference"][1])
     if o["json"]:
-        against = {"against": {k: record.plain(c) for k, c in compared.items()}} if other else {}
-        print(jsonlib.dumps(found.as_dict() | against))
+        row = found.as_dict()
+        if other:
+            row["against"] = record.plain(pairs[o["against"]])
+        if "reference" in told:
+            row["reference"] = told["reference"][0].as_dict()
+        print(jsonlib.dumps(row))
         return
-    about_images = f"{len(split)} {o['split']} images of {data.name}"
-    show.table(f"{run}, {about_images}, {norm} radius {radius:.4g}", found.head, found.rows())
+    for shown, _ in told.values():
+        show.table(title, shown.head, shown.rows())
     print("What an attack leaves standing is an upper bound on robust accuracy.")
-    for name, difference in compared.items():
-        print(f"{name}: {difference} against {o['against']}")
+    for finding in found.findings:
+        print(f"warning: {finding}")
+    for against, compared in pairs.items():
+        for name, difference in compared.items():
+            print(f"{name}: {difference} against {against}")
 
 
 def _within(one: Attack, name: str, wanted: Options) -> Attack:

@@ -3,6 +3,7 @@
 from holdfast.evaluation.compare import Comparison, compare, paired
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.judge import acceptable
+from holdfast.evaluation.reference import Reference
 from holdfast.evaluation.store import latest, save
 from holdfast.evaluation.suites import SUITES, Suite, Task
 from holdfast.evaluation.transfer import TransferMatrix, transfer_matrix
@@ -10,6 +11,7 @@ from holdfast.evaluation.transfer import TransferMatrix, transfer_matrix
 __all__ = [
     "SUITES",
     "Comparison",
+    "Reference",
     "Suite",
     "Task",
     "TransferMatrix",

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +58,6 @@ class Draft:
         held |= {"offered": outcome.offered, "height": outcome.height}
         whole = {key: value.contiguous().cpu() for key, value in held.items()}
         record.write(file, tensors.save(whole, metadata={"row": json.dumps(row)}))
-
-    def done(self) -> None:
-        """The evaluation is finished and safe elsewhere."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, place: int, name: str) -> Path | None:
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)

@@ -1,0 +1,97 @@
+"""`holdfast evaluate` beyond its first use: kills, warnings, the reference."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from holdfast import attack, record
+from holdfast import model as models
+from holdfast.cli import main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on the digits, made once."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    words = ["train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16",
+             "--objective", "ce", "--epochs", "4", "--out", str(run)]  # fmt: skip
+    assert main([*words, "--precision", "fp32", "--watch.images", "50"]) == 0
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path, capsys):
+    """A copy of the run for each test, nothing printed yet."""
+    copy = tmp_path / "run"
+    (copy / "checkpoints").mkdir(parents=True)
+    (copy / "config.yaml").write_bytes((trained / "config.yaml").read_bytes())
+    best = (trained / "checkpoints" / "best").resolve()
+    (copy / "checkpoints" / "best").mkdir()
+    for name in ("model.safetensors", "card.json"):
+        (copy / "checkpoints" / "best" / name).write_bytes((best / name).read_bytes())
+    capsys.readouterr()
+    return copy
+
+
+def found(run: Path, capsys, *words: str):
+    assert (
+        main(["evaluate", str(run), "--images", "30", "--json", *(words or ["--radius", "0.05"])])
+        == 0
+    )
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_killed_evaluation_goes_on_and_leaves_no_draft(run, capsys, monkeypatch):
+    whole = found(run, capsys)
+    calls: list[str] = []
+    step, climb = attack.FGSM.__call__, attack.PGD.__call__
+
+    @functools.wraps(step)
+    def stepped(self, *words, **more):
+        calls.append("fgsm")
+        return step(self, *words, **more)
+
+    @functools.wraps(climb)
+    def killed(self, *words, **more):
+        if self.loss == "margin" and len(calls) == 1:
+            calls.append("killed")
+            raise KeyboardInterrupt
+        return climb(self, *words, **more)
+
+    monkeypatch.setattr(attack.FGSM, "__call__", stepped)
+    monkeypatch.setattr(attack.PGD, "__call__", killed)
+    assert main(["evaluate", str(run), "--images", "30", "--radius", "0.05"]) != 0
+    assert (
+        list((run / "drafts").rglob("*.safetensors"))
+        and len(record.rows(run / "evaluation.jsonl")) == 3
+    )
+    capsys.readouterr()
+    again = found(run, capsys)
+    assert calls == ["fgsm", "killed"] and not list((run / "drafts").iterdir())
+    for one, other in zip(whole["attacks"], again["attacks"], strict=True):
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+
+
+def test_the_reference_stands_beside_the_suite(run, capsys):
+    pytest.importorskip("pyautoattack")
+    both = found(run, capsys, "--attack", "fgsm", "--reference", "--radius", "0.5")
+    assert both["reference"]["attacks"][0]["name"] == "autoattack-reference"
+    assert both["reference"]["worst_case_accuracy"] <= both["worst_case_accuracy"]
+    assert both["reference"]["attacks"][0]["refused"] == 0
+
+
+def test_a_saturated_network_is_warned_of_by_its_cause(run, capsys):
+    assert not found(run, capsys)["findings"]
+    best = run / "checkpoints" / "best"
+    model = models.load(best)
+    with torch.no_grad():
+        *_, weight, bias = model.parameters()
+        weight.mul_(1e4)
+        bias.mul_(1e4)
+    models.save(model, best, model.card)
+    assert found(run, capsys)["findings"][0]["name"] == "saturated cross-entropy"
+    assert main(["evaluate", str(run), "--images", "30"]) == 0
+    assert "warning: saturated cross-entropy" in capsys.readouterr().out
