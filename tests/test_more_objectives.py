@@ -23,6 +23,7 @@ from holdfast.feedback import (
     Trades,
     Weighted,
     alone,
+    draw,
     suited,
     table,
 )
@@ -65,6 +66,14 @@ def test_maxrl_lies_between_reward_and_cross_entropy():
     torch.testing.assert_close(many, gradient(CrossEntropy(), y), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("objective", [MaxRL(), MaxRL(exact=True), PPO()], ids=repr)
+def test_the_entropy_bonus_climbs_the_entropy(objective):
+    y, p = torch.zeros(50, dtype=torch.int64), LOGITS.softmax(0)
+    slope = -p * (p.log() - (p * p.log()).sum())
+    more = gradient(replace(objective, entropy=0.5), y) - gradient(objective, y)
+    torch.testing.assert_close(more, -0.5 * slope)
+
+
 def test_gce_runs_from_cross_entropy_to_reward():
     y, moving = torch.tensor([2]), GCE(q=0, final=1, over=4)
     assert torch.equal(gradient(moving, y), gradient(CrossEntropy(), y))
@@ -96,6 +105,23 @@ def test_later_passes_of_ppo_keep_the_actions_and_stop_at_the_clip():
     assert after["this/before"] is state["this/before"]
 
 
+def test_a_later_pass_of_ppo_is_the_clipped_surrogate_of_the_first_actions():
+    """By a plain loop; a mistake is counted in the first pass alone."""
+    y, before = torch.arange(60) % 3, torch.tensor([0.2, 0.1, -0.4]).log_softmax(0)
+    policy = before.expand(60, 3)
+    objective = PPO(samples=3, clip=0.3, seed=2, repeated=Repeated(growth=0.5))
+    loss, after = objective(Bandit(LOGITS), batch_of(y), {"this/before": policy})
+    assert set(after) == {"this/before"}
+    weight = (LOGITS.log_softmax(0) - before).exp()  # above, below and inside the clip
+    drawn = draw(policy.exp(), batch_of(y), samples=3, seed=2, exploration=EpsilonGreedy())
+    for found, actions, told in zip(loss, drawn, table(Signed(), y, 3), strict=True):
+        gain = told[actions] - before.exp() @ told
+        climbed = [
+            min(w * g, w.clamp(0.7, 1.3) * g) for w, g in zip(weight[actions], gain, strict=True)
+        ]
+        torch.testing.assert_close(found, -sum(climbed) / 3)
+
+
 def test_trades_adds_beta_times_the_divergence_from_the_clean_policy():
     linear = torch.nn.Linear(4, 3)
 
@@ -108,6 +134,8 @@ def test_trades_adds_beta_times_the_divergence_from_the_clean_policy():
     p, q = model(x).softmax(1), model(adv).softmax(1)
     wanted = -p[torch.arange(5), y].log() + 2 * (p * (p / q).log()).sum(1)
     torch.testing.assert_close(found, wanted)
+    slopes = [torch.autograd.grad(loss.sum(), linear.weight)[0] for loss in (found, wanted)]
+    torch.testing.assert_close(*slopes)
     alone_loss, _ = Trades()(model, replace(batch, adv=None), {})
     torch.testing.assert_close(alone_loss, -p[torch.arange(5), y].log())
 
@@ -130,6 +158,7 @@ def test_balanced_weights_are_one_on_average_and_found_at_any_depth():
     assert made.second.reward.weights == weights
     assert sum(w * n for w, n in zip(weights, [60, 30, 10], strict=True)) == pytest.approx(100)
     assert suited(made, [1, 1, 1]) is made  # numbers stay
+    assert suited(CrossEntropy(weights="balanced"), [2, 0]).weights == (0.5, 0)
     told = table(made.second.reward, torch.tensor([0, 2]), 3)
     torch.testing.assert_close(told[1], torch.tensor([-1.0, -1.0, 1.0]) * weights[2])
 
@@ -146,6 +175,9 @@ def test_repeated_mistakes_cost_more_until_the_image_is_right():
     assert state["mistakes"][[7, 3]].tolist() == [4, 4]
     state = repeated.remember(right, batch, state)
     assert state["mistakes"].tolist() == [0] * 8
+    first = Batch(x=batch.x[:1], y=batch.y[:1], index=torch.tensor([1]), positions=5)
+    assert repeated.remember(wrong[:1], first, {})["mistakes"].tolist() == [0, 1, 0, 0, 0]
+    assert len(repeated.remember(wrong[:1], replace(first, positions=0), state)["mistakes"]) == 8
 
 
 @pytest.mark.parametrize(
@@ -182,6 +214,9 @@ def test_a_handover_switches_or_ramps_and_keeps_two_states():
     assert len(calls) == 1 and set(state) == {"second/mean"}
     first, _ = ramp(model, batch_of(y, 0), {})
     torch.testing.assert_close(first, ce)
+    assert set(ramp(model, batch_of(y, 6), {})[1]) == {"second/mean"}
+    nested = Handover(first=Handover(first=CrossEntropy(), second=running, at=2), at=9)
+    assert [alone(nested, e) for e in (1, 3)] == [CrossEntropy(), running]
     assert record.plain(ramp)["second"]["name"] == "reward"
 
 
@@ -202,6 +237,7 @@ def test_a_handover_switches_or_ramps_and_keeps_two_states():
         lambda: Repeated(growth=-1),
         lambda: Handover(at=-1),
         lambda: Handover(second=PPO(), ramp=2),
+        lambda: Handover(first=PPO(), ramp=2),
         lambda: Handover(second=Trades(), ramp=2),
         lambda: table(Weighted(weights=(1.0, 2.0)), torch.tensor([0]), 3),
         lambda: table(Weighted(), torch.tensor([0]), 3),

@@ -13,6 +13,7 @@ from holdfast.feedback import (
     Mixed,
     PolicyGradient,
     Signed,
+    Weighted,
     draw,
     table,
 )
@@ -182,7 +183,12 @@ SAFE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reward", [Signed(), ODD, lambda action, y: (action == y).float()])
+ONE_ROW = Matrix(values=((1.0, 0.0, -1.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+
+@pytest.mark.parametrize(
+    "reward", [Signed(), ODD, ONE_ROW, Weighted(), lambda action, y: (action == y).float()]
+)
 def test_the_diverging_combination_is_refused_with_its_remedies(reward):
     with pytest.raises(BadInput) as refusal:
         PolicyGradient(reward=reward, exploration=EpsilonGreedy(epsilon=0.1))
