@@ -1,6 +1,6 @@
 """holdfast: image classifiers trained by feedback, and whether their robustness is real."""
 
-from holdfast import attack, data, feedback, model, training
+from holdfast import attack, data, feedback, margin, model, training
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.record import version
@@ -8,4 +8,14 @@ from holdfast.training import train
 
 __version__ = version()
 
-__all__ = ["BadInput", "attack", "data", "evaluate", "feedback", "model", "train", "training"]
+__all__ = [
+    "BadInput",
+    "attack",
+    "data",
+    "evaluate",
+    "feedback",
+    "margin",
+    "model",
+    "train",
+    "training",
+]

@@ -82,6 +82,11 @@ def fastest(
     return engines[1] if fast <= 0.9 * slow else engines[0]
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has bf16 arithmetic of its own; one without emulates it, slowly."""
+    return device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def interleaved(steps: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Least seconds of each step over `rounds` taken in turn, after one to warm up."""
     best = [float("inf")] * len(steps)

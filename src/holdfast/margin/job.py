@@ -1,0 +1,128 @@
+"""What a search of rays is made of, and one piece of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from holdfast import noise
+from holdfast.margin.directions import Family, drawn
+from holdfast.margin.linear import linear
+from holdfast.margin.pieces import Piece
+from holdfast.margin.rays import Crossings, Finder, Grid, Ids, Rays, nowhere
+from holdfast.model import Metered
+from holdfast.types import Classifier, Images, Labels
+
+AUDIT = 0x617564  # "aud": the key of which rays are audited
+SAMPLE = 32  # images on whose rays a method prepares
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """A search. predicted: classes at the images. origin: classes to be left. shared: directions
+    that are known for all images, else each piece asks the family."""
+
+    model: Classifier
+    x: Images
+    y: Labels
+    index: Labels
+    predicted: Labels
+    origin: Labels
+    family: Family | Tensor
+    shared: Tensor | None
+    grid: Grid
+    tolerance: float | None
+    audit: float
+    batch: int
+    seed: int
+
+    @property
+    def inside(self) -> Bool[Tensor, " batch"]:
+        """Images that lie in the class that is to be left."""
+        return self.predicted == self.origin
+
+    def rays(self, images: Labels) -> Rays:
+        """The rays of the images at these places, their passes counted anew."""
+        x, y, index = self.x[images], self.y[images], self.index[images]
+        if self.shared is None:
+            vectors = drawn(self.family, self.model, x, y, index, self.seed)
+        else:
+            vectors = self.shared if self.shared.ndim == x.ndim else self.shared[images]
+        return Rays(
+            model=Metered(self.model), x=x, directions=vectors, unit=self.grid.unit(x[0].numel()),
+            grid=self.grid, origin=self.origin[images], key=index, batch=self.batch,
+        )  # fmt: skip
+
+    def sample(self) -> Rays:
+        """The rays on which a method prepares: a function of all images, not of a piece."""
+        inside = self.inside.nonzero().flatten()[:SAMPLE]
+        return self.rays(inside if len(inside) else inside.new_zeros(1))
+
+
+def known_directions(
+    family: Family | Tensor, model: Classifier, x: Images, y: Labels, index: Labels, seed: int
+) -> Tensor | None:
+    """A tensor of directions, or those that a family gives to all images; None: each has its own.
+
+    Raises BadInput as `drawn` does.
+    """
+    if isinstance(family, Tensor):
+        return drawn(family, model, x, y, index, seed)
+    made = drawn(family, model, x[:1], y[:1], index[:1], seed)
+    return made if made.ndim == x.ndim else None
+
+
+def searched(job: Job, finder: Callable[[], Finder], images: Labels) -> Piece:
+    """All rays of these images, audited. finder: makes the finder, or hands out the one made."""
+    start = time.perf_counter()
+    rays, inside = job.rays(images), job.inside[images]
+    step = torch.zeros(len(images), rays.each, dtype=torch.int64, device=rays.x.device)
+    entered = job.predicted[images][:, None].expand_as(step).clone()
+    rays = rays.only(inside.nonzero().flatten())
+    found = finder()(rays) if len(rays.x) else nowhere(rays.all())
+    forward = _passes(rays)
+    again, differing = _audited(job, rays, found)
+    before = _passes(rays)
+    distance, refined = _distances(rays, found, job.tolerance)
+    far = torch.zeros_like(step, dtype=torch.float32)
+    step[inside], entered[inside] = found.step.view(-1, rays.each), refined.view(-1, rays.each)
+    far[inside] = distance.view(-1, rays.each).float()
+    return Piece(
+        step=step.short().cpu(), entered=entered.short().cpu(), distance=far.cpu(),
+        audited=again, differing=differing, forward=forward + _passes(rays) - before,
+        seconds=time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def _passes(rays: Rays) -> int:
+    return rays.model.forward if isinstance(rays.model, Metered) else 0
+
+
+def _audited(job: Job, rays: Rays, found: Crossings) -> tuple[int, int]:
+    """How many rays were searched again by `linear`, and how many came out otherwise."""
+    chance = noise.uniform(rays.key, (rays.each,), job.seed, AUDIT).flatten()
+    ray = (chance < job.audit).nonzero().flatten()
+    truth = linear(rays, ray)
+    other = (truth.step != found.step[ray]) | (truth.entered != found.entered[ray])
+    return len(ray), int(other.sum())
+
+
+def _distances(
+    rays: Rays, found: Crossings, tolerance: float | None
+) -> tuple[Float[Tensor, " ray"], Ids]:
+    """Distance of each ray's crossing, bisected where asked for, and the class entered there."""
+    grid = rays.grid
+    high = torch.where(found.step < 0, grid.reach, found.step.double() * grid.step)
+    entered, ray = found.entered.clone(), (found.step > 0).nonzero().flatten()
+    low, width = high - grid.step, grid.step
+    while tolerance is not None and width > tolerance and len(ray):
+        width /= 2
+        middle = low[ray] + width
+        predicted = rays.logits(ray, middle).argmax(1)
+        left = predicted != rays.origin[rays.image(ray)]
+        high[ray[left]], entered[ray[left]] = middle[left], predicted[left]
+        low[ray[~left]] = middle[~left]
+    return high, entered

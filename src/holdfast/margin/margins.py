@@ -1,0 +1,149 @@
+"""What a search of rays found, and the paper's measures of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from holdfast.margin import measures
+from holdfast.margin.measures import Estimate, Sums
+from holdfast.margin.rays import Grid
+from holdfast.record import Row
+from holdfast.result import Interval, aligned, wilson
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Rays searched a second time by `linear`, and how many of them came out otherwise."""
+
+    rays: int
+    differing: int
+
+    @property
+    def share(self) -> float:
+        return self.differing / self.rays if self.rays else 0.0
+
+    @property
+    def interval(self) -> Interval:
+        """Of the share that differs among all rays, 95 % (Wilson's)."""
+        return wilson(self.differing, self.rays)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Margins:
+    """How far images are from another class along rays, `[image, direction, sign]`.
+
+    distance: to the first change of class, in the grid's scale: a multiple of its step, or with
+    `tolerance` at most that much above the change that lies within the last step before it. The
+    full `reach` where there is none; 0 where the image itself is of another class than `origin`.
+    Narrower returns than the step can hide between two points of the grid, so that distances are
+    upper bounds.
+    step: the first point of the grid in another class; 0: the image itself; -1: none.
+    entered: the class there, the adjacent class; -1: none.
+    origin: the class of each image that its rays leave. classes: how many there are.
+    forward: passes through the network, without those of the audit. seconds: wall time, with it.
+    """
+
+    distance: Float[Tensor, "image direction sign"]
+    step: Int[Tensor, "image direction sign"]
+    entered: Int[Tensor, "image direction sign"]
+    origin: Int[Tensor, " image"]
+    index: Int[Tensor, " image"]
+    classes: int
+    grid: Grid
+    tolerance: float | None
+    method: str
+    audit: Audit
+    forward: int
+    seconds: float
+
+    @cached_property
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """Summed margins and numbers of rays of each image, `[image, adjacent]`; none is last."""
+        return measures.per_image(self.distance, self.entered, self.classes)
+
+    @property
+    def sums(self) -> Sums:
+        return measures.summed(*self.parts, self.origin)
+
+    def mean(self) -> Float[Tensor, " image"]:
+        """Mean margin of each image; rays without adjacent class count as the reach."""
+        return self.distance.flatten(1).double().mean(1)
+
+    def mean_margin(self) -> float:
+        return self.mean().mean().item()
+
+    def none_share(self) -> float:
+        """Share of rays without adjacent class."""
+        return (self.entered < 0).double().mean().item()
+
+    def shares(self) -> Float[Tensor, " columns"]:
+        """Share of all rays that enter each class; the last: none (Table I)."""
+        return measures.shares(self.sums)
+
+    def matrix(self, none: bool = False) -> Float[Tensor, "classes columns"]:
+        """The mean margin matrix (equation 1), NaN where there is no ray."""
+        return measures.mean_margins(self.sums, none)
+
+    def robustness(self, none: bool = True) -> float:
+        """R (equation 2)."""
+        return measures.robustness(self.sums, none).item()
+
+    def class_robustness(self, none: bool = False) -> Float[Tensor, " classes"]:
+        """R_i of each class (equation 3)."""
+        return measures.class_robustness(self.sums, none)
+
+    def levels(self, high: float = 0.2, low: float = 0.5, none: bool = False) -> list[str]:
+        """The robustness level of each class."""
+        return measures.levels(self.class_robustness(none), high, low)
+
+    def centres(self) -> Int[Tensor, " classes"]:
+        """The place of each class's centre image; -1: it has none."""
+        return measures.centres(self.distance, self.origin, self.classes)
+
+    def interval(
+        self, measure: Callable[[Sums], Tensor], samples: int = 1000, seed: int = 0
+    ) -> Estimate:
+        """A measure of `holdfast.margin.measures` with its 95 % interval over images."""
+        return measures.bootstrap(*self.parts, self.origin, measure, samples, seed)
+
+    def as_dict(self) -> Row:
+        """The numbers of the command line's JSON."""
+        level = self.interval(measures.robustness)
+        return {
+            "mean_margin": self.mean_margin(), "none_share": self.none_share(),
+            "robustness": level.value.item(),
+            "robustness_interval": [level.low.item(), level.high.item()],
+            "shares": self.shares().tolist(), "matrix": _plain(self.matrix(none=True)),
+            "class_robustness": _plain(self.class_robustness()), "levels": self.levels(),
+            "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,
+            "reach": self.grid.reach, "step": self.grid.step, "scale": self.grid.scale,
+            "clip": self.grid.clip, "tolerance": self.tolerance, "method": self.method,
+            "forward": self.forward, "seconds": self.seconds, "audited": self.audit.rays,
+            "differing": self.audit.differing,
+            "differing_interval": [self.audit.interval.low, self.audit.interval.high],
+        }  # fmt: skip
+
+    def table(self) -> str:
+        """By class: images, mean margin, share of rays that enter it, class robustness, level."""
+        head = ("class", "images", "mean margin", "entered by", "class robustness", "level")
+        mean, share, strength = self.mean(), self.shares().tolist(), self.class_robustness()
+        rows = []
+        for label, level in enumerate(self.levels()):
+            own = self.origin == label
+            middle = f"{mean[own].mean():.4f}" if own.any() else ""
+            rows.append([str(label), str(int(own.sum())), middle, f"{share[label]:.2%}",
+                         f"{strength[label]:.3f}", level])  # fmt: skip
+        rows.append(["all", str(len(mean)), f"{mean.mean():.4f}", f"{1 - share[-1]:.2%}", "", ""])
+        return aligned(head, rows)
+
+
+def _plain(values: Tensor) -> Any:
+    """Numbers as lists, None where they are not finite, which JSON does not know."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [value if torch.tensor(value).isfinite() else None for value in values.tolist()]

@@ -1,0 +1,150 @@
+"""The measures of Song et al. 2019 (arXiv 1909.05443), each from sums and counts of margins.
+
+A margin is the distance along a ray to the first change of class; a ray without one counts as
+`reach`, in a column of its own, the last. Sums and counts are `[..., origin, adjacent]` with
+`classes` rows and `classes + 1` columns; leading axes are bootstrap samples, and all measures keep
+them. What has no rays at all is NaN.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from holdfast.errors import BadInput
+
+LEVELS = ("low", "medium", "high")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sums:
+    """margin: summed margins; rays: how many; both `[..., origin, adjacent]`."""
+
+    margin: Float[Tensor, "*sample classes columns"]
+    rays: Float[Tensor, "*sample classes columns"]
+
+
+Measure = Callable[[Sums], Tensor]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimate:
+    """A measure and where it lies with 95 % confidence over images (percentiles of a bootstrap).
+
+    Each of the three has the shape of the measure.
+    """
+
+    value: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def per_image(
+    distance: Float[Tensor, "image direction sign"],
+    entered: Int[Tensor, "image direction sign"],
+    classes: int,
+) -> tuple[Tensor, Tensor]:
+    """Summed margins and numbers of rays, `[image, adjacent]`, in float64; none comes last."""
+    column = torch.where(entered < 0, classes, entered).flatten(1).long()
+    empty = torch.zeros(len(distance), classes + 1, dtype=torch.float64)
+    far = distance.flatten(1).double()
+    return empty.scatter_add(1, column, far), empty.scatter_add(1, column, torch.ones_like(far))
+
+
+def summed(
+    margin: Tensor, rays: Tensor, origin: Int[Tensor, " image"], weight: Tensor | None = None
+) -> Sums:
+    """Sums over the images of each origin. weight: `[..., image]`, how often each counts."""
+    often = torch.ones(len(origin)) if weight is None else weight
+    own = [origin == label for label in range(rays.shape[1] - 1)]
+    return Sums(
+        margin=torch.stack([often[..., o].double() @ margin[o] for o in own], -2),
+        rays=torch.stack([often[..., o].double() @ rays[o] for o in own], -2),
+    )
+
+
+def shares(sums: Sums) -> Tensor:
+    """Share of all rays that enter each class, and of those that enter none (Table I)."""
+    entering = sums.rays.sum(-2)
+    return entering / entering.sum(-1, keepdim=True)
+
+
+def mean_margins(sums: Sums, none: bool = False) -> Tensor:
+    """The mean margin matrix m (equation 1); NaN where no ray goes from row to column.
+
+    none: with the column of the rays without adjacent class.
+    """
+    matrix = sums.margin / sums.rays
+    return matrix if none else matrix[..., :-1]
+
+
+def robustness(sums: Sums, none: bool = True) -> Tensor:
+    """R (equation 2): the sum of the mean margin matrix; pairs without a ray add nothing.
+
+    none: with the column of the rays without adjacent class, whose margins count as the full
+    range (section V-B: "margins with no adjacent class are counted as the maximum searching
+    range").
+    """
+    return mean_margins(sums, none).nan_to_num(0.0).sum((-2, -1))
+
+
+def class_robustness(sums: Sums, none: bool = False) -> Tensor:
+    """R_i (equation 3): summed margins of the rays that enter class i over those that leave it.
+
+    Above 1 the class is robust, below 1 vulnerable; inf where no ray leaves it, NaN where none
+    enters it either.
+    none: rays without adjacent class count among those that leave. The paper does not say; it
+    speaks of traverses, which these are not.
+    """
+    entering = sums.margin[..., :-1].sum(-2)
+    leaving = sums.margin if none else sums.margin[..., :-1]
+    return entering / leaving.sum(-1)
+
+
+def levels(robustness: Float[Tensor, " classes"], high: float = 0.2, low: float = 0.5) -> list[str]:
+    """ "high", "medium" or "low" for each class (section IV-B).
+
+    The classes whose R_i is among the top share `high` are high, those among the bottom share
+    `low` are low. Shares are rounded to whole classes, ties go to the lower class number, and a
+    class without R_i counts as the lowest. Raises BadInput for shares that do not fit into 1.
+    """
+    if not (high >= 0 and low >= 0 and high + low <= 1):
+        raise BadInput(f"expected shares of 0 or more that add up to at most 1, got {high}, {low}")
+    count = len(robustness)
+    order = robustness.nan_to_num(nan=-1.0, posinf=torch.inf).argsort(stable=True).tolist()
+    named = ["medium"] * count
+    for place in order[: round(low * count)]:
+        named[place] = "low"
+    for place in order[count - round(high * count) :]:
+        named[place] = "high"
+    return named
+
+
+def centres(
+    distance: Float[Tensor, "image direction sign"], origin: Int[Tensor, " image"], classes: int
+) -> Int[Tensor, " classes"]:
+    """The class centre images: of each class the image with the largest mean margin (section V-A).
+
+    Places among the images; -1 where a class has none; the first of several with the same mean.
+    """
+    mean = distance.flatten(1).double().mean(1)
+    found = torch.full((classes,), -1)
+    for label in origin.unique().tolist():
+        found[label] = int(mean.where(origin == label, -torch.inf).argmax())
+    return found
+
+
+def bootstrap(
+    margin: Tensor, rays: Tensor, origin: Int[Tensor, " image"], measure: Measure,
+    samples: int = 1000, seed: int = 0,
+) -> Estimate:  # fmt: skip
+    """The measure, and the 2.5 and 97.5 percentiles over samples of as many images, drawn with
+    repetition. Samples in which the measure does not exist are left out; Efron 1979."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(origin), (samples, len(origin)), generator=generator)
+    weight = torch.zeros(samples, len(origin)).scatter_add(1, drawn, torch.ones(drawn.shape))
+    among = measure(summed(margin, rays, origin, weight))
+    ends = torch.nanquantile(among.double(), torch.tensor([0.025, 0.975]).double(), dim=0)
+    return Estimate(value=measure(summed(margin, rays, origin)), low=ends[0], high=ends[1])

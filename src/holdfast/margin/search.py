@@ -1,0 +1,197 @@
+"""How far images are from another class along rays: the boundary search, audited by itself."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from holdfast import record
+from holdfast import team as teams
+from holdfast.errors import BadInput, choose
+from holdfast.margin import pieces
+from holdfast.margin.directions import Family, Orthonormal
+from holdfast.margin.job import Job, known_directions, searched
+from holdfast.margin.linear import Linear
+from holdfast.margin.margins import Audit, Margins
+from holdfast.margin.pieces import Piece
+from holdfast.margin.rays import Finder, Grid, Method, Scale
+from holdfast.margin.screened import Screened
+from holdfast.margin.traced import Traced
+from holdfast.model import Metered, clean_logits, lent, usable
+from holdfast.model.modes import exact
+from holdfast.team import Team
+from holdfast.types import Classifier, Images, Labels
+
+METHODS: dict[str, type] = {"linear": Linear, "traced": Traced, "screened": Screened}
+PIECE = 2**16  # rays searched together
+Said = Callable[[str, int, int], None]
+Reference = Literal["prediction", "label"]
+log = logging.getLogger("holdfast")
+
+
+def search(
+    model: Classifier,
+    x: Images,
+    y: Labels,
+    *,
+    directions: Family | Tensor = Orthonormal(),  # noqa: B008
+    method: str | Method = "traced",
+    reach: float = 0.5,
+    step: float = 0.02,
+    scale: Scale = "rms",
+    signs: Literal[1, 2] = 2,
+    clip: bool = True,
+    reference: Reference = "prediction",
+    tolerance: float | None = None,
+    audit: float = 0.01,
+    batch_size: int = 500,
+    piece: int = PIECE,
+    seed: int = 0,
+    index: Labels | None = None,
+    folder: Path | str | None = None,
+    processes: int = 1,
+    said: Said | None = None,
+) -> Margins:
+    """The first change of class on rays from each image (Song et al. 2019, arXiv 1909.05443,
+    Algorithm 1; He et al. 2018).
+
+    Args:
+        model: images in [0, 1] to logits of 2 classes or more; left as it was.
+        x: images `[batch, channel, height, width]`.
+        y: integer labels.
+        directions: a family (`holdfast.margin.directions`), any function like one, or a tensor
+            `[direction, channel, height, width]`, with a first axis for images where each has its
+            own. They are made unit vectors.
+        method: `linear`, `traced`, `screened`, or one of those with settings.
+        reach: how far to look. step: the distance between two looks. Both in `scale`; the papers
+            have 0.5 and 0.02 for MNIST, 0.5 and 2/255 for CIFAR-10.
+        scale: `rms`: a step of 1 changes a pixel by 1 in root mean square, as in the papers; `l2`.
+        signs: 2 looks both ways along each direction, 1 only along it.
+        clip: points are clipped to the pixel box before the model sees them (He et al. do);
+            distances stay those before clipping.
+        reference: the class that is left: the prediction at the image, or its label, as in
+            Algorithm 1. A misclassified image then has margin 0.
+        tolerance: bisect the last step until the distance is known to within this, in `scale`.
+        audit: share of the rays that are searched again by `linear`; at least one ray.
+        batch_size: points given to the model at once; results depend on it by rounding alone.
+        piece: rays searched together and saved together, in whole images; results do not depend
+            on it, memory does.
+        seed: of directions and audit. index: position of each image in its data set, which keys
+            them; None: 0, 1, 2, ...
+        folder: where finished pieces are kept, so that a killed search that is called again with
+            the same weights, images and settings goes on behind them.
+        processes: that share the pieces; more than one run the same command again (extra `scale`).
+        said: called after each piece with ("search", images done, images).
+
+    Raises BadInput: images, labels, directions or a model that do not fit each other, logits that
+    are no numbers, settings out of range.
+    """
+    grid = Grid(reach=reach, step=step, scale=scale, clip=clip, signs=signs)
+    _require(grid, reference, tolerance, audit, batch_size, piece)
+    finding = choose(METHODS, method, "a method")() if isinstance(method, str) else method
+    start = time.perf_counter()
+    x, y, index = usable(model, x, y, index)
+    team = teams.join(processes, str(x.device))
+    logits = clean_logits(model, x, y, batch_size)
+    _warn_of_probabilities(logits)
+    predicted = logits.argmax(1)
+    with lent(model), exact():
+        job = Job(
+            model=model, x=x, y=y, index=index, predicted=predicted,
+            origin=y if reference == "label" else predicted, family=directions,
+            shared=known_directions(directions, model, x, y, index, seed), grid=grid,
+            audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
+            batch=batch_size, seed=seed,
+        )  # fmt: skip
+        found, prepared = _in_pieces(job, finding, piece, folder, team, said)
+    return Margins(
+        **_whole(found, signs), origin=job.origin.cpu(), index=index.cpu(),
+        classes=logits.shape[1], grid=grid, tolerance=tolerance,
+        method=str(getattr(finding, "name", record.plain(finding))),
+        audit=Audit(rays=sum(p.audited for p in found), differing=sum(p.differing for p in found)),
+        forward=len(x) + prepared + sum(p.forward for p in found),
+        seconds=time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def _in_pieces(
+    job: Job, method: Method, size: int, folder: Path | str | None, team: Team, said: Said | None
+) -> tuple[list[Piece], int]:
+    """All pieces in the order of their images, each read or searched, and what preparing cost."""
+    sample = job.sample()
+    finder = cache(lambda: method(sample))
+    every = torch.arange(len(job.x), device=job.x.device)
+    parts = every.split(max(1, min(size // sample.each, math.ceil(len(every) / team.size))))
+    where = pieces.place(Path(folder) if folder else None, job.model, *_deciding(job, method))
+    mine: dict[int, Piece] = {}
+    for number in range(team.rank, len(parts), team.size):
+        images = parts[number]
+        file = where and where / f"images-{int(images[0])}-{int(images[-1])}.safetensors"
+        mine[number] = pieces.read(file) or _made(job, finder, images, file)
+        if said and team.leads:
+            said("search", min(int(images[-1]) + 1, len(every)), len(every))
+    joined = {number: piece for part in team.gather(mine) for number, piece in part.items()}
+    prepared = team.gather(sample.model.forward if isinstance(sample.model, Metered) else 0)
+    return [joined[number] for number in range(len(parts))], sum(prepared)
+
+
+def _made(job: Job, finder: Callable[[], Finder], images: Labels, file: Path | None) -> Piece:
+    """The piece of these images, searched and saved."""
+    found = searched(job, finder, images)
+    pieces.write(file, found)
+    return found
+
+
+def _deciding(job: Job, method: Method) -> tuple[dict[str, Tensor], object]:
+    """What decides the result, besides the model: tensors, and settings."""
+    held = {"x": job.x, "origin": job.origin, "index": job.index}
+    if job.shared is not None:
+        held["directions"] = job.shared
+    family = None if isinstance(job.family, Tensor) else job.family
+    return held, [family, method, job.grid, job.tolerance, job.audit, job.seed]
+
+
+def _whole(found: Sequence[Piece], signs: int) -> dict[str, Tensor]:
+    """The pieces' tensors as `[image, direction, sign]`."""
+    return {
+        name: torch.cat([getattr(piece, name) for piece in found]).unflatten(1, (-1, signs))
+        for name in pieces.TENSORS
+    }
+
+
+def _warn_of_probabilities(logits: Tensor) -> None:
+    sums = logits.sum(1)
+    if ((logits >= 0) & (logits <= 1)).all() and ((sums - 1).abs() < 1e-3).all():
+        log.warning(
+            "the model seems to return probabilities; margins are the same, but give logits: "
+            "saturated probabilities hide from `traced` and `screened` how near a change is"
+        )
+
+
+def _require(
+    grid: Grid, reference: str, tolerance: float | None, audit: float, batch_size: int, piece: int
+) -> None:
+    """Raises BadInput for settings out of range."""
+    for name, value in (("reach", grid.reach), ("step", grid.step), ("tolerance", tolerance)):
+        if value is not None and not 0 < value < math.inf:
+            raise BadInput(f"expected a {name} above 0, got {value}")
+    if grid.steps < 1:
+        raise BadInput(f"expected a step within the reach, {grid.reach}; got {grid.step}")
+    named = (
+        ("a scale", grid.scale, get_args(Scale)), ("signs", grid.signs, (1, 2)),
+        ("a reference", reference, get_args(Reference)),
+    )  # fmt: skip
+    for what, value, known in named:
+        if value not in known:
+            raise BadInput(f"expected {what} out of {', '.join(map(str, known))}; got {value!r}")
+    if not 0 <= audit <= 1:
+        raise BadInput(f"expected the audit as a share from 0 to 1, got {audit}")
+    for name, count in (("batch_size", batch_size), ("piece", piece)):
+        if count < 1:
+            raise BadInput(f"expected a {name} of 1 or more, got {count}")
