@@ -307,6 +307,9 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path):
     assert "points" in str(worst)
     with pytest.raises(BadInput, match="per-image results"):
         evaluation.compare(files[0], tmp_path / "none")
+    other = evaluation.save(weak, tmp_path / "b", torch.arange(32), 1 - Y, {})
+    with pytest.raises(BadInput, match="same data and split"):
+        evaluation.compare(files[0], other)
 
 
 def test_the_standard_suite_has_autoattacks_schedule_and_runs_on_few_classes():
