@@ -32,6 +32,11 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     return other - true
 
 
+def lead(logits: Logits, y: Labels, target: Labels) -> PerImage:
+    """The target's logit minus the true one."""
+    return (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+
+
 def punishment(logits: Logits, y: Labels) -> PerImage:
     """Minus the expected reward of the policy softmax(logits), told +1 for the true class and -1
     for any other (Gupta 2020, arXiv 2012.04353): 1 - 2 p_y, from -1 to 1.
@@ -59,8 +64,7 @@ def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerImage:
     Raises BadInput for fewer than 4 classes, which it cannot rank.
     """
     top = _largest(logits, 4, "the targeted DLR loss", "'ce', 'margin' or (3 classes) 'dlr'")
-    lead = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
-    return lead / _above(top[:, 0] - (top[:, 2] + top[:, 3]) / 2)
+    return lead(logits, y, target) / _above(top[:, 0] - (top[:, 2] + top[:, 3]) / 2)
 
 
 def _largest(logits: Logits, count: int, what: str, instead: str) -> Float[Tensor, "batch count"]:

@@ -16,6 +16,7 @@ from holdfast.attack.fab import FAB
 from holdfast.attack.fgsm import FGSM
 from holdfast.attack.hop_skip_jump import HopSkipJump
 from holdfast.attack.mim import MIM
+from holdfast.attack.min_margin import MinMargin
 from holdfast.attack.noise import GaussianNoise, UniformNoise
 from holdfast.attack.pgd import PGD
 from holdfast.attack.simba import SimBA
@@ -33,6 +34,7 @@ ATTACKS: dict[str, type] = {
     "mim": MIM,
     "transfer-mim": TransferMIM,
     "apgd": APGD,
+    "min-margin": MinMargin,
     "deepfool": DeepFool,
     "ddn": DDN,
     "cw": CW,
@@ -71,6 +73,7 @@ __all__ = [
     "DeepFool",
     "GaussianNoise",
     "HopSkipJump",
+    "MinMargin",
     "SimBA",
     "Square",
     "Targeted",

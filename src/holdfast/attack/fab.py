@@ -1,6 +1,7 @@
 """The targeted fast adaptive boundary attack."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 from holdfast.attack._climb import clearly, gradient, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, sample, to_plane
-from holdfast.loss import full, margin
-from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+from holdfast.loss import full, lead, margin
+from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 23  # keeps these numbers apart from those of other users of the same seed
 FAR = {"linf": 0.3, "l2": 1.0}  # ball of a random start where no distance is known yet
@@ -124,13 +125,8 @@ class FAB:
 
     def _step(self, model: Classifier, x: Images, adv: Images, y: Labels, rival: Labels) -> Images:
         """Equation 9: project the point and the image alike, and weigh them by their distances."""
-
-        def lead(logits: Logits, y: Labels) -> PerImage:
-            both = logits.gather(1, torch.stack([rival, y], 1))
-            return both[:, 0] - both[:, 1]
-
-        slope, logits = gradient(model, adv, y, lead)
-        gap = lead(logits, y).to(x.dtype)
+        slope, logits = gradient(model, adv, y, partial(lead, target=rival))
+        gap = lead(logits, y, rival).to(x.dtype)
         clean_gap = gap + (slope * (x - adv)).flatten(1).sum(1)
         both = torch.cat([adv, x]), torch.cat([gap, clean_gap]), torch.cat([slope, slope])
         here, there = to_plane(*both, self.norm).chunk(2)

@@ -40,6 +40,8 @@ class Square:
         rescale: stretch the schedule of shares, written for 10,000 queries, over `queries`.
             AutoAttack does not.
         restarts: tries for images that the earlier ones did not fool.
+        warm: set out from the image that earlier attacks of a cascade came to, where its margin is
+            larger than that of the published start. AutoAttack does not.
         seed: of the squares; each is a function of seed, image index, restart and step alone.
     """
 
@@ -50,6 +52,7 @@ class Square:
     share: float = 0.8
     rescale: bool = False
     restarts: int = 1
+    warm: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,24 +70,30 @@ class Square:
 
     @torch.no_grad()
     def __call__(
-        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
-    ) -> Images:
-        index, adv, height = positions(x, index), x.clone(), margin(full(model(x)), y)
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        start: Images | None = None,
+    ) -> Images:  # fmt: skip
+        known = confine(x, start, self.radius, self.norm) if self.warm and start is not None else x
+        index, adv, height = positions(x, index), known.clone(), margin(full(model(known)), y)
         for restart in range(self.restarts):
             left = (~(height > 0)).nonzero().flatten()
             if not len(left):
                 break
-            found, reached = self._search(model, x[left], y[left], index[left], restart)
+            best = adv[left], height[left]
+            found, reached = self._search(model, x[left], y[left], index[left], restart, best)
             better = reached > height[left]
             adv[left[better]], height[left[better]] = found[better], reached[better]
         return adv
 
     def _search(
-        self, model: Classifier, x: Images, y: Labels, index: Labels, restart: int
-    ) -> tuple[Images, PerImage]:
+        self, model: Classifier, x: Images, y: Labels, index: Labels, restart: int,
+        best: tuple[Images, PerImage],
+    ) -> tuple[Images, PerImage]:  # fmt: skip
         """One restart: the images reached and their margin loss, positive where fooled."""
         adv = self._start(x, index, restart)
         height = margin(full(model(adv)), y)
+        if self.warm:
+            adv, height = higher(adv, height, *best)
         found, reached = adv.clone(), height.clone()
         rows = torch.arange(len(x), device=x.device)
         for step in range(1, self.queries):

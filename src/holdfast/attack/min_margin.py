@@ -1,0 +1,135 @@
+"""A short climb towards the classes that are nearest to winning."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from holdfast.attack._climb import (
+    ENOUGH,
+    clearly,
+    gradient,
+    higher,
+    positions,
+    require,
+    require_dense,
+)
+from holdfast.errors import BadInput
+from holdfast.geometry import confine, sample, steepest
+from holdfast.loss import Loss, full, lead, margin
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+
+STREAM = 34  # keeps these numbers apart from those of other users of the same seed
+MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move, as in AutoPGD
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinMargin:
+    """Climbs from a random point, its steps shrinking along a cosine from twice the radius to 0.
+
+    After the minimum-margin attack (Gao et al., arXiv 2206.07314): few targets, those of smallest
+    margin first. As in A3 (Liu et al., arXiv 2203.05154) images that hardly move can be left alone.
+    Departures: targets are ranked at the best point so far, not at the clean image; what is climbed
+    is the bare gap of two logits, since the steepest step of a gradient does not depend on its
+    scale; the steps are AutoPGD's, on a fixed schedule.
+
+    Returns for each image the point of largest margin among all it came to and the one it was
+    handed. An image leaves the climb once it is fooled. Raises BadInput for settings that make no
+    sense and for a model of one class.
+
+    Attributes:
+        radius: budget in `norm` (linf or l2), pixel units of [0, 1]; may be typed 8/255 or 8px.
+        norm: the norm that measures the budget.
+        steps: of one climb; each costs a forward and a backward pass.
+        targets: climbs towards so many other classes, one after the other, K - 1 at most; 0 is one
+            climb towards whichever class is nearest at each step.
+        near: leave alone what still has more than this share of its clean gap to go at the point
+            it was handed; None: nothing is left alone.
+        seed: of the random starts; each is a function of seed, image index, `targets` and rank.
+    """
+
+    name: ClassVar[str] = "min-margin"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    steps: int = 50
+    targets: int = 3
+    near: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.radius, self.steps)
+        require_dense(self.norm)
+        if self.targets < 0:
+            raise BadInput(f"expected 0 or more targets, got {self.targets}")
+        if self.near is not None and not 0 <= self.near <= 1:
+            raise BadInput(f"expected near, a share of the clean gap, 0 to 1, got {self.near}")
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        start: Images | None = None,
+    ) -> Images:  # fmt: skip
+        index = positions(x, index)
+        adv = confine(x, x if start is None else start, self.radius, self.norm)
+        logits = _logits(model, adv)
+        if logits.shape[1] < 2:
+            raise BadInput(f"expected a model of at least 2 classes, got {logits.shape[1]}")
+        height, worth = _height(logits, y), self._worth(model, x, y, logits)
+        rivals = logits.scatter(1, y[:, None], -torch.inf).argsort(1, descending=True)
+        for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
+            at = (worth & (height < torch.inf)).nonzero().flatten()
+            if not len(at):
+                break
+            key = (self.seed, STREAM, self.targets, rank)
+            origin = (x[at] + sample(x[at], self.radius, self.norm, index[at], *key)).clamp(0, 1)
+            best = adv[at], height[at]
+            adv[at], height[at] = self._climb(model, x[at], y[at], rivals[at, rank], origin, best)
+        return adv
+
+    def _worth(self, model: Classifier, x: Images, y: Labels, logits: Logits) -> Tensor:
+        """`[batch]` flags: near enough to be climbed on with."""
+        if self.near is None:
+            return torch.ones_like(y, dtype=torch.bool)
+        return margin(logits, y) >= self.near * margin(_logits(model, x), y)
+
+    def _climb(
+        self, model: Classifier, x: Images, y: Labels, rival: Labels, adv: Images,
+        best: tuple[Images, PerImage],
+    ) -> tuple[Images, PerImage]:  # fmt: skip
+        """One climb from `adv`: what was best before it or is on its way, and its height."""
+        (top, height), old, rows = best, adv, torch.arange(len(x), device=x.device)
+        for step in range(self.steps):
+            slope, logits = gradient(model, adv, y, self._loss(rival))
+            top[rows], height[rows] = higher(top[rows], height[rows], adv, _height(logits, y))
+            stands = height[rows] < torch.inf
+            if stands.sum() < ENOUGH * len(rows):
+                kept = (rows, x, y, rival, adv, old, slope)
+                rows, x, y, rival, adv, old, slope = (part[stands] for part in kept)
+            if not len(rows):
+                return top, height
+            old, adv = adv, self._moved(x, adv, old, slope, step)
+        last = adv, _height(_logits(model, adv), y)
+        top[rows], height[rows] = higher(top[rows], height[rows], *last)
+        return top, height
+
+    def _loss(self, rival: Labels) -> Loss:
+        return partial(lead, target=rival) if self.targets else margin
+
+    def _moved(self, x: Images, adv: Images, old: Images, slope: Images, step: int) -> Images:
+        stride = self.radius * (1 + math.cos(math.pi * step / self.steps))
+        ahead = confine(x, adv + stride * steepest(slope, self.norm), self.radius, self.norm) - adv
+        share = MOMENTUM if step else 1.0
+        move = share * ahead + (1 - share) * (adv - old)
+        return confine(x, adv + move, self.radius, self.norm)
+
+
+def _height(logits: Logits, y: Labels) -> PerImage:
+    """The margin, and more than any once it clearly fools."""
+    return margin(logits, y).masked_fill(clearly(logits, y), torch.inf)
+
+
+def _logits(model: Classifier, x: Images) -> Logits:
+    with torch.no_grad():
+        return full(model(x))
