@@ -53,7 +53,8 @@ class Job:
             vectors = self.shared if self.shared.ndim == x.ndim else self.shared[images]
         return Rays(
             model=Metered(self.model), x=x, directions=vectors, unit=self.grid.unit(x[0].numel()),
-            grid=self.grid, origin=self.origin[images], key=index, batch=self.batch,
+            grid=self.grid, origin=self.origin[images], key=index, place=images,
+            batch=self.batch,
         )  # fmt: skip
 
     def sample(self) -> Rays:

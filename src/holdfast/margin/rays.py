@@ -51,7 +51,7 @@ class Rays:
 
     x: where they start. directions: unit vectors, shared or `[image, direction, ...]`. unit: l2
     length of a distance of 1. origin: the class of each image that its rays leave. key: position
-    of each image in its data set. batch: points given to the model at once.
+    of each image in its data set; place: in this search. batch: points given to the model at once.
     """
 
     model: Classifier
@@ -61,6 +61,7 @@ class Rays:
     grid: Grid
     origin: Labels
     key: Labels
+    place: Labels
     batch: int
 
     @property
@@ -109,6 +110,7 @@ class Rays:
         own = self.directions.ndim > self.x.ndim
         return replace(
             self, x=self.x[images], origin=self.origin[images], key=self.key[images],
+            place=self.place[images],
             directions=self.directions[images] if own else self.directions,
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ So strides are long where gaps are wide and smooth, and shrink where they are sm
 rays of the image bend back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,14 +49,16 @@ class Traced:
     def __call__(self, sample: Rays) -> Finder:
         if sample.each < 4 * self.pilots:
             return lambda rays: linear(rays, rays.all())
-        _, deviation, scale = _moments(_gaps(sample, _curves(sample, _pilots(sample, self.pilots))))
+        curves = _curves(sample, _pilots(sample, self.pilots))
+        _, deviation, scale = _moments(_gaps(sample, curves))
         alike = _correlation(deviation / _divisor(scale)[:, None, None])
-        return lambda rays: self._find(rays, alike)
+        known = dict(zip(sample.place.tolist(), curves, strict=True))
+        return lambda rays: self._find(rays, alike, known)
 
-    def _find(self, rays: Rays, alike: Tensor) -> Crossings:
+    def _find(self, rays: Rays, alike: Tensor, known: Mapping[int, Tensor]) -> Crossings:
         """All rays of these images: the pilots as they are, the others by forecast."""
         pilots = _pilots(rays, self.pilots)
-        curves = _curves(rays, pilots)
+        curves = _known(rays, self.pilots, known)
         mean, _, scale = _moments(_gaps(rays, curves))
         found = _read(rays, pilots, curves)
         forecast = Forecast(
@@ -180,6 +183,17 @@ def _curves(rays: Rays, pilots: Int[Tensor, "image pilot"]) -> Curves:
     start = rays.at(pilots[:, 0], 0).repeat_interleave(pilots.shape[1], 0)
     along = [start, *(rays.at(ray, step) for step in range(1, rays.grid.steps + 1))]
     return torch.stack(along, 1).double().unflatten(0, pilots.shape)
+
+
+def _known(rays: Rays, count: int, known: Mapping[int, Tensor]) -> Curves:
+    """The pilots' curves; those of images whose place is known are not made again."""
+    places = rays.place.tolist()
+    new = [i for i, place in enumerate(places) if place not in known]
+    if new:
+        some = rays.only(torch.tensor(new, device=rays.place.device))
+        made = _curves(some, _pilots(some, count))
+        known = dict(known) | dict(zip(some.place.tolist(), made, strict=True))
+    return torch.stack([known[place] for place in places])
 
 
 def _gap(logits: Tensor, origin: Tensor) -> Tensor:

@@ -1,0 +1,237 @@
+"""The ray search: closed forms, three methods with one result, pieces, what it refuses."""
+
+import logging
+import math
+
+import pytest
+import torch
+from torch import nn
+from worlds import linear_world
+
+from holdfast import margin, noise
+from holdfast.errors import BadInput
+from holdfast.margin import Linear, Orthonormal, Screened, Traced, search
+
+WORLD = linear_world(count=6, side=6, classes=3)
+RAYS = {"reach": 1.0, "step": 0.02, "clip": False}
+METHODS = ["linear", "traced", "screened"]
+
+
+def planes(world, directions, origin):
+    """Distance along each ray to the nearest plane between classes, by the closed form, in l2."""
+    weight, bias = world.model[1].weight.detach(), world.model[1].bias.detach()
+    gap = (world.x.flatten(1) @ weight.T + bias)[torch.arange(len(origin)), origin][:, None]
+    gap = gap - (world.x.flatten(1) @ weight.T + bias)
+    along = directions.flatten(1) @ weight.T
+    speed = along[None] - along[:, origin].T[:, :, None]
+    both = torch.stack([speed, -speed], 2)
+    time = gap[:, None, None] / both
+    time[(both <= 0) | time.isnan()] = torch.inf
+    time.scatter_(3, origin[:, None, None, None].expand(*time.shape[:3], 1), torch.inf)
+    return time.amin(3), time.argmin(3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_margins_of_a_linear_model_are_distances_to_its_planes(method):
+    found = search(WORLD.model, WORLD.x, WORLD.y, method=method, tolerance=1e-6, **RAYS)
+    family = Orthonormal()(WORLD.model, WORLD.x, WORLD.y, torch.arange(6), 0)
+    truth, entered = planes(WORLD, family, WORLD.y)
+    truth = truth / math.sqrt(36)
+    inside = truth < found.grid.steps * 0.02
+    assert inside.float().mean() > 0.3 and (~inside).any()
+    torch.testing.assert_close(found.distance[inside].double(), truth[inside], atol=2e-6, rtol=0)
+    assert torch.equal(found.entered[inside].long(), entered[inside])
+    assert (found.entered[~inside] == -1).all() and (found.distance[~inside] == 1).all()
+    ups = torch.ceil(truth / 0.02 - 1e-9)
+    assert torch.equal(found.step[inside].double(), ups[inside].clamp_min(1))
+
+
+def ball(x):
+    """Class 1 outside the ball of radius 1 around the middle of the box."""
+    far = (x - 0.5).flatten(1).norm(dim=1)
+    return torch.stack([1 - far, far - 1], 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_margins_in_a_ball_reach_its_surface(method):
+    x = 0.5 + 0.1 * noise.normal(torch.arange(4), (1, 4, 4), 0).double()
+    found = search(ball, x, torch.zeros(4).long(), method=method, reach=2.5, step=0.05,
+                   scale="l2", clip=False, tolerance=1e-7, audit=1)  # fmt: skip
+    directions = Orthonormal()(ball, x, torch.zeros(4).long(), torch.arange(4), 0)
+    middle = (x - 0.5).flatten(1)
+    along = middle @ directions.flatten(1).T
+    along = torch.stack([along, -along], 2)
+    inward = middle.square().sum(1)[:, None, None]
+    surface = -along + (along.square() - inward + 1).sqrt()
+    torch.testing.assert_close(found.distance.double(), surface, atol=1e-6, rtol=0)
+    assert found.audit.differing == 0 and found.none_share() == 0
+
+
+def bumpy(seed=0, width=8, classes=4):
+    """A network of random weights whose classes change often along a ray."""
+    torch.manual_seed(seed)
+    body = [nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+    body += [nn.Conv2d(width, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten()]
+    model = nn.Sequential(*body, nn.Linear(16 * width, classes)).eval()
+    for part in model:
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, 0, 0.2)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.bias, 0, 0.3)
+    with torch.no_grad():  # else one class wins everywhere
+        model[-1].weight.mul_(5)
+        model[-1].bias.sub_(model(torch.rand(200, 1, 6, 6)).mean(0))
+    return model.requires_grad_(False)
+
+
+X = torch.rand(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+Y = torch.tensor([0, 1, 2, 3, 0])
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("reference", ["prediction", "label"])
+def test_screened_is_linear_and_traced_nearly_with_fewer_passes(clip, reference):
+    settings = {"reach": 1.0, "step": 0.02, "clip": clip, "reference": reference, "audit": 0.2}
+    truth = search(bumpy(), X, Y, method="linear", **settings)
+    assert 0.05 < truth.none_share() < 0.95
+    screened = search(bumpy(), X, Y, method="screened", **settings)
+    assert torch.equal(screened.step, truth.step) and torch.equal(screened.entered, truth.entered)
+    assert screened.audit.rays > 0 and screened.audit.differing == 0
+    traced = search(bumpy(), X, Y, method=Traced(pilots=4), **settings)
+    other = (traced.step != truth.step) | (traced.entered != truth.entered)
+    assert other.float().mean() < 0.02
+    assert traced.forward < truth.forward / 2
+    wrong = truth.origin != bumpy()(X).argmax(1)
+    assert (truth.step[wrong] == 0).all() and (truth.distance[wrong] == 0).all()
+    assert wrong.any() == (reference == "label")
+
+
+def test_screened_gives_near_ties_to_the_model_itself():
+    """A cheaper form that is far off, but whose errors were seen, changes nothing."""
+    truth = search(bumpy(), X, Y, method="linear", **RAYS)
+    coarse = search(bumpy(), X, Y, method=Screened(precision="bf16", safety=4), **RAYS)
+    assert torch.equal(coarse.step, truth.step)
+    assert coarse.forward > truth.forward
+    blind = search(bumpy(), X, Y, method=Screened(precision="bf16", safety=0), audit=1, **RAYS)
+    assert not torch.equal(blind.step, truth.step)
+    other = (blind.step != truth.step) | (blind.entered != truth.entered)
+    assert blind.audit.differing == int(other.sum())
+
+
+class Slab(nn.Module):
+    """Class 0, but for a slab of class 1, one step thick, on one ray in nine."""
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        far, place = (flat - 0.5).abs().max(1)
+        thin = ((far - 0.2105).abs() < 0.005) & (place % 4 == 0)
+        score = torch.where(thin, 1.0, -1.0)
+        return torch.stack([-score, score], 1)
+
+
+def test_the_audit_notices_what_traced_steps_over():
+    x, y = torch.full((4, 1, 6, 6), 0.5), torch.zeros(4).long()
+    settings = {"directions": margin.Coordinates(), "reach": 0.5, "step": 0.01, "scale": "l2"}
+    truth = search(Slab(), x, y, method="linear", **settings)
+    assert truth.none_share() == 0.75
+    found = search(Slab(), x, y, method=Traced(pilots=2), audit=0.3, **settings)
+    missed = (found.step != truth.step).float().mean().item()
+    assert missed > 0.1
+    near = found.audit.interval
+    assert found.audit.differing > 0 and near.low <= missed <= near.high
+    exact = search(Slab(), x, y, method="screened", audit=0.3, **settings)
+    assert exact.audit.differing == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_batches_and_pieces_change_nothing(method):
+    """In float64, where no rounding is near a tie."""
+    model, x = bumpy().double(), X.double()
+    whole = search(model, x, Y, method=method, step=0.02)
+    parts = search(model, x, Y, method=method, step=0.02, batch_size=37, piece=150)
+    assert torch.equal(whole.step, parts.step) and torch.equal(whole.entered, parts.entered)
+    assert whole.audit == parts.audit and whole.forward == parts.forward
+    some = search(model, x[2:4], Y[2:4], method=method, step=0.02, index=torch.tensor([2, 3]))
+    if method != "traced":  # which prepares on all images
+        assert torch.equal(some.step, whole.step[2:4])
+
+
+def test_a_killed_search_goes_on_and_a_damaged_piece_is_searched_again(tmp_path, caplog):
+    settings = {"method": "linear", "piece": 72, "folder": tmp_path, "tolerance": 1e-3}
+    truth = search(bumpy(), X, Y, **(settings | {"folder": None}))
+    calls = []
+
+    def killed(stage, done, total):
+        calls.append(done)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(bumpy(), X, Y, said=killed, **settings)
+    files = sorted(tmp_path.glob("*/*.safetensors"))
+    assert calls == [1, 2, 3] and len(files) == 3
+    before = [file.stat().st_mtime_ns for file in files]
+    raw = bytearray(files[1].read_bytes())
+    raw[-1] ^= 1
+    files[1].write_bytes(raw)
+    files[2].write_bytes(files[2].read_bytes()[:50])
+    with caplog.at_level(logging.WARNING, "holdfast"):
+        found = search(bumpy(), X, Y, **settings)
+    assert [record.message.count("is damaged") for record in caplog.records] == [1, 1]
+    assert files[0].stat().st_mtime_ns == before[0]
+    for name in ("step", "entered", "distance"):
+        assert torch.equal(getattr(found, name), getattr(truth, name))
+    assert found.forward == truth.forward
+    search(bumpy(seed=1), X, Y, **settings)
+    assert len(list(tmp_path.iterdir())) == 2, "another model has pieces of its own"
+
+
+def test_a_model_is_left_as_it_was_and_clipped_points_stay_in_the_box():
+    inside = []
+
+    class Watched(nn.Sequential):
+        def forward(self, x):
+            inside.append(bool(((x >= 0) & (x <= 1)).all()))
+            return super().forward(x)
+
+    model = Watched(*bumpy()).train()
+    search(model, X, Y, method="linear")
+    assert all(inside) and model.training and model[1].training
+
+
+REFUSED = [
+    ({"reach": 0.0}, "a reach above 0, got 0.0"),
+    ({"step": -1.0}, "a step above 0, got -1.0"),
+    ({"step": math.nan}, "a step above 0, got nan"),
+    ({"step": 0.7}, "a step within the reach, 0.5; got 0.7"),
+    ({"tolerance": 0.0}, "a tolerance above 0"),
+    ({"method": "tracd"}, "did you mean 'traced'"),
+    ({"audit": 2.0}, "audit as a share"),
+    ({"batch_size": 0}, "a batch_size of 1 or more"),
+    (
+        {"directions": Orthonormal(count=37)},
+        "expected 1 to 36, .* as the count of directions; got 37",
+    ),
+    ({"directions": torch.ones(3, 1, 5, 6)}, r"directions \[direction, 1, 6, 6\].*reshape"),
+    ({"directions": torch.ones(4, 2, 1, 6, 6)}, "a first axis of 5 images"),
+    ({"directions": torch.zeros(3, 1, 6, 6)}, "finite and not zero"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), REFUSED, ids=str)
+def test_what_cannot_be_searched_is_said_in_one_line(settings, said):
+    with pytest.raises(BadInput, match=said) as refusal:
+        search(bumpy(), X, Y, **settings)
+    assert "\n" not in str(refusal.value)
+
+
+def test_nan_off_the_image_is_said_and_probabilities_are_warned_of(caplog):
+    def broken(x):
+        far = (x - X[2]).flatten(1).norm(dim=1)
+        return torch.stack([1 + 0 * far, (2 - far).sqrt() - 5], 1)
+
+    with pytest.raises(BadInput, match="got NaN on a ray of image 7"):
+        search(broken, X[2:3], Y[2:3] * 0, index=torch.tensor([7]), method="linear", reach=1.0)
+    with caplog.at_level(logging.WARNING, "holdfast"):
+        search(lambda x: bumpy()(x).softmax(1), X, Y, method=Linear(), reach=0.1)
+    assert "probabilities" in caplog.text
