@@ -13,11 +13,11 @@ from worlds import linear_world
 
 from holdfast import attack
 from holdfast import data as datasets
-from holdfast.attack import BIM, CW, DDN, FGSM, MIM, DeepFool, GaussianNoise, UniformNoise
+from holdfast.attack import BIM, CW, DDN, FGSM, MIM, PGD, DeepFool, GaussianNoise, UniformNoise
 from holdfast.errors import BadInput
 from holdfast.geometry import length
 from holdfast.loss import margin
-from holdfast.model import lent, predict
+from holdfast.model import Metered, lent, predict
 
 NORMS = ["linf", "l2"]
 RADII = {"linf": 0.01, "l2": 0.04}
@@ -81,13 +81,13 @@ def quietly(call: Callable[[], Any]) -> Any:
         return call()
 
 
-@pytest.mark.parametrize("one", [BIM(steps=40), MIM(steps=40)], ids=repr)
+@pytest.mark.parametrize("one", [BIM(steps=40), MIM(steps=40), PGD(steps=40)], ids=repr)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("stop", [True, False])
 def test_climbing_finds_exactly_what_lies_within_its_radius(one, norm, stop):
     world, radius = linear_world(), RADII[norm]
-    one = replace(one, radius=radius, norm=norm, stop=stop)
-    adv = one(world.model, world.x, world.y)
+    one = replace(one, radius=radius, norm=norm)
+    adv = one(world.model, world.x, world.y, stop=stop)
     assert (length(adv - world.x, norm) <= radius * (1 + 1e-6)).all()
     wrong = world.model(adv).argmax(1) != world.y
     clear = (world.margin[norm] - radius).abs() > 0.02 * radius
@@ -100,10 +100,10 @@ def test_an_image_that_is_wrong_rests(one):
     """Where the first step is too long, later ones would go on: the shortest of them is kept."""
     world = linear_world()
     one = replace(one, radius=0.5, stride=0.1)
-    rested = length(one(world.model, world.x, world.y) - world.x, "linf")
+    rested = length(one(world.model, world.x, world.y, stop=True) - world.x, "linf")
     steps = (world.margin["linf"] / 0.05).ceil()
     torch.testing.assert_close(rested, 0.05 * steps)
-    further = replace(one, stop=False)(world.model, world.x, world.y)
+    further = one(world.model, world.x, world.y)
     assert (length(further - world.x, "linf") > rested + 0.01).any()
 
 
@@ -119,8 +119,20 @@ def test_momentum_is_the_sum_of_levelled_gradients():
         change = plain.detach() + 0.25 * radius * unit - world.x
         shrink = (radius / change.square().sum((1, 2, 3), keepdim=True).sqrt()).clamp(max=1)
         plain = (world.x + change * shrink).clamp(0, 1)
-    mim = MIM(radius=radius, norm="l2", steps=7, stride=0.25, decay=0.7, stop=False)
+    mim = MIM(radius=radius, norm="l2", steps=7, stride=0.25, decay=0.7)
     torch.testing.assert_close(mim(world.model, world.x, world.y), plain)
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_pgd_that_may_rest_fools_what_it_would_have_fooled(digits, restarts):
+    """And spends no pass on an image that is wrong."""
+    pgd = PGD(radius=0.15, steps=10, restarts=restarts, best=True)
+    every = pgd(digits.model, digits.x, digits.y)
+    meter = Metered(digits.model)
+    early = pgd(meter, digits.x, digits.y, stop=True)
+    wrong = [digits.model(adv).argmax(1) != digits.y for adv in (early, every)]
+    assert (wrong[0] | ~wrong[1]).all() and wrong[0].any()
+    assert meter.backward < 0.9 * 10 * restarts * len(digits.x)
 
 
 @pytest.mark.parametrize("name", ["BIM", "MIFGSM"])
@@ -128,10 +140,10 @@ def test_climbing_takes_the_path_of_torchattacks(digits, name):
     peers = pytest.importorskip("torchattacks", reason="torchattacks is the oracle")
     theirs = getattr(peers, name)(digits.model, eps=0.1, alpha=0.02, steps=10)
     wanted = quietly(lambda: theirs(digits.x, digits.y))
-    ours = {"BIM": BIM, "MIFGSM": MIM}[name](radius=0.1, stride=0.2, steps=10, stop=False)
+    ours = {"BIM": BIM, "MIFGSM": MIM}[name](radius=0.1, stride=0.2, steps=10)
     found = ours(digits.model, digits.x, digits.y)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
-    early = replace(ours, stop=True)(digits.model, digits.x, digits.y)
+    early = ours(digits.model, digits.x, digits.y, stop=True)
     wrong = [digits.model(adv).argmax(1) != digits.y for adv in (early, wanted)]
     assert (wrong[0] | ~wrong[1]).all()
 

@@ -95,8 +95,12 @@ def test_a_minimum_norm_attack_is_judged_by_the_distance_it_found(norm):
     torch.testing.assert_close(attack.distance, WORLD.margin[norm].float(), rtol=2e-3, atol=1e-5)
 
 
+def seven(model, x, y):
+    return PGD(radius=0.01, steps=7)(model, x, y)
+
+
 def test_passes_are_counted_at_the_model():
-    found = evaluate(MODEL, X, Y, attacks={"pgd": PGD(radius=0.01, steps=7)}, batch_size=10)
+    found = evaluate(MODEL, X, Y, attacks={"seven": seven}, batch_size=10)
     assert (found.attacks[0].forward, found.attacks[0].backward) == (7 * 32, 7 * 32)
 
 
@@ -140,7 +144,7 @@ def half(x: torch.Tensor) -> torch.Tensor:
 UNUSABLE = {
     "a numpy array": (MODEL, X.numpy(), Y, "images as a tensor, got ndarray"),
     "a list of labels": (MODEL, X, Y.tolist(), "labels as a tensor, got list"),
-    "no channel axis": (MODEL, X[:, 0], Y, r"images of shape \[batch, channel.* got \(32, 4, 4\)"),
+    "no pixels": (MODEL, X[:, 0, 0, 0], Y, r"images of shape \[batch, channel.* got \(32,\)"),
     "a column of labels": (MODEL, X, Y[:, None], r"labels of shape \[batch\], got \(32, 1\)"),
     "bytes": (MODEL, (X * 255).byte(), Y, "divide them by 255"),
     "labels with a point": (MODEL, X, Y.float(), "labels as integers"),

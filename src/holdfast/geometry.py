@@ -12,7 +12,7 @@ from holdfast.types import Images, Labels, Norm, PerImage
 ORDER = {"linf": math.inf, "l2": 2, "l1": 1}
 
 
-def per_image(value: Shaped[Tensor, " batch"], like: Images) -> Shaped[Tensor, "batch 1 1 1"]:
+def per_image(value: Shaped[Tensor, " batch"], like: Images) -> Shaped[Tensor, "batch *ones"]:
     """One number or flag per image, shaped to broadcast over its pixels."""
     return value.reshape(-1, *(1,) * (like.ndim - 1))
 

@@ -1,6 +1,7 @@
 """The shared words of holdfast as types; every other module is written in them.
 
-x         images, float, `[batch, channel, height, width]`, pixels in [0, 1]
+x         images, float, `[batch, channel, height, width]`, pixels in [0, 1]; attacks and
+          evaluation take inputs of any shape, `[batch, ...]`
 y         integer labels, `[batch]`
 logits    what a classifier returns, `[batch, classes]`; `softmax(logits)` read as a policy
 action    a class that the policy picked
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-Images = Float[Tensor, "batch channel height width"]
+Images = Float[Tensor, "batch *pixels"]
 Pixels = UInt8[Tensor, "batch channel height width"]
 Labels = Int[Tensor, " batch"]
 Logits = Float[Tensor, "batch classes"]

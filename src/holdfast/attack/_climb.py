@@ -113,6 +113,15 @@ def require_dense(norm: Norm) -> None:
         raise BadInput("expected norm linf or l2, got l1; it is known to fgsm, pgd, uniform-noise")
 
 
+def require_images(x: Images) -> None:
+    """Raises BadInput for what has no height and width, for attacks that move patches."""
+    if x.ndim != 4:
+        raise BadInput(
+            f"expected images [batch, channel, height, width], got {list(x.shape)}; reshape them "
+            "(the model too), or take an attack that moves single numbers"
+        )
+
+
 def require(radius: float, steps: int = 1, restarts: int = 1) -> None:
     """Raises BadInput where a setting makes no sense."""
     if not 0 <= radius < float("inf"):

@@ -7,11 +7,12 @@ from holdfast.types import Attack, Classifier, Images, Labels
 
 def run(
     attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels,
-    start: Images | None = None,
+    start: Images | None = None, stop: bool = False,
 ) -> Images:  # fmt: skip
-    """The attack's images; one that names a parameter `index` is handed the positions, and one
-    that names `start` the images from which it may set out, where there are any."""
-    offered = {"index": index, "start": start}
+    """The attack's images. One that names a parameter is handed what is meant by it: `index`, the
+    positions; `start`, the images from which it may set out, where there are any; `stop`, whether
+    an image may rest once it is wrong, which is all that an evaluation asks."""
+    offered = {"index": index, "start": start, "stop": stop}
     asked = inspect.signature(attack).parameters
     return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
 

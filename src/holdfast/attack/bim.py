@@ -13,16 +13,15 @@ class BIM:
     """FGSM in small steps from the image itself, each pulled back into ball and pixel box
     (Kurakin et al., arXiv 1607.02533, section 2.2).
 
-    The defaults are the paper's at 8/255: steps of 1/255, ten of them. Departures: the l2 norm,
-    and `stop`. Raises BadInput for a radius or a number of steps that makes no sense.
+    The defaults are the paper's at 8/255: steps of 1/255, ten of them. Departure: the l2 norm.
+    Where it is called with `stop`, as the evaluator does, an image rests once it is wrong.
+    Raises BadInput for a radius or a number of steps that makes no sense.
 
     Attributes:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
         norm: the norm that measures the budget.
         steps: gradient steps.
         stride: length of a step as a share of the radius.
-        stop: an image rests once it is wrong, which is all that an evaluation asks; False: all
-            steps for all images, as published, for training and for transfer.
         loss: what is climbed.
     """
 
@@ -32,15 +31,14 @@ class BIM:
     norm: Norm = "linf"
     steps: int = 10
     stride: float = 0.125
-    stop: bool = True
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
         require(self.radius, self.steps)
         require_dense(self.norm)
 
-    def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
+    def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
         return ascend(
             model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,
-            decay=0.0, stop=self.stop,
+            decay=0.0, stop=stop,
         )  # fmt: skip

@@ -121,7 +121,7 @@ class HopSkipJump:
             stays = wrong(model, near.flatten(0, 1), y.repeat_interleave(count))
             sign = 2.0 * stays.view(len(x), count).to(x) - 1
             plain += drawn.sum(1)
-            signed += (sign[:, :, None, None, None] * drawn).sum(1)
+            signed += (sign.view(*sign.shape, *(1,) * (x.ndim - 1)) * drawn).sum(1)
             decided += sign.sum(1)
         mean = decided / probes
         lone = mean.abs() == 1  # all probes agree: their mean is the only hint

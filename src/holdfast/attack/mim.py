@@ -14,8 +14,9 @@ class MIM:
     """BIM along a running sum of gradients (Dong et al., arXiv 1710.06081, algorithm 1).
 
     Each image's gradient is divided by its mean absolute value before it is added: the paper's
-    L1 norm up to a constant, which no step depends on. Departure: `stop`. Raises BadInput for a
-    radius, number of steps or decay that makes no sense.
+    L1 norm up to a constant, which no step depends on. Where it is called with `stop`, as the
+    evaluator does, an image rests once it is wrong. Raises BadInput for a radius, number of steps
+    or decay that makes no sense.
 
     Attributes:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
@@ -23,8 +24,6 @@ class MIM:
         steps: gradient steps.
         stride: length of a step as a share of the radius; the paper takes 1 / steps.
         decay: what is left of the sum after each step; 0 is BIM.
-        stop: an image rests once it is wrong, which is all that an evaluation asks; False: all
-            steps for all images, as published, for training and for transfer.
         loss: what is climbed.
     """
 
@@ -35,7 +34,6 @@ class MIM:
     steps: int = 10
     stride: float = 0.1
     decay: float = 1.0
-    stop: bool = True
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
@@ -44,8 +42,8 @@ class MIM:
         if not 0 <= self.decay < float("inf"):
             raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
 
-    def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
+    def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
         return ascend(
             model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,
-            self.decay, self.stop,
+            self.decay, stop,
         )  # fmt: skip

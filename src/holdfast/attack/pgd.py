@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from holdfast.attack._climb import gradient, higher, positions, require
-from holdfast.geometry import ascent, confine, sample
+from holdfast.attack._climb import ENOUGH, clearly, gradient, higher, positions, require
+from holdfast.geometry import ascent, confine, per_image, sample
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -20,6 +20,7 @@ class PGD:
 
     With `norm="l1"` a step changes few pixels, and ball and box are projected onto together
     (Croce and Hein, arXiv 2103.01208, section 3); what their steps learn on the way is left out.
+    Where it is called with `stop`, as the evaluator does, an image rests once it is wrong.
     `steps=1, stride=1.25` is FGSM with a random start (Wong et al., arXiv 2001.03994).
     Raises BadInput for a radius, number of steps or of restarts that makes no sense.
 
@@ -50,13 +51,19 @@ class PGD:
         require(self.radius, self.steps, self.restarts)
 
     def __call__(
-        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
-    ) -> Images:
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        stop: bool = False,
+    ) -> Images:  # fmt: skip
         index = positions(x, index)
-        adv, height = self._climb(model, x, y, self._start(x, index, 0))
+        adv, height = self._climb(model, x, y, self._start(x, index, 0), stop)
         for restart in range(1, self.restarts):
-            rival, rival_height = self._climb(model, x, y, self._start(x, index, restart))
-            adv, height = higher(adv, height, rival, rival_height)
+            at = (height < torch.inf).nonzero().flatten()
+            if not len(at):
+                break
+            rival = self._climb(
+                model, x[at], y[at], self._start(x[at], index[at], restart), stop
+            )  # fmt: skip
+            adv[at], height[at] = higher(adv[at], height[at], *rival)
         return adv
 
     def _start(self, x: Images, index: Labels, restart: int) -> Images:
@@ -67,18 +74,31 @@ class PGD:
         )
 
     def _climb(
-        self, model: Classifier, x: Images, y: Labels, adv: Images
+        self, model: Classifier, x: Images, y: Labels, adv: Images, stop: bool
     ) -> tuple[Images, PerImage]:
-        """One restart: the last or best iterate, and its loss (-inf unless compared)."""
+        """One restart: the last or best iterate, and its loss: -inf unless compared, inf where it
+        is wrong and may rest."""
         loss, compare = called(self.loss), self.best or self.restarts > 1
-        top, height = adv, torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
+        out, rows = adv.clone(), positions(x, None)
+        height = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
         for _ in range(self.steps):
             climb, logits = gradient(model, adv, y, loss)
             if compare:
-                top, height = higher(top, height, adv, loss(logits, y))
+                out[rows], height[rows] = higher(out[rows], height[rows], adv, loss(logits, y))
+            if stop:
+                wrong = clearly(logits, y) & (height[rows] < torch.inf)
+                out[rows[wrong]], height[rows[wrong]] = adv[wrong], torch.inf
+                stands = height[rows] < torch.inf
+                if stands.sum() < ENOUGH * len(rows):
+                    rows, x, y, adv, climb = (part[stands] for part in (rows, x, y, adv, climb))
+                if not len(rows):
+                    return out, height
             step = ascent(adv, climb, self.stride * self.radius, self.norm)
             adv = confine(x, adv + step, self.radius, self.norm)
-        if not compare:
-            return adv, height
-        with torch.no_grad():
-            return higher(top, height, adv, loss(full(model(adv)), y))
+        if compare:
+            with torch.no_grad():
+                last = loss(full(model(adv)), y)
+            out[rows], height[rows] = higher(out[rows], height[rows], adv, last)
+        else:
+            out[rows] = torch.where(per_image(height[rows] < torch.inf, adv), adv, out[rows])
+        return out, height

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require, require_dense
+from holdfast.attack._climb import higher, positions, require, require_dense, require_images
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, steepest
 from holdfast.loss import full, margin
@@ -73,6 +73,7 @@ class Square:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
         start: Images | None = None,
     ) -> Images:  # fmt: skip
+        require_images(x)
         known = confine(x, start, self.radius, self.norm) if self.warm and start is not None else x
         index, adv, height = positions(x, index), known.clone(), margin(full(model(known)), y)
         for restart in range(self.restarts):

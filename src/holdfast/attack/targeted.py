@@ -9,10 +9,9 @@ import torch
 from holdfast.attack._climb import positions
 from holdfast.attack._run import run, stated
 from holdfast.errors import BadInput
+from holdfast.geometry import per_image
 from holdfast.loss import Loss, called, full
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, PerImage
-
-ALL_STEPS = {"stop": False, "best": True}  # of settings that would end a climb at the first success
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +20,7 @@ class Targeted:
     form of Kurakin et al., arXiv 1607.02533, section 2.3), so that it ends there.
 
     It works for every attack with a field `loss`; all steps are taken, also by images that are
-    wrong already: `stop` becomes False and `best` True where the attack has them. The evaluator
+    wrong already: `best` becomes True where the attack has it. The evaluator
     still asks whether the prediction is wrong, not whether it is the target; where the target is
     the true class the image is given back. Raises BadInput for an attack without a loss, for `dlr`,
     which is flat towards a class behind the first three, and for a target that is no class.
@@ -49,15 +48,15 @@ class Targeted:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         target = self._target(model, x, y)
-        kept = {name: value for name, value in ALL_STEPS.items() if name in _fields(self.attack)}
+        further = {"best": True} if "best" in _fields(self.attack) else {}
         loss: Loss = called(self.attack.loss)  # pyright: ignore
 
         def descent(logits: Logits, y: Labels) -> PerImage:
             return -loss(logits, y)
 
-        one = dataclasses.replace(self.attack, loss=descent, **kept)  # pyright: ignore
+        one = dataclasses.replace(self.attack, loss=descent, **further)  # pyright: ignore
         adv = run(one, model, x, target, positions(x, index))
-        return torch.where((target == y)[:, None, None, None], x, adv)
+        return torch.where(per_image(target == y, x), x, adv)
 
     def _target(self, model: Classifier, x: Images, y: Labels) -> Labels:
         with torch.no_grad():

@@ -17,8 +17,8 @@ class Transfer:
     al., arXiv 1605.07277). That model is asked for nothing, neither gradients nor predictions.
 
     It has the budget of the attack within. Passes through the source count as passes through the
-    model where those are counted (`model.Metered`). Take an attack that takes all its steps
-    (TransferMIM, or `stop=False`): one that rests as soon as it fools the source transfers badly.
+    model where those are counted (`model.Metered`). All steps of the attack are taken: images that
+    rest as soon as they fool the source transfer badly.
 
     Attributes:
         attack: what is run against the source.

@@ -9,7 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import gradient, levelled, positions, require, require_dense
+from holdfast.attack._climb import (
+    gradient,
+    levelled,
+    positions,
+    require,
+    require_dense,
+    require_images,
+)
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, steepest
 from holdfast.loss import Loss, LossName, called
@@ -71,6 +78,7 @@ class TransferMIM:
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
+        require_images(x)
         index, loss = positions(x, index), called(self.loss)
         adv, velocity = x, torch.zeros_like(x)
         for step in range(self.steps):

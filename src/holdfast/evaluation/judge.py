@@ -62,7 +62,9 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
         with lent(case.model):
-            adv = attacks_of.run(attack, meter, x.clone(), y.clone(), case.index[some], origin)
+            adv = attacks_of.run(
+                attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True
+            )
         adv = adv.detach()
         if adv.shape != x.shape:
             raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")

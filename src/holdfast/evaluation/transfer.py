@@ -11,6 +11,7 @@ from holdfast import attack as attacks_of
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import acceptable
+from holdfast.geometry import per_image
 from holdfast.model import lent
 from holdfast.model.inputs import clean_logits, usable
 from holdfast.result import aligned
@@ -85,7 +86,7 @@ def transfer_matrix(
     correct = []
     for source in sources.values():
         adv = _made(source, x, y, index, attack, batch_size)
-        adv = torch.where(acceptable(x, adv, radius, norm)[:, None, None, None], adv, x)
+        adv = torch.where(per_image(acceptable(x, adv, radius, norm), x), adv, x)
         stands = [_right(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)
     return TransferMatrix(

@@ -18,8 +18,8 @@ def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images
     Raises BadInput for what is no tensor or of another shape or kind, pixels outside [0, 1], and
     for weights narrower than float32, which would blur the checks.
     """
-    _require_tensor("images", x, 4, "[batch, channel, height, width]")
-    _require_tensor("labels", y, 1, "[batch]")
+    _require_tensor("images", x, range(2, 9), "[batch, channel, height, width]")
+    _require_tensor("labels", y, range(1, 2), "[batch]")
     if len(x) == 0 or len(x) != len(y):
         raise BadInput(f"expected as many labels as images, and some; got {len(y)} and {len(x)}")
     if not x.is_floating_point():
@@ -27,7 +27,7 @@ def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise BadInput(f"expected labels as integers, got {y.dtype}; convert them with y.long()")
     index = torch.arange(len(x)) if index is None else index
-    _require_tensor("index", index, 1, "[batch]")
+    _require_tensor("index", index, range(1, 2), "[batch]")
     if len(index) != len(x):
         raise BadInput(f"expected an index of {len(x)} images, got one of {len(index)}")
     _require_pixels(x)
@@ -55,11 +55,11 @@ def clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int) -> Lo
     return logits
 
 
-def _require_tensor(what: str, value: Any, axes: int, shape: str) -> None:
+def _require_tensor(what: str, value: Any, axes: range, shape: str) -> None:
     if not isinstance(value, Tensor):
         kind = type(value).__name__
         raise BadInput(f"expected {what} as a tensor, got {kind}; convert with torch.as_tensor")
-    if value.ndim != axes:
+    if value.ndim not in axes:
         raise BadInput(f"expected {what} of shape {shape}, got {tuple(value.shape)}; reshape them")
 
 
