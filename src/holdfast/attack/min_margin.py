@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from holdfast.attack._climb import (
-    ENOUGH,
     clearly,
     gradient,
     higher,
@@ -104,7 +103,7 @@ class MinMargin:
             slope, logits = gradient(model, adv, y, self._loss(rival))
             top[rows], height[rows] = higher(top[rows], height[rows], adv, _height(logits, y))
             stands = height[rows] < torch.inf
-            if stands.sum() < ENOUGH * len(rows):
+            if not stands.all():
                 kept = (rows, x, y, rival, adv, old, slope)
                 rows, x, y, rival, adv, old, slope = (part[stands] for part in kept)
             if not len(rows):
