@@ -12,6 +12,7 @@ from holdfast.attack import APGD
 from holdfast.attack.apgd import _periods
 from holdfast.errors import BadInput
 from holdfast.geometry import length
+from holdfast.model import Metered
 
 NORMS = ["linf", "l2"]
 FORMS = [{"loss": "ce"}, {"loss": "dlr"}, {"loss": "dlr", "targets": 9}]
@@ -208,3 +209,36 @@ def test_the_highest_losses_are_those_of_the_authors(digits, doubles, norm, form
     alike = (reached - height).abs()[tame] < 1e-8
     assert len(alike) > 16 and (~alike).sum() <= 1
     torch.testing.assert_close(ours[tame][alike], point[tame][alike], rtol=0, atol=1e-6)
+
+
+class Dizzy(nn.Module):
+    """A linear model whose gradient is its own only on the mean over many passes."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.generator = inner, torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = torch.randn(x.shape, generator=self.generator, dtype=x.dtype)
+        return self.inner(x) + 4 * (x * drawn).flatten(1).sum(1, keepdim=True) * SIDES
+
+
+SIDES = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
+
+
+def test_the_mean_of_many_gradients_leads_where_one_does_not():
+    world = linear_world(count=20)
+    gap = [1e-3, 2e-3]
+    apgd = APGD(radius=0.02, steps=8, loss="margin", best=True)
+    for place, draws in enumerate((1, 60)):
+        adv = dataclasses.replace(apgd, draws=draws)(Dizzy(world.model), world.x, world.y)
+        gap[place] = loss.margin(world.model(adv), world.y).mean().item()
+    assert gap[1] > gap[0] + 0.05
+    with pytest.raises(BadInput, match="at least 1 draw"):
+        APGD(draws=0)
+
+
+def test_a_draw_is_a_pass():
+    world, meter = linear_world(count=20), Metered(linear_world(count=20).model)
+    APGD(radius=1e-6, steps=5, draws=3)(meter, world.x, world.y)
+    assert meter.backward == 20 * 3 * 5 and meter.forward == 20 * (3 * 5 + 2)

@@ -12,12 +12,23 @@ HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
 ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
 
 
-def gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Images, Logits]:
+def gradient(
+    model: Classifier, x: Images, y: Labels, loss: Loss, draws: int = 1
+) -> tuple[Images, Logits]:
     """Gradient of each image's own loss with respect to its pixels, and the logits.
 
     The losses are summed, not averaged, so that an image's gradient does not shrink with the
-    batch it is in. Nothing but the pixels is differentiated.
+    batch it is in. Nothing but the pixels is differentiated. draws: passes over whose gradients
+    the mean is taken, for a model that is random; the logits are those of the last.
     """
+    found, logits = _gradient(model, x, y, loss)
+    for _ in range(draws - 1):
+        more, logits = _gradient(model, x, y, loss)
+        found = found + more
+    return found / draws, logits
+
+
+def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Images, Logits]:
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = full(model(leaf))

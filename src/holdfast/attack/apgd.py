@@ -55,6 +55,8 @@ class APGD:
         rho: share of steps between two checkpoints that must raise the loss.
         best: climb on with fooled images too and return each one's point of highest loss;
             otherwise an image is left alone once it is fooled.
+        draws: passes over whose gradients the mean is taken at each step (expectation over
+            transformation; Athalye et al., arXiv 1707.07397), for a model that is random.
         seed: of the random starts; each is a function of seed, image index, target and restart.
     """
 
@@ -67,6 +69,7 @@ class APGD:
     loss: LossName | Loss = "ce"
     rho: float = 0.75
     best: bool = False
+    draws: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,6 +79,8 @@ class APGD:
             raise BadInput(f"expected 0 or more targets, got {self.targets}")
         if self.targets and self.loss != "dlr":
             raise BadInput(f"expected loss 'dlr' where there are targets, got {self.loss!r:.60}")
+        if self.draws < 1:
+            raise BadInput(f"expected at least 1 draw, got {self.draws}")
         if not 0 <= self.rho <= 1:
             raise BadInput(f"expected rho, a share of steps, from 0 to 1, got {self.rho}")
 
@@ -129,7 +134,7 @@ class APGD:
     def _begin(
         self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images
     ) -> "_Path":
-        climb, logits = gradient(model, start, y, loss := self._loss(target))
+        climb, logits = gradient(model, start, y, loss := self._loss(target), self.draws)
         height = self._height(logits, y, loss(logits, y))
         return _Path(
             place=torch.arange(len(x), device=x.device), x=x, y=y, target=target, adv=start,
@@ -143,7 +148,7 @@ class APGD:
         """Move, then look at loss, gradient and prediction where the move ended."""
         adv, loss = self._moved(path, MOMENTUM if step > 1 else 1.0), self._loss(path.target)
         if step < self.steps:
-            climb, logits = gradient(model, adv, path.y, loss)
+            climb, logits = gradient(model, adv, path.y, loss, self.draws)
         else:
             climb, logits = path.climb, _logits(model, adv)
         value = loss(logits, path.y)

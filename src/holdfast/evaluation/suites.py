@@ -118,6 +118,17 @@ def standard(task: Task) -> Suite:
     return Suite(attacks=attacks, cascade=True, findings=said)
 
 
+def rand(task: Task) -> Suite:
+    """AutoAttack's `rand`, for a model that is random: APGD-CE and APGD-DLR (the margin where there
+    are fewer than 3 classes), each step along the mean gradient of 20 passes."""
+    second = "dlr" if task.classes >= 3 else "margin"
+    attacks = {
+        "apgd-ce": APGD(**task.drawn, draws=20),
+        f"apgd-{second}": APGD(**task.drawn, loss=second, draws=20),
+    }
+    return Suite(attacks=attacks, cascade=True)
+
+
 def reliable(task: Task) -> Suite:
     """As strong as `standard` on every network tried, at less than a tenth of its passes where
     there are ten classes: docs/evaluation.md has the figures.
@@ -166,6 +177,7 @@ SUITES: dict[str, Callable[[Task], Suite]] = {
     "quick": quick,
     "seeds": seeds,
     "standard": standard,
+    "rand": rand,
     "reliable": reliable,
     "full": full,
 }
