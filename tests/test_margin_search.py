@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from holdfast.errors import BadInput
 from holdfast.margin import Linear, Orthonormal, Screened, Traced, search
 
 WORLD = linear_world(count=6, side=6, classes=3)
-RAYS = {"reach": 1.0, "step": 0.02, "clip": False}
+RAYS: dict[str, Any] = {"reach": 1.0, "step": 0.02, "clip": False}
 METHODS = ["linear", "traced", "screened"]
 
 
@@ -91,7 +92,13 @@ Y = torch.tensor([0, 1, 2, 3, 0])
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("reference", ["prediction", "label"])
 def test_screened_is_linear_and_traced_nearly_with_fewer_passes(clip, reference):
-    settings = {"reach": 1.0, "step": 0.02, "clip": clip, "reference": reference, "audit": 0.2}
+    settings: dict[str, Any] = {
+        "reach": 1.0,
+        "step": 0.02,
+        "clip": clip,
+        "reference": reference,
+        "audit": 0.2,
+    }
     truth = search(bumpy(), X, Y, method="linear", **settings)
     assert 0.05 < truth.none_share() < 0.95
     screened = search(bumpy(), X, Y, method="screened", **settings)
@@ -131,7 +138,12 @@ class Slab(nn.Module):
 
 def test_the_audit_notices_what_traced_steps_over():
     x, y = torch.full((4, 1, 6, 6), 0.5), torch.zeros(4).long()
-    settings = {"directions": margin.Coordinates(), "reach": 0.5, "step": 0.01, "scale": "l2"}
+    settings: dict[str, Any] = {
+        "directions": margin.Coordinates(),
+        "reach": 0.5,
+        "step": 0.01,
+        "scale": "l2",
+    }
     truth = search(Slab(), x, y, method="linear", **settings)
     assert truth.none_share() == 0.75
     found = search(Slab(), x, y, method=Traced(pilots=2), audit=0.3, **settings)
@@ -157,8 +169,9 @@ def test_batches_and_pieces_change_nothing(method):
 
 
 def test_a_killed_search_goes_on_and_a_damaged_piece_is_searched_again(tmp_path, caplog):
-    settings = {"method": "linear", "piece": 72, "folder": tmp_path, "tolerance": 1e-3}
-    truth = search(bumpy(), X, Y, **(settings | {"folder": None}))
+    settings: dict[str, Any] = {"method": "linear", "piece": 72, "tolerance": 1e-3}
+    truth = search(bumpy(), X, Y, **settings)
+    settings["folder"] = tmp_path
     calls = []
 
     def killed(stage, done, total):
@@ -190,9 +203,9 @@ def test_a_model_is_left_as_it_was_and_clipped_points_stay_in_the_box():
     inside = []
 
     class Watched(nn.Sequential):
-        def forward(self, x):
-            inside.append(bool(((x >= 0) & (x <= 1)).all()))
-            return super().forward(x)
+        def forward(self, input):
+            inside.append(bool(((input >= 0) & (input <= 1)).all()))
+            return super().forward(input)
 
     model = Watched(*bumpy()).train()
     search(model, X, Y, method="linear")

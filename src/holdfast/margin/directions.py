@@ -30,7 +30,8 @@ class Orthonormal:
     """Random orthonormal directions: the Q of the QR decomposition of Gaussian noise, as in He et
     al. 2018 and Song et al. 2019 (arXiv 1909.05443, section V).
 
-    Each column's sign is that of R's diagonal, which makes Q uniform over all rotations.
+    Each column's sign is that of R's diagonal, which makes Q uniform over all rotations, and the
+    first of many directions are the same as few.
 
     Attributes:
         count: how many; None: as many as an image has dimensions.
@@ -45,8 +46,8 @@ class Orthonormal:
         size = x[0].numel()
         count = _within(self.count, size, "dimensions")
         key = index if self.per_image else index.new_zeros(1)
-        columns = noise.normal(key, (size, count), seed, STREAM).to(x.device, torch.float64)
-        q, r = torch.linalg.qr(columns)
+        vectors = [noise.normal(key, (size,), seed, STREAM, number) for number in range(count)]
+        q, r = torch.linalg.qr(torch.stack(vectors, 2).to(x.device, torch.float64))
         rows = (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]).mT
         made = rows.reshape(len(key), count, *image_shape(x)).to(x.dtype)
         return made if self.per_image else made[0]

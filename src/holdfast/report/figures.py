@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
+from torch import Tensor
+
 from holdfast import record
 from holdfast.record import Row
 
@@ -55,6 +57,30 @@ def curves(
         axes.set_xlabel("epoch")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    _save(figure, path)
+
+
+def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
+    """Mean margin matrices as heat maps on one colour scale, NaN in grey. Written as PNG.
+
+    matrices: `[origin, adjacent]` by name (Song et al. 2019, arXiv 1909.05443, Figure 4).
+    """
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(
+        1, len(matrices), figsize=(3.4 * len(matrices) + 0.8, 3.6), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    highest = max((m[m.isfinite()].max().item() for m in matrices.values() if m.isfinite().any()),
+                  default=1.0)  # fmt: skip
+    for axes, (name, matrix) in zip(panels[0], matrices.items(), strict=True):
+        axes.set_facecolor("0.8")
+        drawn = axes.imshow(matrix.numpy(), cmap="viridis", vmin=0, vmax=highest)
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_xlabel("adjacent class")
+    panels[0][0].set_ylabel("class of the image")
+    figure.colorbar(drawn, ax=list(panels[0]), shrink=0.8, label="mean margin")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     _save(figure, path)
 

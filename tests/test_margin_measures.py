@@ -1,0 +1,126 @@
+"""The paper's measures against their formulas written out as plain loops."""
+
+import math
+
+import pytest
+import torch
+from worlds import linear_world
+
+from holdfast.errors import BadInput
+from holdfast.margin import (
+    bootstrap,
+    class_robustness,
+    levels,
+    mean_margins,
+    robustness,
+    search,
+    shares,
+)
+from holdfast.margin.measures import centres, per_image, summed
+from holdfast.report import heat
+
+CLASSES, REACH = 4, 0.5
+GENERATOR = torch.Generator().manual_seed(3)
+ORIGIN = torch.tensor([0, 0, 1, 1, 1, 2, 2])  # nothing starts in class 3
+DISTANCE = torch.rand(7, 5, 2, generator=GENERATOR).mul(REACH)
+ENTERED = torch.randint(-1, CLASSES, (7, 5, 2), generator=GENERATOR)
+ENTERED[ORIGIN[:, None, None].expand(7, 5, 2) == ENTERED] = -1
+DISTANCE[ENTERED < 0] = REACH
+PARTS = per_image(DISTANCE, ENTERED, CLASSES)
+SUMS = summed(*PARTS, ORIGIN)
+
+
+def rays():
+    for i, origin in enumerate(ORIGIN.tolist()):
+        yield from ((origin, int(e), float(d)) for e, d in zip(
+            ENTERED[i].flatten(), DISTANCE[i].flatten(), strict=True))  # fmt: skip
+
+
+def margins(origin=None, entered=None):
+    return [
+        d for o, e, d in rays() if origin in (None, o) and (entered is None or entered == e)
+    ]  # fmt: skip
+
+
+def pair(origin, entered):
+    found = margins(origin, entered)
+    return sum(found) / len(found) if found else math.nan
+
+
+def test_table_1_is_the_share_of_rays_that_enter_each_class():
+    wanted = [len(margins(entered=c)) / 70 for c in (0, 1, 2, 3, -1)]
+    torch.testing.assert_close(shares(SUMS).tolist(), wanted)
+
+
+def test_equation_1_and_2_are_means_and_their_sum():
+    wanted = [[pair(i, j) for j in (0, 1, 2, 3, -1)] for i in range(4)]
+    found = mean_margins(SUMS, none=True)
+    torch.testing.assert_close(found, torch.tensor(wanted).double(), equal_nan=True)
+    assert torch.equal(mean_margins(SUMS).isnan(), found[:, :-1].isnan())
+    whole = sum(m for row in wanted for m in row if not math.isnan(m))
+    assert robustness(SUMS).item() == pytest.approx(whole)
+    assert robustness(SUMS, none=False).item() == pytest.approx(whole - 3 * REACH)
+
+
+def test_equation_3_is_what_enters_over_what_leaves():
+    for none in (False, True):
+        found = class_robustness(SUMS, none)
+        for i in range(3):
+            entering = sum(margins(entered=i))
+            leaving = sum(d for o, e, d in rays() if o == i and (none or e >= 0))
+            assert found[i].item() == pytest.approx(entering / leaving)
+        assert found[3] == math.inf
+
+
+def test_levels_are_the_top_fifth_and_the_bottom_half():
+    strength = torch.tensor([0.005, 0.149, 0.955, 7.237, 6.662, 2.135, 0.661, 0.187, 3.075, 0.176])
+    published = ["low", "low", "low", "high", "high", "medium", "low", "low", "medium", "low"]
+    published[2] = "medium"  # Table IV: classes 0, 1, 6, 7, 9 are low
+    assert levels(strength) == published
+    assert levels(torch.tensor([math.nan, 1.0, math.inf, 2.0]), 0.25, 0.25) == [
+        "low", "medium", "high", "medium"]  # fmt: skip
+    with pytest.raises(BadInput, match="at most 1"):
+        levels(strength, 0.6, 0.5)
+
+
+def test_centres_have_the_largest_mean_margin_of_their_class():
+    mean = DISTANCE.flatten(1).mean(1)
+    found = centres(DISTANCE, ORIGIN, CLASSES).tolist()
+    assert found[3] == -1
+    for label in range(3):
+        own = (label == ORIGIN).nonzero().flatten().tolist()
+        assert found[label] == max(own, key=lambda i: mean[i])
+
+
+def test_the_bootstrap_draws_images_and_covers_the_mean():
+    """A mean over images that are alike inside: the interval is that of the images, not of rays."""
+    count = 60
+    level = torch.rand(count, generator=GENERATOR)
+    distance = level[:, None, None].expand(-1, 50, 2)
+    origin, entered = torch.zeros(count).long(), torch.ones(count, 50, 2).long()
+    parts = per_image(distance, entered, 2)
+    found = bootstrap(*parts, origin, lambda sums: mean_margins(sums)[..., 0, 1], samples=2000)
+    error = level.std(unbiased=False) / math.sqrt(count)
+    assert found.value.item() == pytest.approx(level.mean().item())
+    assert found.low.item() == pytest.approx((level.mean() - 1.96 * error).item(), abs=0.01)
+    assert found.high.item() == pytest.approx((level.mean() + 1.96 * error).item(), abs=0.01)
+    same = bootstrap(*parts, origin, robustness, samples=50)
+    assert same.low <= same.value <= same.high
+
+
+def test_margins_speak_for_themselves(tmp_path):
+    world = linear_world(count=8, side=4, classes=3)
+    found = search(world.model, world.x, world.y, reach=1.0, step=0.05, clip=False)
+    row = found.as_dict()
+    assert row["none_share"] == pytest.approx((found.entered < 0).float().mean().item())
+    assert row["mean_margin"] == pytest.approx(found.distance.mean().item(), rel=1e-5)
+    low, high = row["robustness_interval"]
+    assert low <= row["robustness"] <= high
+    assert row["robustness"] == pytest.approx(found.robustness())
+    beyond = found.matrix(none=True)[:, -1].nan_to_num().sum().item()
+    assert row["robustness"] - beyond == pytest.approx(found.robustness(none=False))
+    assert [line.split()[0] for line in found.table().splitlines()[1:]] == ["0", "1", "2", "all"]
+    interval = found.interval(shares, samples=20)
+    assert interval.low.shape == (4,) and torch.allclose(interval.value, found.shares())
+    heat(tmp_path / "heat.png", {"Ori.": found.matrix(), "F.L.": found.matrix()}, "margins")
+    assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
