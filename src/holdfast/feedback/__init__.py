@@ -1,5 +1,6 @@
 """Training signals: rewards, and the objectives built from them."""
 
+from holdfast.feedback.boundary import Boundary
 from holdfast.feedback.handover import Handover, alone, climbs, leaves, pairs, passes, within
 from holdfast.feedback.maxrl import MaxRL
 from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
@@ -30,6 +31,7 @@ __all__ = [
     "OBJECTIVES",
     "PPO",
     "REWARDS",
+    "Boundary",
     "CrossEntropy",
     "EpsilonGreedy",
     "Expected",

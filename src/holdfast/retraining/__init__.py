@@ -1,0 +1,8 @@
+"""Rounds of measuring margins, generating examples beyond the boundary, and training on them."""
+
+from holdfast.retraining.examples import examples, mixed
+from holdfast.retraining.probe import Probe
+from holdfast.retraining.retrain import retrain
+from holdfast.retraining.rounds import Retrained, Round
+
+__all__ = ["Probe", "Retrained", "Round", "examples", "mixed", "retrain"]

@@ -1,0 +1,57 @@
+"""From margins to examples: points beyond the boundary, with the label of the image they left."""
+
+import dataclasses
+
+import torch
+
+from holdfast.data import Dataset, Split
+from holdfast.feedback import Boundary
+from holdfast.margin import Margins, Rays
+from holdfast.margin.directions import Family, drawn
+from holdfast.types import Classifier
+
+
+def examples(
+    model: Classifier,
+    images: Split,
+    margins: Margins,
+    directions: Family,
+    feedback: Boundary,
+    seed: int,
+) -> Split:
+    """Examples beyond the boundary (Song et al. 2019, arXiv 1909.05443, section IV-B).
+
+    images, margins: what was searched and what was found, image by image; directions and seed are
+    those of that search. The examples keep their images' labels, are clipped to the pixel box and,
+    a departure, rounded to 256 levels like every training image. Raises BadInput where no ray
+    crosses a boundary.
+    """
+    far, entered = margins.distance.flatten(1), margins.entered.flatten(1)
+    levels = margins.levels(feedback.top, feedback.bottom)
+    chosen = feedback(far, entered, margins.origin, margins.index, levels)
+    places, row = chosen.image.unique(return_inverse=True)
+    some = images.to("cpu").only(places)
+    x = some.x
+    rays = Rays(
+        model=model, x=x, directions=drawn(directions, model, x, some.y, some.index, seed),
+        unit=margins.grid.unit(x[0].numel()), grid=dataclasses.replace(margins.grid, clip=True),
+        origin=some.y, key=some.index, place=places, batch=len(x),
+    )  # fmt: skip
+    made = rays.points(row * rays.each + chosen.ray, chosen.distance)
+    pixels = (made * 255).round().to(torch.uint8)
+    return Split(pixels=pixels, y=some.y[row], index=torch.arange(len(pixels)))
+
+
+def mixed(data: Dataset, more: Split) -> Dataset:
+    """The data set with examples among its training images; they get positions of their own.
+
+    Batches are shuffled, so that the order of images does not matter.
+    """
+    train = data.train
+    index = more.index + int(train.index.max()) + 1
+    both = Split(
+        pixels=torch.cat([train.pixels, more.pixels.to(train.pixels.device)]),
+        y=torch.cat([train.y, more.y.to(train.y)]),
+        index=torch.cat([train.index, index.to(train.index)]),
+    )
+    return dataclasses.replace(data, train=both)

@@ -1,0 +1,164 @@
+"""Measure margins, generate examples beyond the boundary, train on them too, measure again."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast import model as models
+from holdfast import noise, record
+from holdfast.data import Dataset, Split
+from holdfast.errors import BadInput
+from holdfast.feedback import Boundary
+from holdfast.margin import Margins
+from holdfast.margin.directions import Orthonormal
+from holdfast.margin.search import Said
+from holdfast.retraining.examples import examples, mixed
+from holdfast.retraining.probe import Probe
+from holdfast.retraining.rounds import Retrained, Round
+from holdfast.training import train
+from holdfast.types import device_of
+
+JUDGED, DRAWN = 71, 72  # streams: directions that judge a round are never those it was made from
+JUDGE = Probe(images=200, directions=Orthonormal(count=50))
+log = logging.getLogger("holdfast")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Job:
+    """What all rounds share."""
+
+    data: Dataset
+    images: Split
+    judges: Split
+    feedback: Boundary
+    probe: Probe
+    judge: Probe
+    loss: float
+    seed: int
+    folder: Path | None
+    said: Said | None
+    training: Mapping[str, Any]
+
+
+def retrain(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    feedback: Boundary = Boundary(),  # noqa: B008
+    probe: Probe = Probe(),  # noqa: B008
+    judge: Probe = JUDGE,
+    rounds: int = 1,
+    reuse: bool = False,
+    loss: float = 0.01,
+    seed: int = 0,
+    out: Path | str | None = None,
+    force: bool = False,
+    said: Said | None = None,
+    **training: Any,
+) -> Retrained:
+    """Boundary feedback (Song et al. 2019, arXiv 1909.05443, Algorithm 1), in rounds, in place.
+
+    Each round measures the margins of training images, generates examples beyond the boundary,
+    and trains the trained model further on them and all training images. It is judged on held-out
+    images along fresh directions, and undone where clean accuracy there fell by more than `loss`
+    or the mean margin did not grow; then no further round is begun.
+
+    Args:
+        model: trained; any torch module from images to logits.
+        data: its data set.
+        feedback: which images give examples, and where.
+        probe: how the margins of training images are measured.
+        judge: how those of validation images are, which judge a round.
+        rounds: at most so many.
+        reuse: later rounds draw their examples from the margins of the first, as the paper allows;
+            False: from a fresh search.
+        loss: clean accuracy on the judging images that a round may cost, a share.
+        seed: of directions, examples and training.
+        out: run folder; each round is a run folder within it, and its checkpoints those of the
+            last round that was kept.
+        force: replace what is there.
+        said: called after each piece of a search with ("search", images done, images).
+        training: further settings of `holdfast.train`, such as objective, adversary, epochs.
+
+    Raises BadInput for settings that make no sense, an existing `out`, or where no ray crosses a
+    boundary; see also `holdfast.train` and `holdfast.margin.search`.
+    """
+    if rounds < 1 or not 0 <= loss <= 1:
+        raise BadInput(
+            f"expected rounds of 1 or more and a loss from 0 to 1, got {rounds} and {loss}"
+        )
+    job = _Job(
+        data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
+        feedback=feedback, probe=probe, judge=judge, loss=loss, seed=seed,
+        folder=None if out is None else _fresh(Path(out), force), said=said, training=training,
+    )  # fmt: skip
+    measured, drawn, done = None, 0, []
+    for number in range(rounds):
+        if measured is None or not reuse:
+            drawn = noise.scramble(seed, DRAWN, number)
+            drafts = job.folder and job.folder / "drafts"
+            measured = probe(model, job.images, drawn, drafts, said)
+        done.append(_round(job, model, number, measured, drawn))
+        _recorded(job, done)
+        if not done[-1].kept:
+            break
+    return Retrained(rounds=tuple(done), folder=job.folder)
+
+
+def _round(job: _Job, model: nn.Module, number: int, measured: Margins, drawn: int) -> Round:
+    """Examples from these margins, training with them, and the judgement; undone if not kept."""
+    feedback = replace(job.feedback, seed=noise.scramble(job.feedback.seed, number))
+    made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
+    fresh = noise.scramble(job.seed, JUDGED, number)
+    weights = copy.deepcopy(model.state_dict())
+    before, accuracy = job.judge(model, job.judges, fresh), _accuracy(model, job.judges)
+    trained = train(
+        model, mixed(job.data, made), seed=job.seed + number,
+        out=job.folder and job.folder / f"round-{number + 1}", **job.training,
+    )  # fmt: skip
+    found = Round(
+        examples=made.counts(job.data.classes), measured=measured, before=before,
+        after=job.judge(model, job.judges, fresh), clean=(accuracy, _accuracy(model, job.judges)),
+        trained=trained, loss=job.loss,
+    )  # fmt: skip
+    if not found.kept:
+        model.load_state_dict(weights)
+        log.warning(
+            "round %d undone: mean margin %+.4f, clean accuracy %.1f %% to %.1f %%",
+            number + 1, found.gain, *(100 * share for share in found.clean),
+        )  # fmt: skip
+    return found
+
+
+def _accuracy(model: nn.Module, split: Split) -> float:
+    """Clean accuracy, a share."""
+    where = device_of(model, torch.device("cpu"))
+    right = models.predict(model, split.x.to(where)).argmax(1).cpu() == split.y.cpu()
+    return right.double().mean().item()
+
+
+def _fresh(out: Path, force: bool) -> Path:
+    """A folder with nothing in it. Raises BadInput where there is something, and no `force`."""
+    if out.exists() and any(out.iterdir()):
+        if not force:
+            raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
+        record.clear(out)
+    return out
+
+
+def _recorded(job: _Job, done: list[Round]) -> None:
+    """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
+    if job.folder is None:
+        return
+    about = record.provenance(round=len(done), feedback=job.feedback, probe=job.probe)
+    record.append(job.folder / "retraining.jsonl", done[-1].as_row() | about)
+    record.remove(job.folder / "drafts")
+    if done[-1].kept:
+        for name in ("checkpoints", "config.yaml"):
+            record.point(job.folder / name, f"round-{len(done)}/{name}")

@@ -1,0 +1,77 @@
+"""What rounds of retraining did, and whether each was worth keeping."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.margin import Margins
+from holdfast.record import Row
+from holdfast.result import Interval, Trained, aligned
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Round:
+    """One round of retraining.
+
+    examples: how many were generated, for each class. measured: the margins they came from.
+    before, after: margins of the judging images along fresh directions. clean: their accuracy
+    before and after, shares. loss: of it that the round may cost.
+    """
+
+    examples: list[int]
+    measured: Margins
+    before: Margins
+    after: Margins
+    clean: tuple[float, float]
+    trained: Trained
+    loss: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the stop rule kept the round: larger margins, at no more than that loss."""
+        return self.gain > 0 and self.clean[1] >= self.clean[0] - self.loss
+
+    @property
+    def gain(self) -> float:
+        """Growth of the mean margin over the judging images, in the probe's scale."""
+        return (self.after.mean() - self.before.mean()).mean().item()
+
+    @property
+    def interval(self) -> Interval:
+        """Of the gain: 95 %, paired over images (normal approximation)."""
+        change = self.after.mean() - self.before.mean()
+        half = 1.96 * change.std().item() / math.sqrt(len(change))
+        return Interval(low=self.gain - half, high=self.gain + half)
+
+    def as_row(self) -> Row:
+        return {
+            "examples": self.examples, "measured": self.measured.as_dict(),
+            "before": self.before.as_dict(), "after": self.after.as_dict(),
+            "gain": self.gain, "gain_interval": [self.interval.low, self.interval.high],
+            "clean_before": self.clean[0], "clean_after": self.clean[1], "kept": self.kept,
+            "seconds": self.trained.seconds,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Retrained:
+    """All rounds, in their order; the model is that of the last one kept."""
+
+    rounds: tuple[Round, ...]
+    folder: Path | None
+
+    head = ("round", "examples", "mean margin", "gain", "95 % interval", "clean", "")
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table under `head`."""
+        return [
+            [str(number), str(sum(r.examples)),
+             f"{r.before.mean_margin():.4f} to {r.after.mean_margin():.4f}", f"{r.gain:+.4f}",
+             f"{r.interval.low:+.4f} to {r.interval.high:+.4f}",
+             f"{r.clean[0]:.1%} to {r.clean[1]:.1%}", "kept" if r.kept else "undone"]
+            for number, r in enumerate(self.rounds, 1)
+        ]  # fmt: skip
+
+    def table(self) -> str:
+        """The rounds as aligned text."""
+        return aligned(self.head, self.rows())

@@ -1,0 +1,177 @@
+"""Boundary feedback: which examples, where they lie, and whether a round was worth it."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from small import blobs, network
+
+from holdfast import margin, record, training
+from holdfast import model as models
+from holdfast.errors import BadInput
+from holdfast.feedback import Boundary, CrossEntropy
+from holdfast.margin import Orthonormal
+from holdfast.retraining import Probe, examples, mixed, retrain
+
+FEW = Boundary(low=6, medium=4, high=2, rays=5)
+PROBE = Probe(images=60, directions=Orthonormal(count=12), reach=1.0, step=0.05, method="linear")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network that knows its blobs, and those."""
+    data = blobs()
+    model = network(data)
+    training.train(
+        model, data, objective=CrossEntropy(), epochs=6, batch_size=30, precision="fp32",
+        optimizer=training.AdamW(rate=1e-2), watch=training.Watch(images=30, every=6),
+    )  # fmt: skip
+    return model.eval(), data
+
+
+def margins_by_hand():
+    """Three classes of two images each; image 1 is wrong already, image 5 has no crossing."""
+    distance = torch.tensor([[3.0, 1, 2, 9], [0, 0, 0, 0], [4, 9, 9, 2], [5, 6, 7, 8],
+                             [1, 2, 3, 4], [9, 9, 9, 9]])  # fmt: skip
+    entered = torch.tensor([[1, 1, 2, -1], [1, 1, 1, 1], [0, -1, -1, 0], [0, 0, 2, 2],
+                            [0, 0, 1, 1], [-1, -1, -1, -1]])  # fmt: skip
+    return distance, entered, torch.tensor([0, 0, 1, 1, 2, 2]), torch.arange(10, 16)
+
+
+def test_examples_lie_beyond_the_smallest_margins_of_the_images_that_their_class_gives(caplog):
+    levels = ["high", "low", "medium"]
+    chosen = Boundary(high=1, low=5, medium=1, rays=3)(*margins_by_hand(), levels)
+    distance, entered, *_ = margins_by_hand()
+    rays: dict[int, list[int]] = {}
+    for image, ray, far in zip(chosen.image, chosen.ray, chosen.distance, strict=True):
+        rays.setdefault(int(image), []).append(int(ray))
+        ratio = far / distance[image, ray]
+        assert 1.5 <= ratio <= 2.0 and entered[image, ray] >= 0
+    assert rays == {0: [1, 2, 0], 2: [3, 0], 3: [0, 1, 2], 4: [0, 1, 2]}
+    assert "class 1 gives 2 images, not 5" in caplog.text
+    assert "1 images have fewer than 3 rays" in caplog.text
+
+
+def test_reduced_feedback_does_not_look_at_levels():
+    reduced = Boundary(high=1, low=1, medium=2, rays=1, weighted=False)
+    chosen = reduced(*margins_by_hand(), ["high", "low", "low"])
+    assert chosen.image.tolist() == [0, 2, 3, 4] or sorted(chosen.image.tolist()) == [0, 2, 3, 4]
+    fewer = dataclasses.replace(reduced, medium=1)(*margins_by_hand(), ["high", "low", "low"])
+    assert sorted(fewer.image.tolist())[0] == 0 and len(fewer.image) == 3
+
+
+def test_the_draw_is_a_function_of_the_seed_and_the_images_positions():
+    distance, entered, origin, index = margins_by_hand()
+    one = Boundary(low=1, medium=1, high=1, rays=2)
+    levels = ["low", "low", "low"]
+    first, again = (one(distance, entered, origin, index, levels) for _ in range(2))
+    other = dataclasses.replace(one, seed=1)(distance, entered, origin, index, levels)
+    back = torch.arange(5, -1, -1)
+    turned = one(distance[back], entered[back], origin[back], index[back], levels)
+    assert torch.equal(first.distance, again.distance)
+    assert not torch.equal(first.distance, other.distance)
+    torch.testing.assert_close(turned.distance, first.distance)
+    assert torch.equal(back[turned.image], first.image)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"low": -1}, {"low": 0, "medium": 0, "high": 0}, {"rays": 0}, {"nearest": 1.0},
+              {"nearest": 2.0, "furthest": 1.5}, {"furthest": float("inf")}]
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(BadInput, match="expected"):
+        Boundary(**wrong)
+
+
+def test_no_crossing_at_all_is_said():
+    distance, entered, origin, index = margins_by_hand()
+    with pytest.raises(BadInput, match="cross a boundary, got none"):
+        Boundary()(distance, entered * 0 - 1, origin, index, ["low"] * 3)
+
+
+def test_examples_are_points_of_their_rays_that_the_model_gets_wrong(trained):
+    model, data = trained
+    images = PROBE.sample(data.train)
+    measured = PROBE(model, images, seed=5)
+    made = examples(model, images, measured, PROBE.directions, FEW, seed=5)
+    levels = measured.levels()
+    for label, count in enumerate(made.counts(3)):
+        assert count <= getattr(FEW, levels[label]) * FEW.rays
+    assert len(made) > 20 and made.pixels.dtype == torch.uint8
+    wrong = models.predict(model, made.x).argmax(1) != made.y
+    assert wrong.float().mean() > 0.9  # some classes come back beyond their boundary
+    far = margin.drawn(PROBE.directions, model, images.x, images.y, images.index, 5)
+    nearest = (made.x[:, None] - images.x[None]).flatten(2).norm(dim=2).argmin(1)
+    way = (made.x - images.x[nearest]).flatten(1)
+    inside = (made.pixels > 0).flatten(1).all(1) & (made.pixels < 255).flatten(1).all(1)
+    along = (way @ far.flatten(1).T).abs().amax(1) / way.norm(dim=1)
+    assert (along[inside] > 0.99).all() and (along > 0.6).all()
+
+
+def test_a_mixed_set_holds_every_training_image_and_every_example_once():
+    data = blobs()
+    some = data.train.only(torch.arange(7))
+    both = mixed(data, dataclasses.replace(some, index=torch.arange(7)))
+    assert len(both.train) == len(data.train) + 7
+    assert torch.equal(both.train.pixels[-7:], some.pixels)
+    assert len(both.train.index.unique()) == len(both.train)
+    assert torch.equal(both.validation.pixels, data.validation.pixels)
+
+
+SETTINGS: dict[str, Any] = {
+    "feedback": FEW, "probe": PROBE, "epochs": 2, "batch_size": 30, "precision": "fp32",
+    "judge": dataclasses.replace(PROBE, images=20), "optimizer": training.AdamW(rate=2e-3),
+    "watch": training.Watch(images=20, every=2),
+}  # fmt: skip
+
+
+def test_rounds_are_judged_recorded_and_left_as_a_run(trained, tmp_path):
+    model, data = trained
+    model = models.create("gupta_cnn", image=data.image, classes=3, widths=(4,), dense=16,
+                          mean=data.mean, std=data.std)  # fmt: skip
+    model.load_state_dict(trained[0].state_dict())
+    found = retrain(model, data, rounds=2, loss=1.0, out=tmp_path / "run", **SETTINGS)
+    rows = record.rows(tmp_path / "run" / "retraining.jsonl")
+    assert len(found.rounds) == len(rows) and rows[0]["examples"] == found.rounds[0].examples
+    first = found.rounds[0]
+    assert first.gain == pytest.approx(first.after.mean_margin() - first.before.mean_margin())
+    assert first.interval.low < first.gain < first.interval.high
+    kept = [number for number, one in enumerate(found.rounds, 1) if one.kept]
+    assert kept and f"{first.gain:+.4f}" in found.table()
+    left = models.load(tmp_path / "run" / "checkpoints" / "last")
+    again = models.load(tmp_path / "run" / f"round-{kept[-1]}" / "checkpoints" / "last")
+    for one, other, own in zip(
+        left.parameters(), again.parameters(), model.parameters(), strict=True
+    ):
+        assert torch.equal(one, other) and torch.equal(one, own)
+    with pytest.raises(BadInput, match="new folder"):
+        retrain(model, data, out=tmp_path / "run", **SETTINGS)
+
+
+def test_a_round_that_costs_too_much_is_undone_and_is_the_last(trained):
+    model, data = trained
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ruin: dict[str, Any] = SETTINGS | {"optimizer": training.AdamW(rate=1.0)}
+    found = retrain(model, data, rounds=3, **ruin)
+    assert len(found.rounds) == 1 and not found.rounds[0].kept
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_margins_may_be_reused(trained, monkeypatch):
+    model, data = trained
+    model = copy.deepcopy(model)
+    gentle: dict[str, Any] = SETTINGS | {"loss": 1.0, "epochs": 1}
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    reused = retrain(model, data, rounds=2, reuse=True, **gentle)
+    assert reused.rounds[0].measured is reused.rounds[1].measured
+    fresh = retrain(model, data, rounds=2, **gentle)
+    assert fresh.rounds[0].measured is not fresh.rounds[1].measured
+    assert not torch.equal(fresh.rounds[0].measured.distance, fresh.rounds[1].measured.distance)
+
+
+@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"loss": -0.1}, {"loss": 2.0}])
+def test_rounds_that_make_no_sense_are_refused(trained, wrong):
+    with pytest.raises(BadInput, match="rounds of 1 or more"):
+        retrain(*trained, **wrong)
