@@ -2,7 +2,7 @@
 
 from holdfast.model.ensemble import ensemble
 from holdfast.model.inputs import clean_logits, usable
-from holdfast.model.modes import Metered, Mode, lent, predict
+from holdfast.model.modes import Metered, Mode, Module, lent, predict
 from holdfast.model.networks import (
     NETWORKS,
     GuptaCNN,
@@ -33,6 +33,7 @@ __all__ = [
     "MadryMNIST",
     "Metered",
     "Mode",
+    "Module",
     "Network",
     "PreActResNet18",
     "ResNet18",

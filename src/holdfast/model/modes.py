@@ -64,6 +64,23 @@ class Metered:
         self.backward += len(gradient)
 
 
+class Module(nn.Module):
+    """Any classifier as a module in evaluation mode, for libraries that accept nothing else.
+
+    It asks the classifier it was made of, so that passes are still counted, and shows the weights
+    that are behind it, by which such libraries find the device.
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.ask = model.__call__
+        self.behind = model.model if isinstance(model, Metered) else model
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ask(x)
+
+
 @contextmanager
 def exact() -> Iterator[None]:
     """On a GPU, fp32 means fp32: without TF32, whose products carry ten bits."""
