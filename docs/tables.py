@@ -147,6 +147,26 @@ def speed() -> str:
     return table(head, body)
 
 
+def reliable() -> str:
+    """Robust accuracy and passes per image of the suites standard and reliable."""
+    body = []
+    for row in record.rows(RESULTS / "reliable.jsonl"):
+        apart, scale = row["difference"], row["scale"]
+        masked = f", logits × {scale:g}" if scale != 1 else ""
+        body.append([
+            f"{row['network']}{masked}, {row['norm']} {row['radius']:.3g}", str(apart["images"]),
+            percent(row["standard"]["clean"]), percent(row["standard"]["accuracy"]),
+            percent(row["reliable"]["accuracy"]),
+            f"{100 * apart['low']:+.1f} to {100 * apart['high']:+.1f}",
+            f"{row['standard']['passes']:.0f}", f"{row['reliable']['passes']:.0f}",
+            percent(row["share_of_passes"]), ", ".join(row["without"]) or "-",
+        ])  # fmt: skip
+    head = ["network, budget", "images", "clean %", "`standard` %", "`reliable` %",
+            "95 % interval of the difference (points)", "passes/image of `standard`",
+            "of `reliable`", "share %", "left out"]  # fmt: skip
+    return table(head, body)
+
+
 def demo() -> str:
     rows = record.rows(RESULTS / "demo.jsonl")
     body = [[row["name"], *tested(row), f"{row['test']['entropy_bits']:.2f}",
@@ -158,7 +178,8 @@ def demo() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10, "demo": demo, "feedback": feedback, "folder": folder, "guard": guard,
-    "mnist": mnist, "processes": processes, "speed": speed, "start": start,
+    "mnist": mnist, "processes": processes, "reliable": reliable,
+    "speed": speed, "start": start,
 }  # fmt: skip
 
 

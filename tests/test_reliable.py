@@ -52,7 +52,7 @@ def curved(scale: float = 1.0) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
         for weight in body[-1].parameters():
             weight *= scale
         y = model(x).argmax(1)
-    return model, x, y, (x + 0.03 * torch.randn_like(x).sign()).clamp(0, 1)
+    return model, x, y, MinMargin(radius=0.01, steps=5, targets=0)(model, x, y)
 
 
 def height(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -77,6 +77,14 @@ def test_a_warm_start_is_never_lost(one):
     assert (height(model, best, y) > height(model, one(model, x, y), y)).any()
 
 
+def test_square_climbs_on_from_a_warm_start():
+    model, x, y, start = curved()
+    one = Square(radius=0.012, queries=20, share=0.1, rescale=True, warm=True)
+    left = height(model, start, y) < 0
+    risen = height(model, one(model, x, y, None, start), y) > height(model, start, y)
+    assert risen[left].double().mean() > 0.9
+
+
 def test_square_sets_out_as_published_unless_it_is_told_to():
     model, x, y, start = curved()
     one = Square(radius=0.05, queries=5)
@@ -91,17 +99,17 @@ def test_what_survives_comes_back_as_its_point_of_largest_margin():
         seen.append(x.detach())
         return model(x)
 
-    one = MinMargin(radius=0.01, steps=7, targets=0)
-    adv = one(watched, x, y)
-    left = height(model, adv, y) < 0
-    highest = torch.stack([height(model, part, y) for part in seen if len(part) == len(x)]).amax(0)
-    assert left.any() and torch.equal(height(model, adv, y)[left], highest[left])
+    near = height(model, x, y) > -0.1  # of images further off than that none is fooled here
+    x, y = x[~near], y[~near]
+    adv = MinMargin(radius=0.01, norm="l2", steps=7, targets=0)(watched, x, y)
+    highest = torch.stack([height(model, part, y) for part in seen]).amax(0)
+    assert torch.equal(height(model, adv, y), highest)
 
 
 def test_an_image_is_attacked_alike_in_any_batch_and_at_any_scale_of_logits():
     model, x, y, start = curved()
-    one = MinMargin(radius=0.05, steps=5, near=0.6)
-    index, picked = torch.arange(100, 140), torch.tensor([33, 2, 7])
+    one = MinMargin(radius=0.05, steps=5, near=0.9)
+    index, picked = torch.arange(100, 140), torch.arange(39, 0, -3)
     together = attack.run(one, model, x, y, index, start)
     alone = attack.run(one, model, x[picked], y[picked], index[picked], start[picked])
     torch.testing.assert_close(alone, together[picked], rtol=0, atol=1e-12)
@@ -111,8 +119,7 @@ def test_an_image_is_attacked_alike_in_any_batch_and_at_any_scale_of_logits():
 
 
 def test_images_far_from_every_boundary_are_left_alone():
-    model, x, y, _ = curved()
-    start = MinMargin(radius=0.01, steps=5, targets=0)(model, x, y)
+    model, x, y, start = curved()
     to_go = height(model, start, y) / height(model, x, y)
     middle = to_go.median().item()
     adv = MinMargin(radius=0.05, steps=20, near=middle)(model, x, y, None, start)
