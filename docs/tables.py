@@ -167,6 +167,20 @@ def reliable() -> str:
     return table(head, body)
 
 
+def margins() -> str:
+    rows = record.rows(RESULTS / "margin-speed.jsonl")
+    body = [
+        [row["network"], f"{row['images']} x {row['rays'] // row['images']:,}",
+         "yes" if row["clip"] else "no", row["contender"], f"{row['forward'] / row['rays']:.2f}",
+         f"{row['fewer_passes']:.1f}", f"{row['faster']:.1f}",
+         f"{row['differing']} (at most {percent(row['differing_high'])} %)"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["network", "images x rays", "clipped", "contender", "passes per ray",
+            "times fewer passes", "times faster", "rays that differ"]  # fmt: skip
+    return table(head, body)
+
+
 def demo() -> str:
     rows = record.rows(RESULTS / "demo.jsonl")
     body = [[row["name"], *tested(row), f"{row['test']['entropy_bits']:.2f}",
@@ -178,7 +192,7 @@ def demo() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10, "demo": demo, "feedback": feedback, "folder": folder, "guard": guard,
-    "mnist": mnist, "processes": processes, "reliable": reliable,
+    "margins": margins, "mnist": mnist, "processes": processes, "reliable": reliable,
     "speed": speed, "start": start,
 }  # fmt: skip
 

@@ -68,20 +68,21 @@ def test_margins_in_a_ball_reach_its_surface(method):
     assert found.audit.differing == 0 and found.none_share() == 0
 
 
-def bumpy(seed=0, width=8, classes=4):
+def bumpy(seed=0, width=8, classes=4) -> nn.Sequential:
     """A network of random weights whose classes change often along a ray."""
     torch.manual_seed(seed)
     body = [nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
     body += [nn.Conv2d(width, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten()]
-    model = nn.Sequential(*body, nn.Linear(16 * width, classes)).eval()
-    for part in model:
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.normal_(part.running_mean, 0, 0.2)
-            nn.init.uniform_(part.running_var, 0.5, 2)
-            nn.init.normal_(part.bias, 0, 0.3)
+    last = nn.Linear(16 * width, classes)
+    model = nn.Sequential(*body, last).eval()
+    for name, statistic in model.named_buffers():
+        if name.endswith("mean"):
+            nn.init.normal_(statistic, 0, 0.2)
+        elif name.endswith("var"):
+            nn.init.uniform_(statistic, 0.5, 2)
     with torch.no_grad():  # else one class wins everywhere
-        model[-1].weight.mul_(5)
-        model[-1].bias.sub_(model(torch.rand(200, 1, 6, 6)).mean(0))
+        last.weight.mul_(5)
+        last.bias.sub_(model(torch.rand(200, 1, 6, 6)).mean(0))
     return model.requires_grad_(False)
 
 
@@ -162,7 +163,8 @@ def test_batches_and_pieces_change_nothing(method):
     whole = search(model, x, Y, method=method, step=0.02)
     parts = search(model, x, Y, method=method, step=0.02, batch_size=37, piece=150)
     assert torch.equal(whole.step, parts.step) and torch.equal(whole.entered, parts.entered)
-    assert whole.audit == parts.audit and whole.forward == parts.forward
+    assert whole.audit == parts.audit
+    assert whole.forward == parts.forward or method == "screened"  # which measures what is faster
     some = search(model, x[2:4], Y[2:4], method=method, step=0.02, index=torch.tensor([2, 3]))
     if method != "traced":  # which prepares on all images
         assert torch.equal(some.step, whole.step[2:4])

@@ -26,6 +26,7 @@ from holdfast.margin.measures import (
 from holdfast.margin.rays import Grid, Rays
 from holdfast.margin.screened import Screened
 from holdfast.margin.search import METHODS, search
+from holdfast.margin.store import save
 from holdfast.margin.traced import Traced
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "levels",
     "mean_margins",
     "robustness",
+    "save",
     "search",
     "shares",
 ]

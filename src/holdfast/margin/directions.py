@@ -45,11 +45,12 @@ class Orthonormal:
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         size = x[0].numel()
         count = _within(self.count, size, "dimensions")
-        key = index if self.per_image else index.new_zeros(1)
-        vectors = [noise.normal(key, (size,), seed, STREAM, number) for number in range(count)]
-        q, r = torch.linalg.qr(torch.stack(vectors, 2).to(x.device, torch.float64))
+        number = torch.arange(count)
+        keys = [(int(own),) for own in index] if self.per_image else [()]
+        vectors = [noise.normal(number, (size,), seed, STREAM, *key) for key in keys]
+        q, r = torch.linalg.qr(torch.stack(vectors).to(x.device, torch.float64).mT)
         rows = (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]).mT
-        made = rows.reshape(len(key), count, *image_shape(x)).to(x.dtype)
+        made = rows.reshape(len(keys), count, *image_shape(x)).to(x.dtype)
         return made if self.per_image else made[0]
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from holdfast.engine import Engine, multiplies_bf16
+from holdfast.engine import Engine, interleaved, multiplies_bf16
 from holdfast.loss import full
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
@@ -31,12 +31,14 @@ FOLDED: dict[tuple[type, type], Callable[..., nn.Module]] = {
 class Screened:
     """As `linear`, but a point is given to the model itself only where the two largest logits of
     its cheaper form are nearer to each other than `safety` times the largest difference between
-    the two forms on a sample of points. On a model that is no module it is `linear`.
+    the two forms on a sample of points. It is `linear` on a model that is no module, and, with
+    precision `auto`, where the cheaper form is measured not to be faster.
 
     Attributes:
         safety: by which the largest difference seen is multiplied.
         sample: points on which the two forms are compared.
-        precision: of the cheaper form; auto: bf16 where the device has arithmetic for it.
+        precision: of the cheaper form, fp32 or bf16; auto: bf16 where the device has arithmetic
+            for it.
     """
 
     name: ClassVar[str] = "screened"
@@ -51,6 +53,8 @@ class Screened:
         engine = _engine(model, sample, self.precision)
         front, rest = (None, model) if sample.grid.clip else parted(model)
         cheap = _in(engine, folded(rest))
+        if self.precision == "auto" and not _pays(sample, _cheaper(sample, cheap, front)):
+            return lambda rays: linear(rays, rays.all())
         width = self.safety * self._difference(sample, cheap, front)
         return lambda rays: _sift(rays, _cheaper(rays, cheap, front), width)
 
@@ -78,6 +82,13 @@ class Sieve(Rays):
             steps = step if isinstance(step, Tensor) else torch.full_like(ray, step)
             found[near] = self.exact.at(ray[near], steps[near]).to(found)
         return found
+
+
+def _pays(rays: Rays, cheaper: Rays) -> bool:
+    """Whether a batch of points takes the cheaper form at most 0.95 of the time."""
+    ray = rays.all()[: rays.batch]
+    slow, fast = interleaved([lambda: rays.at(ray, 1), lambda: cheaper.at(ray, 1)], rounds=3)
+    return fast <= 0.95 * slow
 
 
 def _sift(rays: Rays, cheaper: Rays, width: float) -> Crossings:
