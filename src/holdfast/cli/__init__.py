@@ -10,6 +10,8 @@ from pathlib import Path
 from holdfast.cli.data import data
 from holdfast.cli.demo import demo
 from holdfast.cli.evaluate import evaluate
+from holdfast.cli.margins import margins
+from holdfast.cli.retrain import retrain
 from holdfast.cli.train import train
 from holdfast.errors import BadInput, choose
 from holdfast.record import NO_ROOM, version
@@ -23,6 +25,8 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "data": (data, "list the data sets: what is where, what is damaged"),
     "train": (train, "train a classifier by reward or with labels, under attack or not"),
     "evaluate": (evaluate, "attack a trained classifier and say what is left"),
+    "margins": (margins, "measure how far images are from the decision boundary"),
+    "retrain": (retrain, "train further on examples beyond that boundary"),
 }
 
 

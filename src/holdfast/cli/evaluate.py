@@ -3,18 +3,15 @@
 import dataclasses
 import json as jsonlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from holdfast import attack, engine, evaluation, record, team
-from holdfast import data as datasets
-from holdfast import model as models
-from holdfast.cli import show
+from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput
 from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
 
@@ -75,17 +72,14 @@ def evaluate(argv: Sequence[str]) -> None:
     parsed = parse("evaluate", {evaluate_options: frozenset()}, {"attack": ATTACK}, argv)
     o = parsed.values
     run = Path(o["run"])
-    model = models.load(_checkpoint(run, o["checkpoint"]), architecture=o["model"])
-    data = _data(o, model.card)
-    split = _chosen(getattr(data, o["split"]), o["images"])
-    radius, norm = _budget(run, o)
+    model = runs.network(o)
+    data = runs.data(o, model.card)
+    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    radius, norm = runs.budget(o)
     chosen = parsed.slots["attack"]
     one = build(chosen)
     if one is not None:
         one = _within(one, chosen.name, {"radius": radius, "norm": norm, "seed": o["seed"]})
-    wanted, got = (model.card.image, model.card.classes), (data.image, data.classes)
-    if wanted != got:
-        raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
     other = evaluation.latest(Path(o["against"])) if o["against"] else None
     battles = {chosen.name if one else o["suite"]: {chosen.name: one} if one else None}
     if o["reference"]:
@@ -148,39 +142,3 @@ def _within(one: Attack, name: str, wanted: Options) -> Attack:
             "give a --radius in that norm too"
         )
     return one
-
-
-def _data(o: Options, card: models.Card) -> datasets.Dataset:
-    """What was asked for, else the run's own; images of any size in the size of the model."""
-    name = o["data"] or card.data or ""
-    size = card.image[1] if datasets.resizable(name) else None
-    with show.progress(o["json"]) as (bar, _):
-        tick = partial(show.bars(bar), "images")
-        return datasets.load(name, root=o["data_root"], size=size, tick=tick)
-
-
-def _checkpoint(run: Path, name: str) -> Path:
-    """The folder of this checkpoint. Raises BadInput where the run has others, but not this one."""
-    place = run / "checkpoints"
-    there = {path.name: path for path in sorted(place.glob("[!.]*"))}
-    return choose(there, name, "a checkpoint") if there else place / name
-
-
-def _chosen(split: datasets.Split, images: int) -> datasets.Split:
-    return split.sample(min(images, len(split))) if images else split
-
-
-def _budget(run: Path, o: Options) -> tuple[float, Norm]:
-    """What was asked for; else what the run was trained against; else Linf 8/255."""
-    config = run / "config.yaml"
-    settings = record.read_yaml(config) if config.exists() else {}
-    trained = settings.get("adversary")
-    trained = trained if isinstance(trained, dict) else {}
-    radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
-    norm = o["norm"] or trained.get("norm", "linf")
-    if not isinstance(radius, (int, float)) or norm not in get_args(Norm):
-        raise BadInput(
-            f"expected a radius and a norm ({', '.join(get_args(Norm))}) in {config}, "
-            f"got {radius!r:.60} and {norm!r:.60}; mend the file, or give --radius and --norm"
-        )
-    return radius, norm

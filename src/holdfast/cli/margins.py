@@ -1,0 +1,92 @@
+"""`holdfast margins`: how far images are from the decision boundary along many directions."""
+
+import inspect
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from holdfast import engine, margin, record, report, team
+from holdfast.cli import runs, show
+from holdfast.cli.choices import Slot, build
+from holdfast.cli.options import parse
+
+SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "said"})
+SLOTS = {
+    "directions": Slot(table=margin.FAMILIES, default="orthonormal"),
+    "method": Slot(table=margin.METHODS, default="traced"),
+}
+
+
+def margins_options(
+    run: str,
+    *,
+    checkpoint: str = "best",
+    model: str | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    images: int = 100,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Measure how far images are from the decision boundary along many directions.
+
+    Every ray is written to RUN/margins/margins.safetensors, the measures to matrix.json, the mean
+    margin matrix to matrix.png. A killed search that is started again goes on behind its last
+    finished piece.
+
+    Args:
+        run: run folder written by holdfast train.
+        checkpoint: best, last, or epoch-NNN.
+        model: MODULE:FUNCTION that built the model, where it is your own code.
+        data: data set; by default the one of the run.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        split: which images.
+        images: how many, spread evenly over the classes; 0: all.
+        device: cpu, cuda, ...; auto: the GPU where there is one.
+        json: print the result as JSON.
+    """
+
+
+def margins(argv: Sequence[str]) -> None:
+    parsed = parse("margins", {margins_options: frozenset(), margin.search: SUPPLIED}, SLOTS, argv)
+    o = dict(parsed.values)
+    network = runs.network(o)
+    data = runs.data(o, network.card)
+    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    own = {name: o[name] for name in ("checkpoint", "split", "seed")}
+    settings = {name: o[name] for name in inspect.signature(margin.search).parameters
+                if name in o and name not in SUPPLIED}  # fmt: skip
+    folder = Path(o["run"]) / "margins"
+    network = network.to(engine.find_device(o["device"]))
+    with show.progress(o["json"] or not team.leads()) as (bar, _):
+        found = margin.search(
+            network, split.x, split.y, **settings,
+            **{name: build(choice) for name, choice in parsed.slots.items()},
+            index=split.index, folder=folder / "drafts", said=show.bars(bar),
+        )  # fmt: skip
+    if team.leads():
+        margin.save(found, folder, split.y, own)
+        report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
+        record.remove(folder / "drafts")
+        _say(found, f"{o['run']}, {len(split)} {o['split']} images of {data.name}", o["json"])
+
+
+def _say(found: margin.Margins, title: str, json: bool) -> None:
+    if json:
+        print(jsonlib.dumps(found.as_dict()))
+        return
+    level, near = found.interval(margin.robustness), found.audit.interval
+    print(f"{title}, {found.distance[0].numel()} rays each", found.table(), sep="\n")
+    print(
+        f"{found.none_share():.1%} of rays meet no other class within {found.grid.reach:g} "
+        f"({found.grid.scale}); they count as that.\n"
+        f"Robustness R = {found.robustness():.3f} ({level.low:.3f} to {level.high:.3f}, 95 % over "
+        "images)."
+    )
+    if found.audit.rays:
+        print(
+            f"Audit: {found.audit.differing} of {found.audit.rays} rays that were searched again "
+            f"step by step came out otherwise (up to {near.high:.2%} of all)."
+        )

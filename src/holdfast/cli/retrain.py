@@ -1,0 +1,80 @@
+"""`holdfast retrain`: boundary feedback, from margins to examples to a retrained run."""
+
+import inspect
+import json as jsonlib
+from collections.abc import Sequence
+
+from holdfast import margin, retraining, training
+from holdfast.cli import runs, show
+from holdfast.cli.choices import Slot, build
+from holdfast.cli.options import parse
+from holdfast.cli.train import SLOTS as TRAINING
+
+SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training", "judge"})
+TRAINED = frozenset(
+    {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes"}
+)
+SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"}
+PROBE = Slot(
+    table={"probe": retraining.Probe},
+    default="probe",
+    inner={margin.Family: margin.FAMILIES},
+)
+
+
+def retrain_options(
+    run: str,
+    *,
+    out: str,
+    checkpoint: str = "best",
+    model: str | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    force: bool = False,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Retrain a run on examples beyond its decision boundary (feedback learning).
+
+    Margins of training images are measured, examples generated where the class robustness asks for
+    them, and the network trained further on those and all training images. A round is undone where
+    margins of held-out images along fresh directions did not grow, or clean accuracy fell.
+
+    Args:
+        run: run folder written by holdfast train.
+        out: run folder of the retrained network; each round is a run folder within it.
+        checkpoint: best, last, or epoch-NNN.
+        model: MODULE:FUNCTION that built the model, where it is your own code.
+        data: data set; by default the one of the run.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        force: replace an existing run folder.
+        seed: of directions, examples and training.
+        json: print the result as JSON.
+    """
+
+
+def retrain(argv: Sequence[str]) -> None:
+    functions = {
+        retrain_options: frozenset(), retraining.retrain: SUPPLIED, training.train: TRAINED,
+    }  # fmt: skip
+    parsed = parse("retrain", functions, SLOTS | {"probe": PROBE}, argv)
+    o = dict(parsed.values)
+    front = {name: o.pop(name) for name in inspect.signature(retrain_options).parameters}
+    network = runs.network(front)
+    data = runs.data(front, network.card)
+    settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
+    with show.progress(front["json"]) as (bar, _):
+        found = retraining.retrain(
+            network, data, **settings, out=front["out"], force=front["force"], seed=front["seed"],
+            said=show.bars(bar),
+        )  # fmt: skip
+    if front["json"]:
+        print(jsonlib.dumps({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
+        return
+    show.table(f"{front['run']} retrained as {front['out']}", found.head, found.rows())
+    if found.rounds[0].kept:
+        print(f"next: holdfast evaluate {front['out']} --against {front['run']}")
+    else:
+        print(
+            "No round was kept: margins did not grow, or clean accuracy fell by more than --loss."
+        )
