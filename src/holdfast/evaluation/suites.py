@@ -130,8 +130,8 @@ def rand(task: Task) -> Suite:
 
 
 def reliable(task: Task) -> Suite:
-    """As strong as `standard` on every network tried, at less than a tenth of its passes where
-    there are ten classes: docs/evaluation.md has the figures.
+    """About as strong as `standard`, at less than a tenth of its passes where many images survive
+    and there are ten classes: docs/evaluation.md has the figures.
 
     Attacks in the order of what they fell per pass, each on what the ones before it left: a short
     climb of the margin; a longer one towards the class that came nearest; short ones towards nine,
