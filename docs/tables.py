@@ -6,6 +6,7 @@ A page holds `<!-- table: NAME -->` and `<!-- end -->`; what stands between them
 fails when a page and its rows disagree, so no number in a table is typed by hand.
 """
 
+import itertools
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -147,6 +148,36 @@ def speed() -> str:
     return table(head, body)
 
 
+def attacks() -> str:
+    """Strength of ours and of each peer, and the cost beside the cheapest that is as strong."""
+    rows = record.rows(RESULTS / "attack-speed.jsonl")
+    body = []
+    for place, ours in enumerate(rows):
+        if ours["library"] != "holdfast":
+            continue
+        peers = list(
+            itertools.takewhile(lambda row: row["library"] != "holdfast", rows[place + 1 :])
+        )
+        equal = "ratio" in ours
+        body.append([
+            f"{ours['network']}, {ours['radius']:.3g}", ours["attack"], str(ours["images"]),
+            strength(ours), "; ".join(f"{row['library']} {strength(row)}" for row in peers),
+            f"{ours['forward'] + ours['backward']:.0f}", f"{ours['seconds']:.1f}",
+            f"{ours['ratio_passes']:.2f}" if equal else "-",
+            f"{ours['ratio']:.2f}" if equal else "-",
+        ])  # fmt: skip
+    head = ["network, radius", "attack", "images", "ours", "peers", "passes/image", "seconds",
+            "times fewer passes", "times faster"]  # fmt: skip
+    return table(head, body)
+
+
+def strength(row: Row) -> str:
+    """Robust accuracy in per cent, or the median l2 distance of an attack that has no budget."""
+    if row["accuracy"] is not None:
+        return f"{percent(row['accuracy'])} %"
+    return "none" if row["median"] is None else f"{row['median']:.3f}"
+
+
 def reliable() -> str:
     """Robust accuracy and passes per image of the suites standard and reliable."""
     body = []
@@ -173,7 +204,7 @@ def margins() -> str:
         [row["network"], f"{row['images']} x {row['rays'] // row['images']:,}",
          "yes" if row["clip"] else "no", row["contender"], f"{row['forward'] / row['rays']:.2f}",
          f"{row['fewer_passes']:.1f}", f"{row['faster']:.1f}",
-         f"{row['differing']} (at most {percent(row['differing_high'])} %)"]
+         f"{row['differing']} (at most {100 * row['differing_high']:.2f} %)"]
         for row in rows
     ]  # fmt: skip
     head = ["network", "images x rays", "clipped", "contender", "passes per ray",
@@ -191,9 +222,9 @@ def demo() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "cifar10": cifar10, "demo": demo, "feedback": feedback, "folder": folder, "guard": guard,
-    "margins": margins, "mnist": mnist, "processes": processes, "reliable": reliable,
-    "speed": speed, "start": start,
+    "attacks": attacks, "cifar10": cifar10, "demo": demo, "feedback": feedback,
+    "folder": folder, "guard": guard, "margins": margins, "mnist": mnist,
+    "processes": processes, "reliable": reliable, "speed": speed, "start": start,
 }  # fmt: skip
 
 
