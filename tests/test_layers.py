@@ -34,6 +34,7 @@ ALLOWED = {
     "feedback": FLOOR + "loss",
     "training": FLOOR + "record result geometry loss data model engine team attack feedback",
     "evaluation": FLOOR + "record result geometry loss data model engine team attack",
+    "diagnosis": FLOOR + "record result geometry loss data model engine team attack evaluation",
     "margin": FLOOR + "record result geometry loss model engine team",
     "retraining": FLOOR
     + "record result geometry loss data model engine team attack feedback training margin",

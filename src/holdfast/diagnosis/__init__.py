@@ -1,0 +1,32 @@
+"""Is it real? Gradient indicators, signs of masking, the adaptive attack, and a verdict."""
+
+from holdfast.diagnosis.adaptive import Adaptive, answer
+from holdfast.diagnosis.diagnose import Diagnosis, Remedy, diagnose
+from holdfast.diagnosis.dynamic import Dynamic, dynamic
+from holdfast.diagnosis.evidence import Evidence
+from holdfast.diagnosis.hidden import StraightThrough, hidden
+from holdfast.diagnosis.spread import Difference, Spread, difference, spread
+from holdfast.diagnosis.static import Static, static
+from holdfast.diagnosis.views import VIEWS, Averaged, Seen
+
+__all__ = [
+    "VIEWS",
+    "Adaptive",
+    "Averaged",
+    "Diagnosis",
+    "Difference",
+    "Dynamic",
+    "Evidence",
+    "Remedy",
+    "Seen",
+    "Spread",
+    "Static",
+    "StraightThrough",
+    "answer",
+    "diagnose",
+    "difference",
+    "dynamic",
+    "hidden",
+    "spread",
+    "static",
+]

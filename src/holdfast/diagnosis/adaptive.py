@@ -1,0 +1,128 @@
+"""The adaptive attack: it takes what a diagnosis found and answers with it.
+
+What holds against it is the tightest upper bound on robust accuracy that holdfast has (Tramèr et
+al., arXiv 2002.08347, on why no fixed battery can be the last word).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from holdfast import attack as attacks
+from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
+from holdfast.diagnosis.views import Seen
+from holdfast.geometry import confine, per_image
+from holdfast.loss import full, margin
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
+
+# What a finding is answered with: views of the model, the one nearest to it first.
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "hidden operations": ("straight-through",),
+    "zero gradients": ("straight-through",),
+    "probabilities for logits": ("logged",),
+    "gradients point the wrong way": ("turned",),
+    "float32 gradients are wrong": ("float64",),
+    "unstable predictions": ("smoothed",),
+    "random points find more": ("smoothed",),
+    "gradient-free finds more": ("smoothed",),
+}
+LAYERS = ("straight-through", "logged", "float64", "smoothed", "turned")  # nearest first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive:
+    """Attempts one after the other, each on what the ones before it left, from the best point so
+    far; the best point of each image over all of them.
+
+    An attempt that names `start` sets out from there. Made by `answer`, or from attempts of your
+    own.
+
+    Attributes:
+        radius: budget in `norm`, pixel units of [0, 1].
+        norm: the norm that measures the budget.
+        attempts: attacks of the same budget, in their order.
+    """
+
+    name: ClassVar[str] = "adaptive"
+    radius: float = 8 / 255
+    norm: Norm = "linf"
+    attempts: tuple[Attack, ...] = field(default_factory=tuple)
+
+    def __call__(
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        start: Images | None = None,
+    ) -> Images:  # fmt: skip
+        index = torch.arange(len(x), device=x.device) if index is None else index
+        best = x.clone() if start is None else confine(x, start, self.radius, self.norm)
+        height = _height(model, best, y)
+        for attempt in self.attempts:
+            at = (height <= 0).nonzero().flatten()
+            if not len(at):
+                break
+            found = attacks.run(attempt, model, x[at], y[at], index[at], best[at], stop=True)
+            found = confine(x[at], found.detach(), self.radius, self.norm)
+            reached = _height(model, found, y[at])
+            better = reached > height[at]
+            best[at] = torch.where(per_image(better, found), found, best[at])
+            height[at] = torch.where(better, reached, height[at])
+        return best
+
+
+@torch.no_grad()
+def _height(model: Classifier, x: Images, y: Labels) -> PerImage:
+    return margin(full(model(x)), y)
+
+
+def answer(
+    findings: Collection[str],
+    *,
+    radius: float = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 50,
+    targets: int = 9,
+    queries: int = 300,
+    twin: Classifier | None = None,
+    seed: int = 0,
+) -> Adaptive:
+    """The attack that answers these findings, by their names.
+
+    Always: climbs of the margin, whose direction no logit scale changes, towards the nearest
+    class and then towards `targets` others; momentum; random search from the best point. Where
+    something was found, the climbs first go through the views that answer it, then through all
+    of those at once. A random model is to be handed over as `Averaged`, whose gradient is the
+    expectation's.
+
+    Args:
+        findings: names of findings; unknown ones change nothing.
+        radius, norm: the budget.
+        steps: of the longest climb.
+        targets: classes that short climbs go towards.
+        queries: of the random search; 0: none. It is for images alone, [batch, c, h, w].
+        twin: a model of the same classes without the defence, whose images are tried too.
+        seed: of all random starts.
+    """
+    budget: dict[str, Any] = {"radius": radius, "norm": norm}
+    drawn: dict[str, Any] = budget | {"seed": seed}
+    longest: Attack = MinMargin(steps=steps, targets=1, **drawn)
+    slow: Attack = PGD(steps=steps, stride=0.1, loss="margin", **drawn)
+    tries: list[Attack | None] = [MinMargin(steps=steps // 2, targets=0, **drawn), longest]
+    for views in _stacks(findings):
+        tries += [Seen(attack=longest, views=views), Seen(attack=slow, views=views)]
+    if twin is not None:
+        sources: list[Attack] = [TransferMIM(**drawn), PGD(steps=steps, loss="margin", **drawn)]
+        tries += [Transfer(attack=one, source=twin) for one in sources]
+    tries += [
+        MinMargin(steps=max(steps // 5, 1), targets=targets, **drawn) if targets else None,
+        MIM(steps=steps, loss="margin", **budget),
+        Square(queries=queries, share=0.1, rescale=True, warm=True, **drawn) if queries else None,
+    ]
+    return Adaptive(**budget, attempts=tuple(one for one in tries if one is not None))
+
+
+def _stacks(findings: Collection[str]) -> list[tuple[str, ...]]:
+    """Each view that something calls for alone, then all of them together."""
+    called = {view for name in findings for view in ANSWERS.get(name, ())}
+    ordered = tuple(view for view in LAYERS if view in called)
+    return [(view,) for view in ordered] + ([ordered] if len(ordered) > 1 else [])

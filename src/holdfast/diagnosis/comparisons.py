@@ -1,0 +1,181 @@
+"""Signs of masking between attacks: one finds what another, which ought to be stronger, did not.
+
+Athalye et al. 2018 (arXiv 1802.00420, section 3.1) and Carlini et al. 2019 (arXiv 1902.06705).
+"""
+
+from holdfast.diagnosis.evidence import Evidence, Ladder
+from holdfast.evaluation import paired
+from holdfast.record import Row
+from holdfast.result import Finding, Flags
+
+GAIN = 0.1  # share of images that another attack must fell beyond the first
+MORE = 0.05  # share of images that must fall to more of the same attack
+CHANCE = 0.01  # of so uneven a split of the images by McNemar's test
+FEW = 0.05  # share of images that may withstand an attack without a bound
+SOME = 3  # images that blind search must fell where the claim did not
+SHARE = 0.1  # of the images shown to blind search, likewise
+
+
+def stronger(claim: Flags, other: Flags) -> Row | None:
+    """By how much the other attack leaves less than the claim, where it is clear that it does."""
+    compared = paired(claim, other)
+    if compared.difference < GAIN or compared.p > CHANCE:
+        return None
+    return {
+        "claim": claim.double().mean().item(), "left": other.double().mean().item(),
+        "low": compared.low, "high": compared.high, "p": compared.p, "images": compared.images,
+    }  # fmt: skip
+
+
+def one_step(evidence: Evidence) -> Finding | None:
+    """Athalye's first: one step finds more than many."""
+    return _compared(
+        evidence, ("one step",), "one step beats many",
+        "steps after the first lead away from wrong images",
+        "climb with momentum, smaller steps and smoothed gradients",
+    )  # fmt: skip
+
+
+def gradient_free(evidence: Evidence) -> Finding | None:
+    """Athalye's second: an attack without gradients finds more than the one with them."""
+    return _compared(
+        evidence, ("gradient-free",), "gradient-free finds more",
+        "without a gradient, so that the gradients mislead",
+        "do not quote the attack with gradients; find what bends them",
+    )  # fmt: skip
+
+
+def transfer(evidence: Evidence) -> Finding | None:
+    """Pintor's fifth indicator and Carlini's advice: images made on another model find more."""
+    return _compared(
+        evidence, ("transfer",), "transfer beats white-box",
+        "the model's own gradients are worse than those of its twin",
+        "start attacks from the twin's images, and quote the worst case",
+    )  # fmt: skip
+
+
+def loss(evidence: Evidence) -> Finding | None:
+    """Logit-scale masking: another loss, or the same of rescaled logits, finds more."""
+    return _compared(
+        evidence, ("margin", "dlr", "rescaled", "float64"), "the loss hides errors",
+        "with all else equal, so that what the claim climbed is flat or saturated",
+        "attack the margin or DLR loss, which no logit scale can flatten",
+    )  # fmt: skip
+
+
+def views(evidence: Evidence) -> Finding | None:
+    """An operation without gradient, a draw, or jumps stood in the way."""
+    return _compared(
+        evidence, ("straight-through", "averaged", "smoothed", "turned"),
+        "a repaired gradient finds more",
+        "the model is no harder to fool, its gradient is harder to follow",
+        "quote the attack through that view, as the adaptive attack does",
+    )  # fmt: skip
+
+
+def _compared(
+    evidence: Evidence, names: tuple[str, ...], finding: str, meaning: str, advice: str
+) -> Finding | None:
+    """The strongest of these attacks, where it is clearly stronger than the claim."""
+    tried = {name: evidence.remedies[name] for name in names if name in evidence.remedies}
+    if not tried:
+        return None
+    name = min(tried, key=lambda one: int(tried[one].sum()))
+    row = stronger(evidence.claim, tried[name])
+    if row is None:
+        return None
+    less = f"{name} leaves {row['left']:.1%} where the claim left {row['claim']:.1%}"
+    return Finding(
+        name=finding, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
+    )
+
+
+def unbounded(evidence: Evidence) -> Finding | None:
+    """Athalye's third and Pintor's I6: without a bound every image must fall."""
+    if not evidence.budgets:
+        return None
+    radius, left = evidence.budgets[-1]
+    if left <= FEW:
+        return None
+    return Finding(
+        name="unbounded attack fails",
+        evidence={"left": left, "radius": radius, **_curve(evidence)},
+        meaning=f"with the whole pixel box as budget the attack still leaves {left:.1%}, where any "
+        "image can be made into any other",
+        advice="the attack does not optimise: repair it before believing any number of it",
+    )  # fmt: skip
+
+
+def budget(evidence: Evidence) -> Finding | None:
+    """Athalye's fifth: a larger budget does not help."""
+    left = [accuracy for _, accuracy in evidence.budgets]
+    worse = max((later - min(left[: i + 1]) for i, later in enumerate(left[1:])), default=0.0)
+    if worse < GAIN:
+        return None
+    return Finding(
+        name="a larger budget finds less", evidence={"rise": worse, **_curve(evidence)},
+        meaning=f"accuracy rises by {worse:.1%} as the attack may change more, which the best one "
+        "cannot do",
+        advice="climb longer, with steps that fit the budget, and on another loss",
+    )  # fmt: skip
+
+
+def _curve(evidence: Evidence) -> Row:
+    radii, left = zip(*evidence.budgets, strict=True)
+    return {"radii": list(radii), "accuracies": list(left)}
+
+
+def random_points(evidence: Evidence) -> Finding | None:
+    """Athalye's fourth: random search finds what the gradient did not."""
+    return _blind(
+        evidence, "random points", "random points find more", "random points of the ball fool",
+        "smooth the gradient over such points, and quote the worst case",
+    )  # fmt: skip
+
+
+def hard_label(evidence: Evidence) -> Finding | None:
+    """An attack that sees decisions alone finds what the gradient did not."""
+    return _blind(
+        evidence, "hard label", "hard labels find more",
+        "an attack that sees decisions alone fools",
+        "do not quote the attack with gradients; find what bends them",
+    )  # fmt: skip
+
+
+def _blind(
+    evidence: Evidence, attack: str, finding: str, meaning: str, advice: str
+) -> Finding | None:
+    flags = evidence.blind.get(attack)
+    if flags is None:
+        return None
+    felled, images = int((~flags).sum()), len(flags)
+    if felled < max(SOME, SHARE * images):
+        return None
+    return Finding(
+        name=finding, evidence={"felled": felled, "images": images},
+        meaning=f"{meaning} the model on {felled} of {images} images that the claim left standing",
+        advice=advice,
+    )  # fmt: skip
+
+
+def _climbing(ladder: Ladder, what: str) -> Finding | None:
+    if len(ladder) < 2 or ladder[0][1] - ladder[-1][1] < MORE:
+        return None
+    (few, before), (many, after) = ladder[0], ladder[-1]
+    return Finding(
+        name=f"more {what} find more",
+        evidence={what: [n for n, _ in ladder], "accuracies": [left for _, left in ladder]},
+        meaning=f"{many:.0f} {what} leave {after:.1%}, {few:.0f} left {before:.1%}: the claim "
+        "stopped too early",
+        advice=f"double the {what} until nothing changes",
+    )  # fmt: skip
+
+
+def more_steps(evidence: Evidence) -> Finding | None:
+    """Carlini's: doubling the steps must change nothing."""
+    return _climbing(evidence.steps, "steps")
+
+
+def more_restarts(evidence: Evidence) -> Finding | None:
+    """Carlini's: doubling the restarts must change nothing."""
+    return _climbing(evidence.restarts, "restarts")

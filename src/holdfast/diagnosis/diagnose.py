@@ -1,0 +1,248 @@
+"""Is it real? The diagnosis of a classifier that claims to be robust."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from holdfast.attack import PGD
+from holdfast.diagnosis.adaptive import answer
+from holdfast.diagnosis.comparisons import CHANCE, GAIN
+from holdfast.diagnosis.evidence import Evidence
+from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth, Patient, gather
+from holdfast.diagnosis.masking import findings
+from holdfast.diagnosis.views import Averaged
+from holdfast.errors import BadInput
+from holdfast.evaluation import evaluate, paired
+from holdfast.model import clean_logits, lent, predict, usable
+from holdfast.record import Row
+from holdfast.result import Evaluation, Finding, Flags, Standing, aligned
+from holdfast.types import Attack, Classifier, Images, Labels, Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """An attack that differs from the claim in one thing, on the sample.
+
+    alone: share of images that it takes from the claim; beyond: what is lost without it where all
+    others are kept, so that 0 says that another does as well.
+    """
+
+    name: str
+    alone: float
+    beyond: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Diagnosis:
+    """A verdict on a robust accuracy, and what it rests on.
+
+    clean, claimed, left: standing without attack, after the attack that made the claim, and after
+    the strongest attack on each image (an upper bound on the true robust accuracy).
+    findings: signs of masking; remedies: what each attack takes, on the sample of images.
+    passes: forward and backward, over all images; seconds: wall time.
+    """
+
+    clean: Standing
+    claimed: Standing
+    left: Standing
+    claim: str
+    findings: tuple[Finding, ...]
+    remedies: tuple[Remedy, ...]
+    evidence: Evidence
+    passes: int
+    seconds: float
+
+    @property
+    def masked(self) -> bool:
+        """Whether any sign of masking fired."""
+        return bool(self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """One line: what is claimed, what is left, and what each remedy takes."""
+        broken = any(finding.name == "claim does not hold" for finding in self.findings)
+        word = "masked" if broken else "suspicious" if self.findings else "no sign of masking"
+        line = (
+            f"{word}: {self.claimed.accuracy:.1%} claimed by {self.claim}, "
+            f"{self.left.accuracy:.1%} left after the strongest attack per image (an upper bound)"
+        )
+        strong = sorted(self.remedies, key=lambda one: -one.alone)[:3]
+        said = [
+            f"{one.name} takes {100 * one.alone:.1f} points alone and {100 * one.beyond:.1f} when "
+            "all others are kept"
+            for one in strong
+            if one.alone > 0
+        ]
+        return "; ".join([line, *said])
+
+    head = ("", "takes alone", "beyond all others")
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table of remedies under `head`, in points of accuracy."""
+        return [
+            [one.name, f"{100 * one.alone:.1f}", f"{100 * one.beyond:.1f}"] for one in self.remedies
+        ]
+
+    def table(self) -> str:
+        """The verdict, the findings, and what each remedy takes."""
+        said = [f"- {finding}" for finding in self.findings]
+        return "\n".join([self.verdict, *said, "", aligned(self.head, self.rows())])
+
+    def as_dict(self) -> Row:
+        held = self.evidence
+        standings = {"clean": self.clean, "claimed": self.claimed, "left": self.left}
+        row: Row = {"verdict": self.verdict, "masked": self.masked, "claim": self.claim}
+        for name, one in standings.items():
+            near = one.interval
+            row |= {f"{name}_accuracy": one.accuracy, f"{name}_interval": [near.low, near.high]}
+        return row | {
+            "images": len(self.clean.correct), "sample": len(held.claim),
+            "findings": [asdict(finding) for finding in self.findings],
+            "remedies": [asdict(one) for one in self.remedies],
+            "steps": list(held.steps), "restarts": list(held.restarts),
+            "budgets": list(held.budgets),
+            "static": [one.as_dict() for one in held.static.values()],
+            "dynamic": [one.as_dict() for one in held.dynamic.values()],
+            "passes": self.passes, "seconds": self.seconds,
+        }  # fmt: skip
+
+
+def diagnose(
+    model: Classifier,
+    x: Images,
+    y: Labels,
+    *,
+    radius: float = 8 / 255,
+    norm: Norm = "linf",
+    claim: Attack | None = None,
+    twin: Classifier | None = None,
+    quick: bool = False,
+    batch_size: int = 250,
+    index: Labels | None = None,
+    seed: int = 0,
+    folder: Path | str | None = None,
+) -> Diagnosis:
+    """Whether the accuracy that an attack leaves is robustness, or a gradient that misleads.
+
+    Args:
+        model: images in [0, 1] to logits; left as it was. One that is random is judged by its
+            mean policy over 8 draws, and attacked through it.
+        x, y: images and integer labels. The claim and the adaptive attack see all of them, the
+            other attacks and the indicators the first 300 (quick: 100).
+        radius, norm: the budget, pixel units of [0, 1]; linf or l2.
+        claim: the attack whose result is in doubt; None: PGD with 20 steps on cross-entropy.
+        twin: a model of the same classes, best the same network without its defence, whose
+            images are tried on the model.
+        quick: an eighth of the cost.
+        batch_size: images attacked together.
+        index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
+        seed: of everything that is drawn.
+        folder: where finished attacks are kept, so that a killed diagnosis that is called again
+            goes on behind them.
+
+    Raises BadInput: as `evaluate` does, and for the norm l1.
+    """
+    began, depth = time.perf_counter(), QUICK if quick else DEFAULT
+    if norm == "l1":
+        raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
+    if claim is None:
+        claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
+    x, y, index = usable(model, x, y, index)
+    with torch.random.fork_rng(), lent(model):
+        torch.manual_seed(seed)  # for a model that draws
+        classes = clean_logits(model, x, y, batch_size).shape[1]
+        judged = Averaged(model) if _random(model, x[:100]) else model
+        patient = Patient(
+            model=model, judged=judged, x=x, y=y, index=index, claim=claim, twin=twin,
+            radius=radius, norm=norm, classes=classes, seed=seed,
+        )  # fmt: skip
+        return _examined(patient, depth, batch_size, folder, began)
+
+
+def _examined(
+    patient: Patient, depth: Depth, batch_size: int, folder: Path | str | None, began: float
+) -> Diagnosis:
+    """The claim, the evidence, and the adaptive attack that answers it."""
+    spent: list[int] = []
+
+    def run(attacks: Mapping[str, Attack], rows: Labels) -> Evaluation:
+        found = evaluate(
+            patient.judged, patient.x[rows], patient.y[rows], attacks=attacks,
+            radius=patient.radius, norm=patient.norm, batch_size=batch_size,
+            index=patient.index[rows], folder=folder,
+        )  # fmt: skip
+        spent.append(sum(one.passes for one in found.attacks))
+        return found
+
+    everything = torch.arange(len(patient.x))
+    name = getattr(patient.claim, "name", "the attack")
+    claimed = run({name: patient.aimed(patient.claim)}, everything)
+    evidence = gather(patient, claimed, depth, run)
+    signs = tuple(findings(evidence))
+    strongest = answer(
+        [sign.name for sign in signs], radius=patient.radius, norm=patient.norm,
+        steps=depth.climb, targets=depth.targets, twin=patient.twin, seed=patient.seed,
+        queries=depth.queries if patient.x.ndim == 4 else 0,
+    )  # fmt: skip
+    standing = claimed.worst_case.correct
+    adaptive = run({"adaptive": strongest}, everything).worst_case.correct
+    sample = {**evidence.remedies, "adaptive": adaptive[: len(evidence.claim)]}
+    left = _left(standing & adaptive, evidence)
+    broken = _broken(standing, left, name)
+    return Diagnosis(
+        clean=claimed.clean, claimed=Standing(correct=standing), left=Standing(correct=left),
+        claim=name, findings=(*signs, *broken), remedies=_remedies(evidence.claim, sample),
+        evidence=evidence, passes=sum(spent), seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def _random(model: Classifier, x: Images) -> bool:
+    """Whether two passes differ by more than rounding."""
+    first, second = (predict(model, x) for _ in range(2))
+    return bool(((first - second).abs().amax(1) > 1e-4 * first.abs().amax(1)).any())
+
+
+def _left(standing: Flags, evidence: Evidence) -> Flags:
+    """What stands after every attack, those on a part of the images too."""
+    left = standing.clone()
+    count = len(evidence.claim)
+    for flags in evidence.remedies.values():
+        left[:count] &= flags
+    few = torch.tensor(evidence.few, dtype=torch.int64)
+    for flags in evidence.blind.values():
+        left[few] &= flags
+    return left
+
+
+def _remedies(claim: Flags, tried: Mapping[str, Flags]) -> tuple[Remedy, ...]:
+    """What each takes from the claim, and from all others together, as shares of the sample."""
+    found = []
+    for name, flags in tried.items():
+        rest = [claim, *(other for key, other in tried.items() if key != name)]
+        others = torch.stack(rest).all(0)
+        found.append(
+            Remedy(
+                name=name, alone=_share(claim & ~flags), beyond=_share(others & ~flags)
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _share(flags: Flags) -> float:
+    return flags.double().mean().item()
+
+
+def _broken(claim: Flags, left: Flags, name: str) -> list[Finding]:
+    compared = paired(claim, left)
+    if compared.difference < GAIN or compared.p > CHANCE:
+        return []
+    return [Finding(
+        name="claim does not hold",
+        evidence={"claimed": _share(claim), "left": _share(left), "p": compared.p},
+        meaning=f"{name} left {_share(claim):.1%}, the strongest attack on each image "
+        f"{_share(left):.1%}",
+        advice="quote the latter, as an upper bound",
+    )]  # fmt: skip

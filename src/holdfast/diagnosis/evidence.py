@@ -1,0 +1,53 @@
+"""What a diagnosis rests on: attacks that differ from the claim in one thing, and measurements."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.diagnosis.dynamic import Dynamic
+from holdfast.diagnosis.static import Static
+from holdfast.result import Finding, Flags
+from holdfast.types import PerImage
+
+Ladder = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evidence:
+    """All that the findings are made from; every part may be missing, and is then empty.
+
+    Flags are `[images]` of the sample, true where the model is right.
+
+    clean: without attack. claim: after the attack that made the claim.
+    remedies: after an attack that differs from the claim in one thing, by that thing's name.
+    few: images of the sample, by row, that the claim left standing, for the costly attacks;
+    blind: flags of those, `[few]`, after random points and after the hard-label attack.
+    steps, restarts: (how many, accuracy of the sample), doubled until nothing changed.
+    budgets: (radius, accuracy of the sample under the claim), to the whole pixel box.
+    static, dynamic: by loss, on clean images of the sample that are classified right.
+    wobble: mean relative change of the margin over random points within 4/255, each at most 1.
+    agreement: cosine of cross-entropy's gradient in float32 with that in float64; 1 where both
+    are zero, 0 where one is, NaN for a model that has no float64.
+    rise: gain of the margin over a short step along its gradient, as a share of the prediction;
+    NaN where the gradient is zero.
+    bridged: cosine of the margin's gradient with the one past hidden operations; likewise.
+    hidden, missed: names of operations without gradient, bridged and out of reach.
+    flags: what the evaluation itself casts doubt on.
+    """
+
+    clean: Flags
+    claim: Flags
+    remedies: Mapping[str, Flags]
+    few: tuple[int, ...]
+    blind: Mapping[str, Flags]
+    steps: Ladder
+    restarts: Ladder
+    budgets: Ladder
+    static: Mapping[str, Static]
+    dynamic: Mapping[str, Dynamic]
+    wobble: PerImage
+    agreement: PerImage
+    rise: PerImage
+    bridged: PerImage
+    hidden: tuple[str, ...]
+    missed: tuple[str, ...]
+    flags: tuple[Finding, ...]

@@ -1,0 +1,126 @@
+"""Signs of masking in gradients and on an attack's path: what keeps an attack from its optimum.
+
+Pintor et al. 2022 (arXiv 2106.09947), whose indicators 1, 5 and 6 are among the flags of the
+evaluation and in `comparisons`, and what they miss.
+"""
+
+from holdfast.diagnosis.evidence import Evidence
+from holdfast.result import Finding
+
+FEW = 0.05  # share of images with a bad gradient that is worth a word
+OFTEN = 0.1  # share of images on which a step along the gradient does not climb, likewise
+SOME = 3  # images left standing on which a climb can be looked at
+WOBBLE = 0.1  # Pintor et al.'s bound on the relative change of the loss
+MOVED = 0.05  # and on what the loss, scaled to [0, 1], still moved in the last steps
+LAST = 10  # steps
+HALF = 0.5  # share of the images left standing whose climb was cut short
+ALIKE = 0.9  # cosine of two gradients that say the same
+
+
+def unstable(evidence: Evidence) -> Finding | None:
+    """Pintor's I2, on the margin: the loss jumps from point to point."""
+    if not len(evidence.wobble) or (mean := evidence.wobble.mean().item()) <= WOBBLE:
+        return None
+    return Finding(
+        name="unstable predictions", evidence={"wobble": mean, "images": len(evidence.wobble)},
+        meaning=f"the margin changes by {mean:.0%} of itself within 4/255, so that a gradient says "
+        "little about the next step",
+        advice="average gradients over nearby points or draws",
+    )  # fmt: skip
+
+
+def silent(evidence: Evidence) -> Finding | None:
+    """Pintor's I3: an image was wrong on the way and is right at the end."""
+    path = evidence.dynamic.get("ce")
+    if path is None:
+        return None
+    share = (path.wrong.any(1) & ~path.wrong[:, -1]).double().mean().item()
+    if share <= FEW:
+        return None
+    return Finding(
+        name="silent success", evidence={"share": share, "images": len(path.wrong)},
+        meaning=f"on {share:.1%} of images the attack met an error on its way and lost it",
+        advice="keep the best iterate, not the last",
+    )  # fmt: skip
+
+
+def unfinished(evidence: Evidence) -> Finding | None:
+    """Pintor's I4: the loss, scaled to [0, 1], still rises in the last steps."""
+    path = evidence.dynamic.get("ce")
+    if path is None:
+        return None
+    top = path.height[~path.wrong.any(1)].cummax(1).values
+    if len(top) < SOME or top.shape[1] <= LAST:
+        return None
+    whole = (top[:, -1] - top[:, 0]).clamp_min(1e-30)
+    share = ((top[:, -1] - top[:, -1 - LAST]) / whole > MOVED).double().mean().item()
+    if share <= HALF:
+        return None
+    return Finding(
+        name="unfinished climb", evidence={"share": share, "images": len(top)},
+        meaning=f"on {share:.0%} of the images left standing the loss still rises in the last "
+        f"{LAST} steps",
+        advice="take more steps, or longer ones",
+    )  # fmt: skip
+
+
+def vanishing(evidence: Evidence) -> Finding | None:
+    """A gradient that is tiny but not zero, which no flag for zero gradients sees."""
+    around = evidence.static.get("ce")
+    if around is None:
+        return None
+    tiny = around.vanishing & ~around.zero
+    if (share := tiny.double().mean().item()) <= FEW:
+        return None
+    return Finding(
+        name="vanishing gradients", evidence={"share": share, "floor": around.floor},
+        meaning=f"on {share:.0%} of images the gradient of cross-entropy is shorter than "
+        f"{around.floor:.0e}, and its direction rounding",
+        advice="attack the margin, or cross-entropy of rescaled logits; exact normalisation",
+    )  # fmt: skip
+
+
+def precision(evidence: Evidence) -> Finding | None:
+    """float32 sees another gradient than float64."""
+    known = evidence.agreement[evidence.agreement.isfinite()]
+    share = (known < ALIKE).double().mean().item() if len(known) else 0.0
+    if share <= FEW:
+        return None
+    return Finding(
+        name="float32 gradients are wrong", evidence={"share": share, "images": len(known)},
+        meaning=f"on {share:.0%} of images cross-entropy's gradient in float32 is zero or points "
+        "elsewhere than in float64",
+        advice="attack the margin, or in float64: model.double()",
+    )  # fmt: skip
+
+
+def wrong_way(evidence: Evidence) -> Finding | None:
+    """A step along the gradient that lowers the loss."""
+    known = evidence.rise[evidence.rise.isfinite()]
+    share = (known <= 0).double().mean().item() if len(known) else 0.0
+    if share <= OFTEN:
+        return None
+    return Finding(
+        name="gradients point the wrong way", evidence={"share": share, "images": len(known)},
+        meaning=f"on {share:.0%} of images a short step along the margin's gradient does not raise "
+        "the margin",
+        advice="compare with finite differences, and attack without this gradient",
+    )  # fmt: skip
+
+
+def operations(evidence: Evidence) -> Finding | None:
+    """Operations without a derivative that change the gradient when they are bridged."""
+    share = (evidence.bridged < ALIKE).double().mean().item() if len(evidence.bridged) else 0.0
+    if share <= FEW:
+        return None
+    missed = ", ".join(evidence.missed)
+    return Finding(
+        name="hidden operations",
+        evidence={
+            "share": share, "bridged": list(evidence.hidden), "missed": list(evidence.missed),
+        },
+        meaning=f"on {share:.0%} of images the gradient is another one past "
+        f"{', '.join((*evidence.hidden, *evidence.missed))}, which have none of their own"
+        + (f"; {missed}: bridged only where the shape came back" if missed else ""),
+        advice="attack with a straight-through backward pass, as the adaptive attack does",
+    )  # fmt: skip

@@ -1,0 +1,222 @@
+"""The evidence of a diagnosis: attacks that differ from the claim in one thing, and probes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from holdfast import attack as attacks_of
+from holdfast.attack import FGSM, MIM, PGD, HopSkipJump, Square, Transfer
+from holdfast.diagnosis import probes
+from holdfast.diagnosis.dynamic import dynamic
+from holdfast.diagnosis.evidence import Evidence, Ladder
+from holdfast.diagnosis.hidden import hidden
+from holdfast.diagnosis.points import RandomPoints
+from holdfast.diagnosis.static import static
+from holdfast.diagnosis.views import Seen
+from holdfast.geometry import ORDER
+from holdfast.result import Evaluation, Flags
+from holdfast.types import Attack, Classifier, Images, Labels, Norm
+
+Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
+"""Attacks by name, on the images of these rows: the evaluation of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """How much a diagnosis spends.
+
+    sample: images on which the claim is varied. few: images of the sample that the claim left
+    standing, for attacks that cost thousands of passes: `points` random points, `hard` queries of
+    decisions. queries: of the random search. steps, restarts: up to which the claim's are doubled.
+    losses: whose indicators are measured. climb, targets: of the adaptive attack, on all images.
+    """
+
+    sample: int = 300
+    few: int = 20
+    points: int = 10_000
+    hard: int = 1000
+    queries: int = 1000
+    steps: int = 1000
+    restarts: int = 8
+    losses: tuple[str, ...] = ("ce", "margin", "dlr")
+    climb: int = 50
+    targets: int = 9
+
+
+QUICK = Depth(
+    sample=100, few=10, points=1000, hard=300, queries=200, steps=80, restarts=4,
+    losses=("ce", "margin"), climb=20, targets=0,
+)  # fmt: skip
+DEFAULT = Depth()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Patient:
+    """What is diagnosed.
+
+    model: as it is given; judged: what predictions count, the mean policy where it is random.
+    claim: the attack whose result is in doubt; seed: of what is drawn beside it.
+    """
+
+    model: Classifier
+    judged: Classifier
+    x: Images
+    y: Labels
+    index: Labels
+    claim: Attack
+    twin: Classifier | None
+    radius: float
+    norm: Norm
+    classes: int
+    seed: int
+
+    @property
+    def random(self) -> bool:
+        return self.judged is not self.model
+
+    def aimed(self, attack: Attack) -> Attack:
+        """The attack as somebody runs it who does not know that the model is random."""
+        return Transfer(attack=attack, source=self.model) if self.random else attack
+
+    def first(self, count: int) -> "Patient":
+        """The same with the first images only."""
+        return replace(self, x=self.x[:count], y=self.y[:count], index=self.index[:count])
+
+
+def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evidence:
+    """All evidence. `claimed` is the evaluation of the claim on all images; `run` evaluates."""
+    part = patient.first(depth.sample)
+    clean, claim = (flags[: depth.sample] for flags in (
+        claimed.clean.correct, claimed.worst_case.correct))  # fmt: skip
+    right = clean.nonzero().flatten().to(part.x.device)
+    x, y, index = part.x[right], part.y[right], part.index[right]
+    met, missed = hidden(part.model, part.x[:1])
+    bridged = probes.bridged(part.model, x, y) if met or missed else x.new_zeros(0)
+    rise = probes.rise(part.model, x, y, part.radius, part.norm, part.seed)
+    agreement = probes.agreement(part.model, x, y)
+    ball = {"radius": part.radius, "norm": part.norm}
+    around = {
+        loss: static(part.model, x, y, loss, **ball, index=index, seed=part.seed)  # pyright: ignore
+        for loss in _losses(depth, part)
+    }
+    paths = {
+        loss: dynamic(part.model, x, y, loss, **ball, **_pace(part.claim))  # pyright: ignore
+        for loss in _losses(depth, part)
+    }
+    wanted = remedies(part, depth) | _repairs(part, met + missed, rise, agreement)
+    rows = torch.arange(len(part.x))
+    tried = {one.name: one.correct for one in run(wanted, rows).attacks}
+    steps, after_steps = _doubled(part, claim, "steps", depth.steps, run)
+    restarts, after_restarts = _doubled(part, claim, "restarts", depth.restarts, run)
+    few = claim.nonzero().flatten()[: depth.few]
+    return Evidence(
+        clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
+        remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
+        steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
+        dynamic=paths, wobble=probes.wobble(part.model, x, y, index, part.seed),
+        agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
+        flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
+    )  # fmt: skip
+
+
+def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
+    """The claim with another loss, other steps or no gradient; each by what is other in it."""
+    ball = {"radius": part.radius, "norm": part.norm}
+    base = _climber(part)
+    found: dict[str, Attack] = {
+        "one step": FGSM(**ball),
+        "margin": attacks_of.resized(base, loss="margin"),
+        "rescaled": Seen(attack=base, views=("rescaled",)),
+        "momentum": MIM(steps=20, loss="margin", **ball),
+        "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
+    }
+    if part.classes >= 3:
+        found["dlr"] = attacks_of.resized(base, loss="dlr")
+    found = {name: part.aimed(one) for name, one in found.items()}
+    if part.random:
+        found["averaged"] = base
+    if part.twin is not None:
+        source = PGD(steps=20, loss="margin", seed=part.seed, **ball)
+        found["transfer"] = Transfer(attack=source, source=part.twin)
+    if part.x.ndim == 4:
+        found["gradient-free"] = Square(queries=depth.queries, rescale=True, seed=part.seed, **ball)
+    return found
+
+
+def _repairs(
+    part: Patient, operations: tuple[str, ...], rise: torch.Tensor, agreement: torch.Tensor
+) -> dict[str, Attack]:
+    """The claim's climb of the margin through views that a probe calls for."""
+    views = {
+        "straight-through": bool(operations),
+        "turned": bool((rise <= 0).any()),
+        "float64": bool((agreement < 0.9).any()),
+    }
+    base = _climber(part)
+    by_margin = attacks_of.resized(base, loss="margin")
+    return {
+        view: part.aimed(Seen(attack=base if view == "float64" else by_margin, views=(view,)))
+        for view, wanted in views.items()
+        if wanted
+    }
+
+
+def _climber(part: Patient) -> Attack:
+    """The claim where it climbs a loss, else PGD."""
+    if hasattr(part.claim, "loss"):
+        return part.claim
+    return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
+
+
+def _losses(depth: Depth, part: Patient) -> list[str]:
+    return [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
+
+
+def _pace(claim: Attack) -> dict[str, float]:
+    """Steps and stride of the claim, where it has them."""
+    return {name: getattr(claim, name) for name in ("steps", "stride") if hasattr(claim, name)}
+
+
+def _doubled(
+    part: Patient, claim: Flags, setting: str, most: int, run: Run
+) -> tuple[Ladder, Flags]:
+    """The claim with twice the steps (or restarts), and twice those, on what still stands, until
+    two doublings in a row fell nothing."""
+    count, left, idle = getattr(part.claim, setting, 0), claim.clone(), 0
+    ladder = [(float(count), left.double().mean().item())]
+    while 0 < 2 * count <= most and idle < 2 and left.any():
+        count, rows = 2 * count, left.nonzero().flatten()
+        again = part.aimed(attacks_of.resized(part.claim, **{setting: count}))
+        stands = run({f"{setting} {count}": again}, rows).worst_case.correct
+        idle = idle + 1 if stands.all() else 0
+        left[rows] = stands
+        ladder.append((float(count), left.double().mean().item()))
+    return tuple(ladder), left
+
+
+def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
+    """Accuracy of the sample under the claim at growing budgets, the last the whole box."""
+    if not hasattr(part.claim, "radius") or not part.radius:
+        return ()
+    whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
+    radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]
+    wanted = {
+        f"radius {radius:.3g}": part.aimed(attacks_of.resized(part.claim, radius=radius))
+        for radius in radii
+    }
+    found = run(wanted, torch.arange(len(part.x))).attacks
+    left = [(radius, one.accuracy) for radius, one in zip(radii, found, strict=True)]
+    return ((part.radius, claim.double().mean().item()), *left)
+
+
+def _blind(part: Patient, depth: Depth, few: Labels, run: Run) -> dict[str, Flags]:
+    """What random points and decisions alone leave of a few images that the claim left."""
+    if not len(few):
+        return {}
+    ball = {"radius": part.radius, "norm": part.norm}
+    wanted: dict[str, Attack] = {
+        "random points": RandomPoints(points=depth.points, seed=part.seed, **ball),
+        "hard label": HopSkipJump(norm=part.norm, queries=depth.hard, seed=part.seed),
+    }
+    return {one.name: one.correct for one in run(wanted, few).attacks}

@@ -1,0 +1,107 @@
+"""Operations without a gradient inside a model: found by watching its calls, and bridged.
+
+The straight-through estimate (Bengio et al., arXiv 1308.3432) as an attack on what hides gradients
+(BPDA, Athalye et al., arXiv 1802.00420).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from holdfast.model import lent
+from holdfast.types import Classifier, Images
+
+FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"})
+CUT = frozenset({"detach", "__get__"})  # the second is `.data`
+COMPARED = {"gt": 1, "ge": 1, "greater": 1, "greater_equal": 1,
+            "lt": -1, "le": -1, "less": -1, "less_equal": -1}  # fmt: skip
+CAST = frozenset({"float", "double", "to", "type", "type_as", "half", "bfloat16"})
+BLIND = frozenset({"numpy", "__array__", "tolist", "item"})
+
+
+class StraightThrough(TorchFunctionMode):
+    """Inside, `torch.round` and its like pass gradients on unchanged, as do `detach`, `.data` and
+    `torch.no_grad`; a comparison that is turned into numbers has the gradient of the difference
+    that it compares; what comes back from numpy in the shape in which it went has the gradient of
+    the identity.
+
+    met: calls that were bridged. missed: calls that change a tensor in place, or carry numbers
+    out of PyTorch: those are bridged only where the shape comes back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met: set[str] = set()
+        self.missed: set[str] = set()
+        self.compared: dict[int, tuple[Tensor, Tensor]] = {}
+        self.gone: Tensor | None = None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name, more = getattr(func, "__name__", ""), kwargs or {}
+        if name == "_set_grad_enabled":
+            return None
+        if not args or not isinstance(args[0], Tensor):
+            return func(*args, **more)
+        return self._answered(name, func, self._returned(args[0]), args[1:], more)
+
+    def _returned(self, first: Tensor) -> Tensor:
+        """What came back from outside, with the gradient of what went there."""
+        gone = self.gone
+        if gone is None or first.requires_grad or first.shape != gone.shape:
+            return first
+        if not first.is_floating_point():
+            return first
+        self.gone = None
+        return _bridged(first, gone)
+
+    def _answered(
+        self, name: str, func: Callable[..., Any], first: Tensor, rest: tuple, more: dict
+    ) -> Any:
+        if name in BLIND:
+            if first.requires_grad:
+                self.missed.add(name)
+                self.gone = first
+            return func(first.detach(), *rest, **more)
+        result = func(first, *rest, **more)
+        if not isinstance(result, Tensor):
+            return result
+        if name in COMPARED and first.is_floating_point():
+            self._note(COMPARED[name], result, first, rest[0])
+        elif name in CAST and id(first) in self.compared and result.is_floating_point():
+            self.met.add("comparison")
+            return _bridged(result, self.compared[id(first)][1])
+        elif first.requires_grad and result.shape == first.shape:
+            return self._joined(name, result, first)
+        return result
+
+    def _joined(self, name: str, result: Tensor, first: Tensor) -> Tensor:
+        if name.removesuffix("_") in FLAT and name[-1] == "_":
+            self.missed.add(name)
+        cut = name in CUT and not result.requires_grad and result.is_floating_point()
+        if not (cut or name in FLAT):
+            return result
+        self.met.add("data" if name == "__get__" else name)
+        return _bridged(result, first)
+
+    def _note(self, sign: int, flags: Tensor, left: Tensor, right: Any) -> None:
+        slope = sign * (left - right)
+        if slope.requires_grad:
+            self.compared[id(flags)] = (flags, slope)
+
+
+def _bridged(value: Tensor, way: Tensor) -> Tensor:
+    """The value, with the gradient of `way`."""
+    with torch.enable_grad():
+        return value.detach() + (way - way.detach()).to(value.dtype)
+
+
+def hidden(model: Classifier, x: Images) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The operations without a gradient through which these images go: those that were bridged,
+    and those that carry them out of reach."""
+    leaf = x.detach().requires_grad_()
+    with lent(model), torch.enable_grad(), StraightThrough() as mode:
+        model(leaf)
+    return tuple(sorted(mode.met)), tuple(sorted(mode.missed))

@@ -1,0 +1,87 @@
+"""Small measurements at the image that tell a gradient which misleads from one that does not."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.diagnosis.slope import along, climb, unit
+from holdfast.diagnosis.views import straight_through
+from holdfast.geometry import confine, sample, steepest
+from holdfast.loss import cross_entropy, margin
+from holdfast.model import lent, predict
+from holdfast.types import Classifier, Images, Labels, Norm, PerImage
+
+STREAM = 55  # keeps these numbers apart from those of other users of the same seed
+NEAR = 4 / 255  # Pintor et al.'s box for unstable predictions, and its number of points
+POINTS = 100
+SHORT = 0.1  # of the radius: a step that ought to keep what the gradient promises
+
+
+def wobble(model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> PerImage:
+    """Mean relative change of the margin over 100 points within 4/255, each at most 1
+    (Pintor et al., arXiv 2106.09947, indicator 2)."""
+    if not len(x):
+        return x.new_zeros(0)
+    here = _margin(model, x, y, seed)
+    total = torch.zeros_like(here)
+    for point in range(POINTS):
+        change = sample(x, NEAR, "linf", index, seed, STREAM, point)
+        there = _margin(model, (x + change).clamp(0, 1), y, seed)
+        total += ((there - here).abs() / here.abs().clamp_min(1e-12)).clamp_max(1)
+    return total / POINTS
+
+
+def _margin(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
+    """The margin under one and the same draw of a model that is random."""
+    torch.manual_seed(seed)
+    return margin(predict(model, x, len(x)), y)
+
+
+def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, seed: int) -> PerImage:
+    """Gain of the margin over a tenth of the radius along its own gradient, as a share of what
+    the gradient promises; NaN where it is zero. All under one draw of a model that is random."""
+    if not len(x):
+        return x.new_zeros(0)
+    with lent(model):
+        torch.manual_seed(seed)
+        height, slope, _ = climb(model, x, y, margin)
+        ahead = confine(x, x + SHORT * radius * steepest(slope, norm), radius, norm)
+    gain = _margin(model, ahead, y, seed) - height
+    promised = along(slope, ahead - x)
+    return (gain / promised).where(promised > 0, torch.nan)
+
+
+def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
+    """Cosine of cross-entropy's gradient in the model's precision with that in float64.
+
+    1 where both are zero, 0 where one is. NaN where the model cannot be copied in float64, or is
+    random.
+    """
+    if not len(x) or not isinstance(model, nn.Module):
+        return torch.full((len(x),), torch.nan)
+    wide = copy.deepcopy(model).double()
+    try:
+        with lent(wide):
+            wanted, same = (climb(wide, x.double(), y, cross_entropy)[1] for _ in range(2))
+    except RuntimeError:
+        return torch.full((len(x),), torch.nan)
+    if not torch.equal(wanted, same):
+        return torch.full((len(x),), torch.nan)
+    with lent(model):
+        return _cosine(climb(model, x, y, cross_entropy)[1].double(), wanted)
+
+
+def bridged(model: Classifier, x: Images, y: Labels) -> PerImage:
+    """Cosine of the margin's gradient with the one past operations that have none; 1 where both
+    are zero, 0 where one is."""
+    if not len(x):
+        return x.new_zeros(0)
+    with lent(model):
+        plain = climb(model, x, y, margin)[1]
+        return _cosine(plain, climb(straight_through(model), x, y, margin)[1])
+
+
+def _cosine(one: Images, other: Images) -> Tensor:
+    neither = (one.flatten(1) == 0).all(1) & (other.flatten(1) == 0).all(1)
+    return along(unit(one), unit(other)).masked_fill(neither, 1.0)

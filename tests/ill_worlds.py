@@ -1,0 +1,110 @@
+"""Networks for digits whose robustness is what it seems, and copies of them that are ill.
+
+Each illness hides the gradient in its own way and adds hardly any robustness: what is true of it is
+known from its healthy twin. Trained once for a session, in a second or two.
+"""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from holdfast import data
+from holdfast.attack import PGD
+from holdfast.model import lent
+
+RADIUS = 0.1  # Linf
+
+
+class Ill(nn.Module):
+    """A network behind one illness; `kind` names it."""
+
+    def __init__(self, net: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.net, self.kind = net, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = BEFORE.get(self.kind), AFTER.get(self.kind)
+        logits = self.net(before(x) if before else x)
+        return after(logits) if after else logits
+
+
+class Winners(nn.Module):
+    """k-winners-take-all (Xiao et al., arXiv 1905.10510) in place of a ReLU: a fifth of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        least = x.topk(x.shape[1] // 5, dim=1).values[:, -1:]
+        return x * (x >= least)
+
+
+class Backwards(torch.autograd.Function):
+    """The identity, whose gradient has the wrong sign."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def _moved(x: Tensor) -> Tensor:
+    """Shrunk by up to a quarter and put somewhere in a frame of the same size, at random."""
+    side = int(torch.randint(6, 9, ()))
+    small = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+    left, top = (int(torch.randint(0, 9 - side, ())) for _ in range(2))
+    return F.pad(small, (left, 8 - side - left, top, 8 - side - top))
+
+
+def _by_numpy(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.detach().numpy().round(1))
+
+
+BEFORE = {
+    "rounded": lambda x: (x * 4).round() / 4,
+    "threshold": lambda x: (x > 0.5).float(),
+    "noisy": lambda x: x + 0.15 * torch.randn_like(x),
+    "resized": _moved,
+    "detached": lambda x: x.detach() + 0.001 * x**2,
+    "wrong way": Backwards.apply,
+    "numpy": _by_numpy,
+}
+AFTER = {
+    "saturated": lambda logits: logits * 1000,
+    "softmax": lambda logits: (10 * logits).softmax(1),
+}
+
+
+@functools.cache
+def digits() -> data.Dataset:
+    return data.load("digits")
+
+
+def test_images(count: int = 100) -> tuple[Tensor, Tensor]:
+    split = digits().test.sample(count)
+    return split.x, split.y
+
+
+@functools.cache
+def trained(kind: str, seed: int = 0) -> nn.Module:
+    """plain, robust (trained against PGD), linear, or winners (with k-winners-take-all)."""
+    torch.manual_seed(seed)
+    hidden = {"linear": [], "winners": [nn.Linear(64, 64), Winners()]}
+    layers = hidden.get(kind, [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()])
+    wide = 64
+    net = nn.Sequential(nn.Flatten(), *layers, nn.Linear(wide, 10))
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    x, y = digits().train.x, digits().train.y
+    attack = PGD(radius=RADIUS, steps=5, stride=0.4)
+    for epoch in range(20):
+        for rows in torch.randperm(len(x)).split(128):
+            adv = x[rows]
+            if kind == "robust" and epoch > 1:
+                with lent(net):
+                    adv = attack(net, adv, y[rows], index=rows + epoch * len(x))
+            optimizer.zero_grad()
+            F.cross_entropy(net(adv), y[rows]).backward()
+            optimizer.step()
+    return net.eval()
