@@ -46,8 +46,8 @@ class Backwards(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return -gradient
+    def backward(ctx, *grad_outputs: Tensor) -> Tensor:
+        return -grad_outputs[0]
 
 
 def _moved(x: Tensor) -> Tensor:
