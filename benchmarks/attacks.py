@@ -14,6 +14,7 @@ One row per checkpoint, attack and library goes to results/attack-speed.jsonl: r
 the median l2 distance of the images that were right; forward and backward passes per image, calls
 of the model, seconds. `ratio` is the seconds of the fastest peer that is as strong as ours, divided
 by ours: its accuracy is higher by half a point or one image at most, or its median by 1 % at most.
+Where ours is stronger than all, the strongest take the place of those.
 `ratio_passes` is the same of forward plus backward passes, of the peer with the fewest.
 """
 
@@ -37,7 +38,7 @@ from holdfast.result import Evaluation
 from holdfast.types import Attack, Images, Labels, Norm
 
 RADIUS = {"mnist": 0.3}  # of other data 8/255
-LONGER = 1.01  # times our median: that of a peer which is still as strong
+LONGER = 1.01  # median of an attack that is still as strong as one of median 1
 
 
 class Called(torch.nn.Module):
@@ -165,19 +166,30 @@ def summed(found: list[Evaluation], battery: list[Timed]) -> Row:
 
 
 def with_ratios(rows: dict[str, Row]) -> dict[str, Row]:
-    """The rows, with how much more the cheapest peers took that are as strong as ours."""
+    """The rows, with how much more the cheapest peer took than ours: of those as strong as ours, or
+    of those as strong as the strongest peer where ours is stronger than all."""
     ours = rows["holdfast"]
-    equal = [row for library, row in rows.items() if library != "holdfast" and strong(row, ours)]
-    if equal:
+    rivals = [row for library, row in rows.items() if library != "holdfast"]
+    if rivals:
+        bar = max(aim(ours), min(map(aim, rivals)))
+        equal = [row for row in rivals if aim(row) <= allowed(bar, ours)]
         ours["ratio"] = min(row["seconds"] for row in equal) / ours["seconds"]
         ours["ratio_passes"] = min(map(passes, equal)) / passes(ours)
     return rows
 
 
-def strong(row: Row, ours: Row) -> bool:
+def aim(row: Row) -> float:
+    """What an attack makes small: the accuracy, or the median distance."""
     if row["accuracy"] is not None:
-        return row["accuracy"] <= ours["accuracy"] + max(0.005, 1 / row["images"])
-    return (row["median"] or math.inf) <= LONGER * (ours["median"] or math.inf)
+        return row["accuracy"]
+    return math.inf if row["median"] is None else row["median"]
+
+
+def allowed(bar: float, like: Row) -> float:
+    """Up to where strength counts as equal: half a point or one image, or 1 % of the distance."""
+    if like["accuracy"] is not None:
+        return bar + max(0.005, 1 / like["images"])
+    return LONGER * bar
 
 
 def passes(row: Row) -> float:

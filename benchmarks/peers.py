@@ -1,7 +1,8 @@
 """What `benchmarks/attacks.py` compares: each attack of ours beside that of other libraries.
 
 A battery is one attack, or the four of AutoAttack. Budget, steps, step sizes and queries are the
-same for all; whatever else a library's attack has is left at that library's default, which for
+same for all, but that our C&W, whose searches go on where the last one ended, has three of them and
+the others five; whatever else a library's attack has is left at that library's default, which for
 torchattacks' Square is a schedule stretched over the queries. What a library lacks, or is known to
 do otherwise (torchattacks' AutoAttack and C&W, foolbox's MI-FGSM), is left out. Libraries that
 cannot be imported are left out too.
@@ -68,7 +69,7 @@ def _ours(task: Task) -> dict[str, Battery]:
         "fab-t": attack.FAB(radius=radius),
         "square": attack.Square(radius=radius, queries=1000),
         "deepfool": attack.DeepFool(),
-        "cw": attack.CW(searches=5, steps=100),
+        "cw": attack.CW(searches=3, steps=100),
         "ddn": attack.DDN(steps=100),
         "hop-skip-jump": attack.HopSkipJump(queries=QUERIES, probes=PROBES),
     }
