@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 
 from holdfast.attack._climb import (
-    ENOUGH,
     clearly,
     positions,
     require,
@@ -65,14 +64,19 @@ class DeepFool:
             out[rows[~stands]] = adv[~stands]
             if step == self.steps or not stands.any():
                 break
-            if stands.sum() < ENOUGH * len(rows):
+            if self._rivals(logits) * (~stands).sum() > stands.sum():
+                # another look at those that stand costs less than slopes of those that do not
                 rows, x, y, adv = (part[stands] for part in (rows, x, y, adv))
                 pixels, logits = _recorded(model, adv)
                 stands = torch.ones_like(y, dtype=torch.bool)
             change = (adv - x) / (1 + self.overshoot) + self._step(pixels, logits, y)
             moved = (x + (1 + self.overshoot) * change).clamp(0, 1)
-            adv = torch.where(per_image(stands, x), moved, adv)
+            rows, x, y, adv = (part[stands] for part in (rows, x, y, moved))
         return out
+
+    def _rivals(self, logits: Logits) -> int:
+        """How many classes are looked at besides the true one."""
+        return min(self.candidates, logits.shape[1]) - 1
 
     def _step(self, pixels: Images, logits: Logits, y: Labels) -> Images:
         """The shortest change that takes a linear network across a boundary; zero without slope."""
@@ -80,7 +84,7 @@ class DeepFool:
         true = logits.gather(1, y[:, None])[:, 0]
         slack = 2 * rounding(logits.detach())
         rivals = logits.detach().scatter(1, y[:, None], -torch.inf)
-        rivals = rivals.topk(min(self.candidates, logits.shape[1]) - 1).indices
+        rivals = rivals.topk(self._rivals(logits)).indices
         for rival in rivals.T:
             gap = true - logits.gather(1, rival[:, None])[:, 0]
             climb = slope(-gap.sum(), pixels, again=True)
