@@ -31,10 +31,10 @@ class Ill(nn.Module):
 
 
 class Winners(nn.Module):
-    """k-winners-take-all (Xiao et al., arXiv 1905.10510) in place of a ReLU: a fifth of them."""
+    """k-winners-take-all (Xiao et al., arXiv 1905.10510) for ReLU: a twentieth."""
 
     def forward(self, x: Tensor) -> Tensor:
-        least = x.topk(x.shape[1] // 5, dim=1).values[:, -1:]
+        least = x.topk(x.shape[1] // 20, dim=1).values[:, -1:]
         return x * (x >= least)
 
 
@@ -82,7 +82,8 @@ def digits() -> data.Dataset:
     return data.load("digits")
 
 
-def test_images(count: int = 100) -> tuple[Tensor, Tensor]:
+def some(count: int = 100) -> tuple[Tensor, Tensor]:
+    """Test images, spread over the classes, and their labels."""
     split = digits().test.sample(count)
     return split.x, split.y
 
@@ -91,11 +92,14 @@ def test_images(count: int = 100) -> tuple[Tensor, Tensor]:
 def trained(kind: str, seed: int = 0) -> nn.Module:
     """plain, robust (trained against PGD), linear, or winners (with k-winners-take-all)."""
     torch.manual_seed(seed)
-    hidden = {"linear": [], "winners": [nn.Linear(64, 64), Winners()]}
-    layers = hidden.get(kind, [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()])
-    wide = 64
-    net = nn.Sequential(nn.Flatten(), *layers, nn.Linear(wide, 10))
-    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    dense = [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)]
+    layers = {
+        "linear": [nn.Linear(64, 10)],
+        "winners": [nn.Linear(64, 256), Winners(), nn.Linear(256, 256), Winners(),
+                    nn.Linear(256, 10)],
+    }  # fmt: skip
+    net = nn.Sequential(nn.Flatten(), *layers.get(kind, dense))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2 if kind == "linear" else 3e-3)
     x, y = digits().train.x, digits().train.y
     attack = PGD(radius=RADIUS, steps=5, stride=0.4)
     for epoch in range(20):

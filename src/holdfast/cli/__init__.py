@@ -9,6 +9,7 @@ from pathlib import Path
 
 from holdfast.cli.data import data
 from holdfast.cli.demo import demo
+from holdfast.cli.diagnose import diagnose
 from holdfast.cli.evaluate import evaluate
 from holdfast.cli.margins import margins
 from holdfast.cli.retrain import retrain
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "data": (data, "list the data sets: what is where, what is damaged"),
     "train": (train, "train a classifier by reward or with labels, under attack or not"),
     "evaluate": (evaluate, "attack a trained classifier and say what is left"),
+    "diagnose": (diagnose, "say whether the robustness is real, or a gradient that misleads"),
     "margins": (margins, "measure how far images are from the decision boundary"),
     "retrain": (retrain, "train further on examples beyond that boundary"),
 }
@@ -44,7 +46,8 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: 0, 1 (failed), 2 (bad input), 130 (interrupted)."""
+    """Run one command. Exit codes: 0, 1 (failed), 2 (bad input), 3 (diagnose --fail-on fired), 130
+    (interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(format="holdfast: %(message)s", level=logging.WARNING)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -77,7 +80,7 @@ def _run(words: list[str]) -> int:
             raise
         kind = type(error).__name__
         return _say(f"failed: {kind}: {error} (set HOLDFAST_DEBUG=1 to see where)", 1)
-    except SystemExit as error:  # --help inside a command
+    except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
 
 

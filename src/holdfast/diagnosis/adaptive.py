@@ -4,7 +4,7 @@ What holds against it is the tightest upper bound on robust accuracy that holdfa
 al., arXiv 2002.08347, on why no fixed battery can be the last word).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
 from holdfast.diagnosis.views import Seen
 from holdfast.geometry import confine, per_image
 from holdfast.loss import full, margin
+from holdfast.result import Finding
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
 
 # What a finding is answered with: views of the model, the one nearest to it first.
@@ -76,7 +77,7 @@ def _height(model: Classifier, x: Images, y: Labels) -> PerImage:
 
 
 def answer(
-    findings: Collection[str],
+    findings: Collection[Finding],
     *,
     radius: float = 8 / 255,
     norm: Norm = "linf",
@@ -86,7 +87,7 @@ def answer(
     twin: Classifier | None = None,
     seed: int = 0,
 ) -> Adaptive:
-    """The attack that answers these findings, by their names.
+    """The attack that answers these findings.
 
     Always: climbs of the margin, whose direction no logit scale changes, towards the nearest
     class and then towards `targets` others; momentum; random search from the best point. Where
@@ -95,7 +96,7 @@ def answer(
     expectation's.
 
     Args:
-        findings: names of findings; unknown ones change nothing.
+        findings: of a diagnosis or an evaluation; one without an answer changes nothing.
         radius, norm: the budget.
         steps: of the longest climb.
         targets: classes that short climbs go towards.
@@ -108,7 +109,10 @@ def answer(
     longest: Attack = MinMargin(steps=steps, targets=1, **drawn)
     slow: Attack = PGD(steps=steps, stride=0.1, loss="margin", **drawn)
     tries: list[Attack | None] = [MinMargin(steps=steps // 2, targets=0, **drawn), longest]
-    for views in _stacks(findings):
+    names = {finding.name for finding in findings}
+    queries *= 4 if "gradient-free finds more" in names else 1
+    tries += [_LOSSES[loss](slow) for loss in sorted(_losses(findings)) if loss in _LOSSES]
+    for views in _stacks(names):
         tries += [Seen(attack=longest, views=views), Seen(attack=slow, views=views)]
     if twin is not None:
         sources: list[Attack] = [TransferMIM(**drawn), PGD(steps=steps, loss="margin", **drawn)]
@@ -119,6 +123,17 @@ def answer(
         Square(queries=queries, share=0.1, rescale=True, warm=True, **drawn) if queries else None,
     ]
     return Adaptive(**budget, attempts=tuple(one for one in tries if one is not None))
+
+
+_LOSSES: dict[str, Callable[[Attack], Attack]] = {
+    "dlr": lambda slow: attacks.resized(slow, loss="dlr", restarts=2),
+    "rescaled": lambda slow: Seen(attack=attacks.resized(slow, loss="ce"), views=("rescaled",)),
+}
+
+
+def _losses(findings: Collection[Finding]) -> set[str]:
+    """What found more than the claim by climbing another loss."""
+    return {f.evidence.get("attack", "") for f in findings if f.name == "the loss hides errors"}
 
 
 def _stacks(findings: Collection[str]) -> list[tuple[str, ...]]:

@@ -13,9 +13,11 @@ from holdfast.diagnosis.comparisons import CHANCE, GAIN
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth, Patient, gather
 from holdfast.diagnosis.masking import findings
+from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, paired
+from holdfast.evaluation.judge import Said
 from holdfast.model import clean_logits, lent, predict, usable
 from holdfast.record import Row
 from holdfast.result import Evaluation, Finding, Flags, Standing, aligned
@@ -80,6 +82,11 @@ class Diagnosis:
 
     head = ("", "takes alone", "beyond all others")
 
+    @property
+    def beside(self) -> Mapping[str, Difference]:
+        """Each indicator less that of the twin, by loss and name; empty without one."""
+        return self.evidence.beside
+
     def rows(self) -> list[list[str]]:
         """The cells of the table of remedies under `head`, in points of accuracy."""
         return [
@@ -106,6 +113,7 @@ class Diagnosis:
             "budgets": list(held.budgets),
             "static": [one.as_dict() for one in held.static.values()],
             "dynamic": [one.as_dict() for one in held.dynamic.values()],
+            "beside": {name: vars(apart) for name, apart in self.beside.items()},
             "passes": self.passes, "seconds": self.seconds,
         }  # fmt: skip
 
@@ -124,6 +132,7 @@ def diagnose(
     index: Labels | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
+    said: Said | None = None,
 ) -> Diagnosis:
     """Whether the accuracy that an attack leaves is robustness, or a gradient that misleads.
 
@@ -142,6 +151,7 @@ def diagnose(
         seed: of everything that is drawn.
         folder: where finished attacks are kept, so that a killed diagnosis that is called again
             goes on behind them.
+        said: called after each batch of each attack with (attack, images done, images).
 
     Raises BadInput: as `evaluate` does, and for the norm l1.
     """
@@ -159,11 +169,16 @@ def diagnose(
             model=model, judged=judged, x=x, y=y, index=index, claim=claim, twin=twin,
             radius=radius, norm=norm, classes=classes, seed=seed,
         )  # fmt: skip
-        return _examined(patient, depth, batch_size, folder, began)
+        return _examined(patient, depth, batch_size, folder, said, began)
 
 
 def _examined(
-    patient: Patient, depth: Depth, batch_size: int, folder: Path | str | None, began: float
+    patient: Patient,
+    depth: Depth,
+    batch_size: int,
+    folder: Path | str | None,
+    said: Said | None,
+    began: float,
 ) -> Diagnosis:
     """The claim, the evidence, and the adaptive attack that answers it."""
     spent: list[int] = []
@@ -172,7 +187,7 @@ def _examined(
         found = evaluate(
             patient.judged, patient.x[rows], patient.y[rows], attacks=attacks,
             radius=patient.radius, norm=patient.norm, batch_size=batch_size,
-            index=patient.index[rows], folder=folder,
+            index=patient.index[rows], folder=folder, said=said,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
         return found
@@ -183,7 +198,7 @@ def _examined(
     evidence = gather(patient, claimed, depth, run)
     signs = tuple(findings(evidence))
     strongest = answer(
-        [sign.name for sign in signs], radius=patient.radius, norm=patient.norm,
+        signs, radius=patient.radius, norm=patient.norm,
         steps=depth.climb, targets=depth.targets, twin=patient.twin, seed=patient.seed,
         queries=depth.queries if patient.x.ndim == 4 else 0,
     )  # fmt: skip

@@ -56,9 +56,10 @@ class Dynamic:
         """Share of each image's steps whose gradient is under the floor."""
         return (self.size < self.floor).double().mean(1)
 
-    def spreads(self, seed: int = 0) -> dict[str, Spread]:
-        """Each indicator as a mean over the path of each image, over images."""
-        found = {
+    @property
+    def indicators(self) -> dict[str, PerImage]:
+        """Each indicator as a mean over the path of each image."""
+        return {
             "grad_norm": self.size.mean(1),
             "below_floor": self.below,
             "cos_to_prev": self.cosine.nanmean(1),
@@ -66,7 +67,10 @@ class Dynamic:
             "turn": self.turn,
             "gain_over_linear": self.gain.sum(1) / self.predicted.sum(1),
         }
-        return {name: spread(values, seed) for name, values in found.items()}
+
+    def spreads(self, seed: int = 0) -> dict[str, Spread]:
+        """Each indicator over images."""
+        return {name: spread(values, seed) for name, values in self.indicators.items()}
 
     def as_dict(self) -> Row:
         about: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jaxtyping import Bool, Float
+from torch import Tensor
+
 from holdfast.diagnosis.dynamic import Dynamic
+from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.static import Static
 from holdfast.result import Finding, Flags
-from holdfast.types import PerImage
 
+Right = Float[Tensor, " right"]
 Ladder = tuple[tuple[float, float], ...]
 
 
@@ -15,7 +19,8 @@ Ladder = tuple[tuple[float, float], ...]
 class Evidence:
     """All that the findings are made from; every part may be missing, and is then empty.
 
-    Flags are `[images]` of the sample, true where the model is right.
+    Flags are `[images]` of the sample, true where the model is right; numbers from `wobble` to
+    `bridged` are of those that it gets right without attack.
 
     clean: without attack. claim: after the attack that made the claim.
     remedies: after an attack that differs from the claim in one thing, by that thing's name.
@@ -24,7 +29,7 @@ class Evidence:
     steps, restarts: (how many, accuracy of the sample), doubled until nothing changed.
     budgets: (radius, accuracy of the sample under the claim), to the whole pixel box.
     static, dynamic: by loss, on clean images of the sample that are classified right.
-    wobble: mean relative change of the margin over random points within 4/255, each at most 1.
+    wobble: mean relative change of the margin within 4/255 that its gradient does not explain.
     agreement: cosine of cross-entropy's gradient in float32 with that in float64; 1 where both
     are zero, 0 where one is, NaN for a model that has no float64.
     rise: gain of the margin over a short step along its gradient, as a share of the prediction;
@@ -32,22 +37,24 @@ class Evidence:
     bridged: cosine of the margin's gradient with the one past hidden operations; likewise.
     hidden, missed: names of operations without gradient, bridged and out of reach.
     flags: what the evaluation itself casts doubt on.
+    beside: each indicator less that of the twin, by loss and name; empty without one.
     """
 
     clean: Flags
     claim: Flags
     remedies: Mapping[str, Flags]
     few: tuple[int, ...]
-    blind: Mapping[str, Flags]
+    blind: Mapping[str, Bool[Tensor, " few"]]
     steps: Ladder
     restarts: Ladder
     budgets: Ladder
     static: Mapping[str, Static]
     dynamic: Mapping[str, Dynamic]
-    wobble: PerImage
-    agreement: PerImage
-    rise: PerImage
-    bridged: PerImage
+    wobble: Right
+    agreement: Right
+    rise: Right
+    bridged: Float[Tensor, " right_or_none"]
     hidden: tuple[str, ...]
     missed: tuple[str, ...]
     flags: tuple[Finding, ...]
+    beside: Mapping[str, Difference]

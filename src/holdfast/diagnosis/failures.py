@@ -18,13 +18,13 @@ ALIKE = 0.9  # cosine of two gradients that say the same
 
 
 def unstable(evidence: Evidence) -> Finding | None:
-    """Pintor's I2, on the margin: the loss jumps from point to point."""
+    """Pintor's I2, on the margin: the loss jumps from point to point, past its gradient."""
     if not len(evidence.wobble) or (mean := evidence.wobble.mean().item()) <= WOBBLE:
         return None
     return Finding(
         name="unstable predictions", evidence={"wobble": mean, "images": len(evidence.wobble)},
-        meaning=f"the margin changes by {mean:.0%} of itself within 4/255, so that a gradient says "
-        "little about the next step",
+        meaning=f"the margin changes by {mean:.0%} of itself within 4/255 in ways that its "
+        "gradient does not tell",
         advice="average gradients over nearby points or draws",
     )  # fmt: skip
 

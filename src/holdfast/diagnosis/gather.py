@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from holdfast import attack as attacks_of
 from holdfast.attack import FGSM, MIM, PGD, HopSkipJump, Square, Transfer
 from holdfast.diagnosis import probes
-from holdfast.diagnosis.dynamic import dynamic
+from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.evidence import Evidence, Ladder
 from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.points import RandomPoints
-from holdfast.diagnosis.static import static
+from holdfast.diagnosis.spread import Difference, difference
+from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.views import Seen
 from holdfast.geometry import ORDER
+from holdfast.loss import LossName
+from holdfast.model import lent
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
@@ -39,7 +43,7 @@ class Depth:
     queries: int = 1000
     steps: int = 1000
     restarts: int = 8
-    losses: tuple[str, ...] = ("ce", "margin", "dlr")
+    losses: tuple[LossName, ...] = ("ce", "margin", "dlr")
     climb: int = 50
     targets: int = 9
 
@@ -95,15 +99,7 @@ def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evi
     bridged = probes.bridged(part.model, x, y) if met or missed else x.new_zeros(0)
     rise = probes.rise(part.model, x, y, part.radius, part.norm, part.seed)
     agreement = probes.agreement(part.model, x, y)
-    ball = {"radius": part.radius, "norm": part.norm}
-    around = {
-        loss: static(part.model, x, y, loss, **ball, index=index, seed=part.seed)  # pyright: ignore
-        for loss in _losses(depth, part)
-    }
-    paths = {
-        loss: dynamic(part.model, x, y, loss, **ball, **_pace(part.claim))  # pyright: ignore
-        for loss in _losses(depth, part)
-    }
+    around, paths = _indicators(part.model, part, right, depth)
     wanted = remedies(part, depth) | _repairs(part, met + missed, rise, agreement)
     rows = torch.arange(len(part.x))
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
@@ -116,13 +112,47 @@ def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evi
         steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
         dynamic=paths, wobble=probes.wobble(part.model, x, y, index, part.seed),
         agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
+        beside=_beside(part, right, depth, around, paths),
         flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
     )  # fmt: skip
 
 
+def _indicators(
+    model: Classifier, part: Patient, rows: Labels, depth: Depth
+) -> tuple[dict[str, Static], dict[str, Dynamic]]:
+    """Static and dynamic indicators of a model on these images, by loss."""
+    x, y, index = part.x[rows], part.y[rows], part.index[rows]
+    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
+    losses: list[LossName] = [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
+    around = {
+        loss: static(model, x, y, loss, **ball, index=index, seed=part.seed) for loss in losses
+    }
+    return around, {
+        loss: dynamic(model, x, y, loss, **ball, **_pace(part.claim)) for loss in losses
+    }
+
+
+def _beside(
+    part: Patient, rows: Labels, depth: Depth, around: dict[str, Static], paths: dict[str, Dynamic]
+) -> dict[str, Difference]:
+    """Each indicator less the twin's, on the images that the model gets right."""
+    if part.twin is None or not len(rows):
+        return {}
+    with lent(part.twin):
+        twins = _indicators(part.twin, part, rows, depth)
+    pairs = {
+        f"{loss} {name}": (values, other[loss].indicators[name])
+        for own, other in zip((around, paths), twins, strict=True)
+        for loss, found in own.items()
+        for name, values in found.indicators.items()
+    }
+    both = {name: pair for name, pair in pairs.items() if (pair[0] - pair[1]).isfinite().any()}
+    return {name: difference(*pair, seed=part.seed) for name, pair in both.items()}
+
+
 def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
     """The claim with another loss, other steps or no gradient; each by what is other in it."""
-    ball = {"radius": part.radius, "norm": part.norm}
+    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
     base = _climber(part)
     found: dict[str, Attack] = {
         "one step": FGSM(**ball),
@@ -169,11 +199,7 @@ def _climber(part: Patient) -> Attack:
     return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
 
 
-def _losses(depth: Depth, part: Patient) -> list[str]:
-    return [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
-
-
-def _pace(claim: Attack) -> dict[str, float]:
+def _pace(claim: Attack) -> dict[str, Any]:
     """Steps and stride of the claim, where it has them."""
     return {name: getattr(claim, name) for name in ("steps", "stride") if hasattr(claim, name)}
 
@@ -214,7 +240,7 @@ def _blind(part: Patient, depth: Depth, few: Labels, run: Run) -> dict[str, Flag
     """What random points and decisions alone leave of a few images that the claim left."""
     if not len(few):
         return {}
-    ball = {"radius": part.radius, "norm": part.norm}
+    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
     wanted: dict[str, Attack] = {
         "random points": RandomPoints(points=depth.points, seed=part.seed, **ball),
         "hard label": HopSkipJump(norm=part.norm, queries=depth.hard, seed=part.seed),

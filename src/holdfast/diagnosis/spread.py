@@ -42,6 +42,12 @@ class Difference:
     p: float
     count: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.mean:+.3g} ({self.low:+.3g} to {self.high:+.3g}), p = {self.p:.2g}, on "
+            f"{self.count} images"
+        )
+
 
 def spread(values: PerImage, seed: int = 0) -> Spread:
     """Mean, median and the mean's bootstrap interval (percentiles; Efron 1979, doi

@@ -62,9 +62,14 @@ class Static:
         """Wilson's interval of a share of the images."""
         return wilson(int(flags.sum()), len(flags))
 
+    @property
+    def indicators(self) -> dict[str, PerImage]:
+        """Each indicator by name."""
+        return {name: getattr(self, name) for name in INDICATORS}
+
     def spreads(self, seed: int = 0) -> dict[str, Spread]:
         """Each indicator over all images that have it."""
-        return {name: spread(getattr(self, name), seed) for name in INDICATORS}
+        return {name: spread(values, seed) for name, values in self.indicators.items()}
 
     def as_dict(self) -> Row:
         shares = {"zero": self.zero, "vanishing": self.vanishing}

@@ -24,7 +24,7 @@ from holdfast.types import Attack, Classifier, Images, Labels, Logits
 
 STREAM = 53  # keeps these numbers apart from those of other users of the same seed
 SMOOTH = 8  # points whose logits the smoothed view takes the mean of
-DEVIATION = 0.02  # of those points, pixel units
+DEVIATION = 0.05  # of those points, pixel units
 
 
 class Averaged(nn.Module):

@@ -1,0 +1,121 @@
+"""`holdfast diagnose`: whether a trained run's robustness is real."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from holdfast import diagnosis, engine, record
+from holdfast import model as models
+from holdfast.cli import runs, show
+from holdfast.cli.options import parse
+from holdfast.cli.words import Options
+from holdfast.errors import BadInput
+from holdfast.types import Norm
+
+FIRED = 3  # exit code where --fail-on did
+
+
+def diagnose_options(
+    run: str,
+    *,
+    against: str | None = None,
+    quick: bool = False,
+    fail_on: Literal["nothing", "masking"] = "nothing",
+    checkpoint: str = "best",
+    model: str | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    images: int = 1000,
+    radius: float | None = None,
+    norm: Norm | None = None,
+    batch_size: int = 250,
+    device: str = "auto",
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Look for gradient masking: signs with their evidence, and a verdict in one line.
+
+    The diagnosis is written to RUN/findings.json and added to RUN/diagnosis.jsonl. A killed one
+    that is started again goes on behind the last attack that it finished.
+
+    Args:
+        run: run folder written by holdfast train.
+        against: run of the same classes without the defence, whose images are tried on this one,
+            and whose gradients are compared with this one's.
+        quick: fewer images, steps and queries: about an eighth of the cost.
+        fail_on: masking: exit code 3 where any sign of masking fires.
+        checkpoint: best, last, or epoch-NNN; of both runs.
+        model: MODULE:FUNCTION that built the model, where it is your own code.
+        data: data set; by default the one of the run. A folder's images get the model's size.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        split: which images.
+        images: how many, spread evenly over the classes; 0: all.
+        radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
+        norm: of the budget, linf or l2; by default the run's own adversary's, else linf.
+        batch_size: images attacked together; results do not depend on it.
+        device: cpu, cuda, ...; auto: the GPU where there is one.
+        seed: of everything that is drawn.
+        json: print the result as JSON.
+    """
+
+
+def diagnose(argv: Sequence[str]) -> None:
+    parsed = parse("diagnose", {diagnose_options: frozenset()}, {}, argv)
+    o = parsed.values
+    run, device = Path(o["run"]), engine.find_device(o["device"])
+    network = runs.network(o)
+    data = runs.data(o, network.card)
+    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    radius, norm = runs.budget(o)
+    twin = _twin(o, network.card)
+    network, twin = network.to(device), twin.to(device) if twin else None
+    drafts = run / "drafts" / "diagnosis"
+    with show.progress(o["json"]) as (bar, _):
+        found = diagnosis.diagnose(
+            network, split.x, split.y, radius=radius, norm=norm, twin=twin, quick=o["quick"],
+            batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
+            said=show.bars(bar),
+        )  # fmt: skip
+    row = found.as_dict()
+    about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "against")}
+    kept = row | record.provenance(**about, radius=radius, norm=norm)
+    record.append(run / "diagnosis.jsonl", record.plain(kept))
+    record.write_json(run / "findings.json", kept)
+    record.remove(drafts)
+    if o["json"]:
+        print(jsonlib.dumps(record.plain(kept)))
+    else:
+        title = f"{run}, {len(split)} {o['split']} images of {data.name}"
+        _say(found, f"{title}, {norm} radius {radius:.4g}")
+    if o["fail_on"] == "masking" and found.masked:
+        raise SystemExit(FIRED)
+
+
+def _twin(o: Options, card: models.Card) -> models.Network | None:
+    """The network of the other run. Raises BadInput where its images or classes are others."""
+    if o["against"] is None:
+        return None
+    other = runs.network(o | {"run": o["against"], "model": None})
+    if (other.card.image, other.card.classes) != (card.image, card.classes):
+        raise BadInput(
+            f"expected a run on images {card.image} and {card.classes} classes after --against, "
+            f"got {other.card.image} and {other.card.classes}; name a twin of the first"
+        )
+    return other
+
+
+def _say(found: diagnosis.Diagnosis, title: str) -> None:
+    """The verdict, the findings, what each remedy takes, and the twin beside it."""
+    print(title, found.verdict, sep="\n")
+    for finding in found.findings:
+        print(f"finding: {finding}")
+    show.table("Points of accuracy that an attack takes", found.head, found.rows())
+    if found.beside:
+        body = [
+            [name, f"{one.mean:+.3g}", f"{one.low:+.3g} to {one.high:+.3g}", f"{one.p:.2g}",
+             str(one.count)]
+            for name, one in found.beside.items()
+        ]  # fmt: skip
+        show.table("This run less the other", ("", "mean", "95 % interval", "p", "images"), body)

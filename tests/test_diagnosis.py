@@ -1,0 +1,99 @@
+"""Every illness is seen, by its own signs; the healthy twins have none."""
+
+import functools
+
+import ill_worlds
+import pytest
+import torch
+from ill_worlds import RADIUS, Ill, trained
+
+from holdfast import diagnosis
+from holdfast.attack import PGD
+from holdfast.diagnosis import Diagnosis
+from holdfast.errors import BadInput
+
+SLOW = PGD(radius=RADIUS, steps=20, stride=0.01, start="clean")
+SIGNS = {  # what must fire, among others
+    "rounded": {"zero gradients", "hidden operations", "unbounded attack fails"},
+    "threshold": {"zero gradients", "hidden operations", "gradient-free finds more"},
+    "noisy": {"random outputs"},
+    "resized": {"random outputs"},
+    "detached": {"hidden operations", "a repaired gradient finds more"},
+    "wrong way": {"gradients point the wrong way", "unbounded attack fails"},
+    "numpy": {"zero gradients", "transfer beats white-box", "hidden operations"},
+    "saturated": {"saturated cross-entropy", "the loss hides errors"},
+    "softmax": {"probabilities for logits"},
+    "winners": {"claim does not hold"},
+    "small steps": {"more steps find more", "unfinished climb", "one step beats many"},
+}
+HEALTHY = ("plain", "robust", "linear")
+SURVIVES = {"resized", "softmax"}  # PGD is right about these, as it happens
+
+
+@functools.cache
+def diagnosed(kind: str) -> Diagnosis:
+    x, y = ill_worlds.some(80)
+    bare = kind in (*HEALTHY, "winners")
+    model = trained(kind) if bare else Ill(trained("plain"), kind)
+    twin = trained("plain") if kind == "numpy" else None
+    claim = SLOW if kind == "small steps" else None
+    return diagnosis.diagnose(model, x, y, radius=RADIUS, claim=claim, twin=twin, quick=True)
+
+
+@pytest.mark.parametrize("kind", SIGNS)
+def test_an_ill_model_fires_its_signs_and_its_claim_falls(kind):
+    found = diagnosed(kind)
+    assert SIGNS[kind] <= {finding.name for finding in found.findings}
+    assert found.masked and all("\n" not in str(finding) for finding in found.findings)
+    if kind not in SURVIVES:
+        assert found.verdict.startswith("masked") and "claim does not hold" in found.table()
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+def test_a_healthy_model_has_no_sign(kind):
+    found = diagnosed(kind)
+    assert [finding.name for finding in found.findings] == []
+    assert found.verdict.startswith("no sign of masking") and not found.masked
+
+
+@pytest.mark.parametrize("kind", ["rounded", "saturated", "wrong way", "numpy", "small steps"])
+def test_behind_the_illness_there_is_little_more_than_its_healthy_twin_has(kind):
+    assert diagnosed(kind).claimed.accuracy > 0.8
+    assert diagnosed(kind).left.accuracy < diagnosed("plain").left.accuracy + 0.45
+
+
+def test_what_a_remedy_takes_alone_and_beyond_all_others():
+    found = diagnosed("saturated")
+    taken = {one.name: one for one in found.remedies}
+    evidence = found.evidence
+    margin = evidence.remedies["margin"]
+    assert taken["margin"].alone == (evidence.claim & ~margin).double().mean().item()
+    assert taken["margin"].alone > 0.4 and taken["margin"].beyond < 0.1
+    everything = torch.stack([evidence.claim, *evidence.remedies.values()]).all(0)
+    assert found.left.accuracy <= everything.double().mean().item()
+    assert f"{100 * taken['margin'].alone:.1f}" in found.table()
+
+
+def test_the_record_is_plain_and_the_same_again():
+    x, y = ill_worlds.some(40)
+    rows = [
+        diagnosis.diagnose(Ill(trained("plain"), "noisy"), x, y, radius=RADIUS, quick=True)
+        for _ in range(2)
+    ]
+    first, second = (row.as_dict() for row in rows)
+    assert repr(first | {"seconds": 0}) == repr(second | {"seconds": 0})
+    assert first["findings"][0]["name"] == "random outputs"
+
+
+def test_a_model_is_left_as_it_was_and_bad_settings_are_one_line():
+    x, y = ill_worlds.some(10)
+    net = trained("plain").train()
+    state = torch.random.get_rng_state()
+    diagnosis.diagnose(net, x, y, radius=RADIUS, quick=True)
+    assert net.training and all(w.requires_grad and w.grad is not None for w in net.parameters())
+    assert torch.equal(state, torch.random.get_rng_state())
+    net.eval()
+    with pytest.raises(BadInput, match="expected norm linf or l2 for a diagnosis, got l1"):
+        diagnosis.diagnose(net, x, y, norm="l1")
+    with pytest.raises(BadInput, match="pixels in"):
+        diagnosis.diagnose(net, 2 * x, y)
