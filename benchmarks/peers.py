@@ -22,7 +22,7 @@ from holdfast.model import Module
 from holdfast.types import Attack
 
 Battery = Mapping[str, Attack]
-QUERIES, PROBES, TURNS = 1200, 50, 10  # HopSkipJump: what its turns come to, all together
+QUERIES, PROBES, TURNS = 1350, 50, 10  # of HopSkipJump: what these turns of foolbox come to
 
 
 def library(name: str) -> Any:
