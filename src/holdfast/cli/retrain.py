@@ -4,22 +4,24 @@ import inspect
 import json as jsonlib
 from collections.abc import Sequence
 
-from holdfast import margin, retraining, training
+from holdfast import margin, record, retraining, training
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.train import SLOTS as TRAINING
 
-SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training", "judge"})
+SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training"})
 TRAINED = frozenset(
     {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes"}
 )
-SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"}
-PROBE = Slot(
-    table={"probe": retraining.Probe},
-    default="probe",
-    inner={margin.Family: margin.FAMILIES},
-)
+SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"} | {
+    name: Slot(
+        table={"probe": retraining.Probe},
+        default=record.plain(default),
+        inner={margin.Family: margin.FAMILIES},
+    )
+    for name, default in {"probe": retraining.Probe(), "judge": retraining.JUDGE}.items()
+}
 
 
 def retrain_options(
@@ -57,7 +59,7 @@ def retrain(argv: Sequence[str]) -> None:
     functions = {
         retrain_options: frozenset(), retraining.retrain: SUPPLIED, training.train: TRAINED,
     }  # fmt: skip
-    parsed = parse("retrain", functions, SLOTS | {"probe": PROBE}, argv)
+    parsed = parse("retrain", functions, SLOTS, argv)
     o = dict(parsed.values)
     front = {name: o.pop(name) for name in inspect.signature(retrain_options).parameters}
     network = runs.network(front)

@@ -2,7 +2,7 @@
 
 from holdfast.retraining.examples import examples, mixed
 from holdfast.retraining.probe import Probe
-from holdfast.retraining.retrain import retrain
+from holdfast.retraining.retrain import JUDGE, retrain
 from holdfast.retraining.rounds import Retrained, Round
 
-__all__ = ["Probe", "Retrained", "Round", "examples", "mixed", "retrain"]
+__all__ = ["JUDGE", "Probe", "Retrained", "Round", "examples", "mixed", "retrain"]

@@ -25,6 +25,7 @@ from holdfast.training import train
 from holdfast.types import device_of
 
 JUDGED, DRAWN = 71, 72  # streams: directions that judge a round are never those it was made from
+DRAFTS, ROWS = "drafts", "retraining.jsonl"
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
 log = logging.getLogger("holdfast")
 
@@ -96,14 +97,16 @@ def retrain(
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
         feedback=feedback, probe=probe, judge=judge, loss=loss, seed=seed,
-        folder=None if out is None else _fresh(Path(out), force), said=said, training=training,
+        folder=None if out is None else _allowed(Path(out), force), said=said, training=training,
     )  # fmt: skip
     measured, drawn, done = None, 0, []
     for number in range(rounds):
         if measured is None or not reuse:
             drawn = noise.scramble(seed, DRAWN, number)
-            drafts = job.folder and job.folder / "drafts"
+            drafts = job.folder and job.folder / DRAFTS
             measured = probe(model, job.images, drawn, drafts, said)
+        if number == 0 and job.folder:
+            _cleared(job.folder)
         done.append(_round(job, model, number, measured, drawn))
         _recorded(job, done)
         if not done[-1].kept:
@@ -143,13 +146,22 @@ def _accuracy(model: nn.Module, split: Split) -> float:
     return right.double().mean().item()
 
 
-def _fresh(out: Path, force: bool) -> Path:
-    """A folder with nothing in it. Raises BadInput where there is something, and no `force`."""
-    if out.exists() and any(out.iterdir()):
-        if not force:
-            raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
-        record.clear(out)
+def _allowed(out: Path, force: bool) -> Path:
+    """A folder for the rounds. Raises BadInput where it holds more than a search that was begun,
+    and there is no `force`, or where that is no run to be replaced."""
+    there = {path.name for path in out.iterdir()} - {DRAFTS} if out.exists() else set()
+    if there and not force:
+        raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
+    if there and not there & {"config.yaml", ROWS}:
+        raise BadInput(f"expected a run folder to replace, got {out}, which holds other things")
     return out
+
+
+def _cleared(out: Path) -> None:
+    """Remove what is replaced, now that the first search is done."""
+    for path in out.iterdir():
+        if path.name != DRAFTS:
+            record.remove(path)
 
 
 def _recorded(job: _Job, done: list[Round]) -> None:
@@ -157,8 +169,8 @@ def _recorded(job: _Job, done: list[Round]) -> None:
     if job.folder is None:
         return
     about = record.provenance(round=len(done), feedback=job.feedback, probe=job.probe)
-    record.append(job.folder / "retraining.jsonl", done[-1].as_row() | about)
-    record.remove(job.folder / "drafts")
+    record.append(job.folder / ROWS, done[-1].as_row() | about)
+    record.remove(job.folder / DRAFTS)
     if done[-1].kept:
         for name in ("checkpoints", "config.yaml"):
             record.point(job.folder / name, f"round-{len(done)}/{name}")

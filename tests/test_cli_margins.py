@@ -1,0 +1,105 @@
+"""`holdfast margins` and `holdfast retrain` as a user meets them."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from holdfast import record
+from holdfast.cli import main
+
+SMALL = ["--directions.count", "6", "--images", "20"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on the digits, made once."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    words = ["train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16",
+             "--objective", "ce", "--epochs", "6", "--optimizer.rate", "1e-2",
+             "--out", str(run)]  # fmt: skip
+    assert main([*words, "--precision", "fp32", "--watch.images", "50"]) == 0
+    return run
+
+
+def test_margins_are_measured_written_and_said(trained, capsys):
+    assert main(["margins", str(trained), *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert "12 rays each" in out and "Robustness R" in out and "Audit" in out
+    held = load_file(trained / "margins" / "margins.safetensors")
+    assert held["distance"].shape == (20, 6, 2) and len(held["y"]) == 20
+    assert {path.name for path in (trained / "margins").iterdir()} == {
+        "margins.safetensors", "matrix.json", "matrix.png",
+    }  # fmt: skip
+    assert main(["margins", str(trained), *SMALL, "--method", "linear", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"mean_margin", "none_share", "robustness"} <= set(found)
+    assert found["mean_margin"] == pytest.approx(held["distance"].mean().item(), abs=0.005)
+    assert record.read_json(trained / "margins" / "matrix.json")["method"] == "linear"
+
+
+def test_a_killed_search_goes_on(trained, capsys, monkeypatch):
+    words = ["margins", str(trained), *SMALL, "--piece", "36", "--seed", "3", "--json"]
+    assert main(words) == 0
+    whole = json.loads(capsys.readouterr().out)
+    module = sys.modules["holdfast.margin.search"]
+    made, calls = module._made, []
+
+    def killed(job, finder, images, file):
+        calls.append(int(images[0]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return made(job, finder, images, file)
+
+    monkeypatch.setattr(module, "_made", killed)
+    assert main(words) == 130
+    assert main(words) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert sorted(set(calls)) == calls[:2] + calls[3:] and calls[2] == calls[3]
+    assert again["robustness"] == whole["robustness"] and again["forward"] == whole["forward"]
+    assert not list((trained / "margins").glob("drafts"))
+
+
+def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys):
+    out = tmp_path / "feedback"
+    words = ["retrain", str(trained), "--out", str(out), "--epochs", "1", "--loss", "1",
+             "--probe.images", "40", "--probe.directions.count", "8", "--probe.reach", "1",
+             "--feedback.rays", "3", "--feedback.low", "4", "--judge.images", "20",
+             "--precision", "fp32", "--objective", "reward", "--watch.images", "20"]  # fmt: skip
+    code = main([*words, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0 and found["rounds"][0]["kept"] in (True, False)
+    assert record.read_yaml(out / "round-1" / "config.yaml")["objective"]["name"] == "reward"
+    assert max(found["rounds"][0]["examples"]) > 0
+    assert main(words) == 2 and "new folder" in capsys.readouterr().err
+    assert main([*words, "--force", "--feedback.nearest", "1"]) == 2
+    assert "1 < nearest <= furthest" in capsys.readouterr().err
+    assert main([*words, "--force", "--probe.step", "0"]) == 2
+    assert (out / "retraining.jsonl").exists(), "refused options must not cost what is there"
+    strange = tmp_path / "strange"
+    strange.mkdir()
+    (strange / "letters").write_text("mine")
+    assert main([*words, "--force", "--out", str(strange)]) == 2 and (strange / "letters").exists()
+
+
+BAD = {
+    "no run": (["margins", "nowhere"], "nowhere"),
+    "too many directions": (["margins", "RUN", "--directions.count", "65"], "1 to 64"),
+    "no step": (["margins", "RUN", "--step", "0"], "step"),
+    "no such method": (["margins", "RUN", "--method", "tracd"], "did you mean 'traced'"),
+    "no place": (["retrain", "RUN"], "out"),
+    "no rounds": (["retrain", "RUN", "--out", "new", "--rounds", "0"], "rounds of 1 or more"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(case, trained, tmp_path, monkeypatch, capsys):
+    words, said = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    assert main([str(trained) if word == "RUN" else word for word in words]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+    assert not Path("new").exists() and torch.get_num_threads() >= 1
