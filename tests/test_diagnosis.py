@@ -9,16 +9,20 @@ from ill_worlds import RADIUS, Ill, trained
 
 from holdfast import diagnosis
 from holdfast.attack import PGD
-from holdfast.diagnosis import Diagnosis
+from holdfast.diagnosis import Depth, Diagnosis
 from holdfast.errors import BadInput
 
+SMALL = Depth(
+    sample=60, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10, targets=0,
+    losses=("ce", "margin"),
+)  # fmt: skip
 SLOW = PGD(radius=RADIUS, steps=20, stride=0.01, start="clean")
 SIGNS = {  # what must fire, among others
     "rounded": {"zero gradients", "hidden operations", "unbounded attack fails"},
-    "threshold": {"zero gradients", "hidden operations", "gradient-free finds more"},
+    "threshold": {"zero gradients", "hidden operations", "unbounded attack fails"},
     "noisy": {"random outputs"},
     "resized": {"random outputs"},
-    "detached": {"hidden operations", "a repaired gradient finds more"},
+    "detached": {"hidden operations"},
     "wrong way": {"gradients point the wrong way", "unbounded attack fails"},
     "numpy": {"zero gradients", "transfer beats white-box", "hidden operations"},
     "saturated": {"saturated cross-entropy", "the loss hides errors"},
@@ -27,17 +31,17 @@ SIGNS = {  # what must fire, among others
     "small steps": {"more steps find more", "unfinished climb", "one step beats many"},
 }
 HEALTHY = ("plain", "robust", "linear")
-SURVIVES = {"resized", "softmax"}  # PGD is right about these, as it happens
+SURVIVES = {"resized", "softmax", "detached"}  # PGD is about right on these, as it happens
 
 
 @functools.cache
 def diagnosed(kind: str) -> Diagnosis:
-    x, y = ill_worlds.some(80)
+    x, y = ill_worlds.some(60)
     bare = kind in (*HEALTHY, "winners")
     model = trained(kind) if bare else Ill(trained("plain"), kind)
     twin = trained("plain") if kind == "numpy" else None
-    claim = SLOW if kind == "small steps" else None
-    return diagnosis.diagnose(model, x, y, radius=RADIUS, claim=claim, twin=twin, quick=True)
+    claim = SLOW if kind == "small steps" else PGD(radius=RADIUS)
+    return diagnosis.diagnose(model, x, y, radius=RADIUS, claim=claim, twin=twin, depth=SMALL)
 
 
 @pytest.mark.parametrize("kind", SIGNS)
@@ -75,9 +79,9 @@ def test_what_a_remedy_takes_alone_and_beyond_all_others():
 
 
 def test_the_record_is_plain_and_the_same_again():
-    x, y = ill_worlds.some(40)
+    x, y = ill_worlds.some(30)
     rows = [
-        diagnosis.diagnose(Ill(trained("plain"), "noisy"), x, y, radius=RADIUS, quick=True)
+        diagnosis.diagnose(Ill(trained("plain"), "noisy"), x, y, radius=RADIUS, depth=SMALL)
         for _ in range(2)
     ]
     first, second = (row.as_dict() for row in rows)
@@ -89,7 +93,7 @@ def test_a_model_is_left_as_it_was_and_bad_settings_are_one_line():
     x, y = ill_worlds.some(10)
     net = trained("plain").train()
     state = torch.random.get_rng_state()
-    diagnosis.diagnose(net, x, y, radius=RADIUS, quick=True)
+    diagnosis.diagnose(net, x, y, radius=RADIUS, depth=SMALL)
     assert net.training and all(w.requires_grad and w.grad is not None for w in net.parameters())
     assert torch.equal(state, torch.random.get_rng_state())
     net.eval()

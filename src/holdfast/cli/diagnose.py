@@ -74,7 +74,8 @@ def diagnose(argv: Sequence[str]) -> None:
     drafts = run / "drafts" / "diagnosis"
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.diagnose(
-            network, split.x, split.y, radius=radius, norm=norm, twin=twin, quick=o["quick"],
+            network, split.x, split.y, radius=radius, norm=norm, twin=twin,
+            depth=diagnosis.QUICK if o["quick"] else diagnosis.DEFAULT,
             batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
             said=show.bars(bar),
         )  # fmt: skip

@@ -4,15 +4,19 @@ from holdfast.diagnosis.adaptive import Adaptive, answer
 from holdfast.diagnosis.diagnose import Diagnosis, Remedy, diagnose
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.evidence import Evidence
+from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.hidden import StraightThrough, hidden
 from holdfast.diagnosis.spread import Difference, Spread, difference, spread
 from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.views import VIEWS, Averaged, Seen
 
 __all__ = [
+    "DEFAULT",
+    "QUICK",
     "VIEWS",
     "Adaptive",
     "Averaged",
+    "Depth",
     "Diagnosis",
     "Difference",
     "Dynamic",

@@ -11,7 +11,7 @@ from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import CHANCE, GAIN
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth, Patient, gather
+from holdfast.diagnosis.gather import DEFAULT, Depth, Patient, gather
 from holdfast.diagnosis.masking import findings
 from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.views import Averaged
@@ -127,7 +127,7 @@ def diagnose(
     norm: Norm = "linf",
     claim: Attack | None = None,
     twin: Classifier | None = None,
-    quick: bool = False,
+    depth: Depth = DEFAULT,
     batch_size: int = 250,
     index: Labels | None = None,
     seed: int = 0,
@@ -140,12 +140,12 @@ def diagnose(
         model: images in [0, 1] to logits; left as it was. One that is random is judged by its
             mean policy over 8 draws, and attacked through it.
         x, y: images and integer labels. The claim and the adaptive attack see all of them, the
-            other attacks and the indicators the first 300 (quick: 100).
+            other attacks and the indicators the first `depth.sample`.
         radius, norm: the budget, pixel units of [0, 1]; linf or l2.
         claim: the attack whose result is in doubt; None: PGD with 20 steps on cross-entropy.
         twin: a model of the same classes, best the same network without its defence, whose
             images are tried on the model.
-        quick: an eighth of the cost.
+        depth: how much is spent: `DEFAULT`, `QUICK` (about an eighth of it), or one of your own.
         batch_size: images attacked together.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of everything that is drawn.
@@ -155,7 +155,7 @@ def diagnose(
 
     Raises BadInput: as `evaluate` does, and for the norm l1.
     """
-    began, depth = time.perf_counter(), QUICK if quick else DEFAULT
+    began = time.perf_counter()
     if norm == "l1":
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
     if claim is None:

@@ -12,7 +12,7 @@ OFTEN = 0.1  # share of images on which a step along the gradient does not climb
 SOME = 3  # images left standing on which a climb can be looked at
 WOBBLE = 0.1  # Pintor et al.'s bound on the relative change of the loss
 MOVED = 0.05  # and on what the loss, scaled to [0, 1], still moved in the last steps
-LAST = 10  # steps
+LAST = 10  # steps, of a path of at least twice as many
 HALF = 0.5  # share of the images left standing whose climb was cut short
 ALIKE = 0.9  # cosine of two gradients that say the same
 
@@ -50,7 +50,7 @@ def unfinished(evidence: Evidence) -> Finding | None:
     if path is None:
         return None
     top = path.height[~path.wrong.any(1)].cummax(1).values
-    if len(top) < SOME or top.shape[1] <= LAST:
+    if len(top) < SOME or top.shape[1] <= 2 * LAST:
         return None
     whole = (top[:, -1] - top[:, 0]).clamp_min(1e-30)
     share = ((top[:, -1] - top[:, -1 - LAST]) / whole > MOVED).double().mean().item()
