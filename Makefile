@@ -65,5 +65,5 @@ $(VENV)/.core: $(VENV)/.uv pyproject.toml $(LOCK)
 
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml $(LOCK)
 	@echo 'Installing holdfast into $(VENV); the first time PyTorch alone can take minutes'
-	$(INSTALL) --editable '.[vision,scale,tensorboard]' --group dev
+	$(INSTALL) --editable '.[vision,scale,tensorboard,rl]' --group dev
 	@touch $(VENV)/.core $@
