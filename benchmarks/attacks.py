@@ -124,7 +124,12 @@ def fought(
     norm: Norm = "l2" if minimal else "linf"
     timed = {
         library: {
-            key: Timed(attack=one, network=network, norm=norm, minimal=minimal)
+            key: Timed(
+                attack=one,
+                network=network,
+                norm=norm,
+                minimal=minimal or getattr(one, "minimal", False),
+            )
             for key, one in battery.items()
         }
         for library, battery in contenders.items()
@@ -141,12 +146,17 @@ def fought(
                     radius=radius, norm=norm, index=part.index, batch_size=len(part),
                 )
             )  # fmt: skip
-    rows = {library: summed(found[library], [*timed[library].values()]) for library in found}
+    rows = {
+        library: summed(found[library], [*timed[library].values()], minimal) for library in found
+    }
     return with_ratios(rows)
 
 
-def summed(found: list[Evaluation], battery: list[Timed]) -> Row:
-    """What one contender left of all batches, and what it cost; judging costs it nothing."""
+def summed(found: list[Evaluation], battery: list[Timed], minimal: bool) -> Row:
+    """What one contender left of all batches, and what it cost; judging costs it nothing.
+
+    minimal: it is the distance that counts, not the accuracy.
+    """
     standing = torch.cat([part.worst_case.correct for part in found])
     every = [one for part in found for one in part.attacks]
     row: Row = {
@@ -158,7 +168,7 @@ def summed(found: list[Evaluation], battery: list[Timed]) -> Row:
         "calls": sum(timed.calls for timed in battery),
         "seconds": sum(timed.seconds for timed in battery),
     }
-    if battery[0].minimal:
+    if minimal:
         distance = torch.cat([part.attacks[0].distance[part.clean.correct] for part in found])
         median = distance.sort().values[len(distance) // 2].item()
         row |= {"accuracy": None, "median": median if math.isfinite(median) else None}

@@ -6,7 +6,6 @@ A page holds `<!-- table: NAME -->` and `<!-- end -->`; what stands between them
 fails when a page and its rows disagree, so no number in a table is typed by hand.
 """
 
-import itertools
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -149,22 +148,19 @@ def speed() -> str:
 
 
 def attacks() -> str:
-    """Strength of ours and of each peer, and the cost beside the cheapest that is as strong."""
-    rows = record.rows(RESULTS / "attack-speed.jsonl")
+    """Strength of ours and of each peer, and the cost beside the cheapest that is as strong, or
+    beside the strongest; the last run of each network and attack."""
+    runs: dict[tuple[str, str], list[Row]] = {}
+    for row in record.rows(RESULTS / "attack-speed.jsonl"):
+        key = (row["network"], row["attack"])
+        runs[key] = [row] if row["library"] == "holdfast" else [*runs[key], row]
     body = []
-    for place, ours in enumerate(rows):
-        if ours["library"] != "holdfast":
-            continue
-        peers = list(
-            itertools.takewhile(lambda row: row["library"] != "holdfast", rows[place + 1 :])
-        )
-        equal = "ratio" in ours
+    for ours, *peers in (runs[key] for key in sorted(runs)):
         body.append([
             f"{ours['network']}, {ours['radius']:.3g}", ours["attack"], str(ours["images"]),
             strength(ours), "; ".join(f"{row['library']} {strength(row)}" for row in peers),
             f"{ours['forward'] + ours['backward']:.0f}", f"{ours['seconds']:.1f}",
-            f"{ours['ratio_passes']:.2f}" if equal else "-",
-            f"{ours['ratio']:.2f}" if equal else "-",
+            f"{ours['ratio_passes']:.2f}", f"{ours['ratio']:.2f}",
         ])  # fmt: skip
     head = ["network, radius", "attack", "images", "ours", "peers", "passes/image", "seconds",
             "times fewer passes", "times faster"]  # fmt: skip
