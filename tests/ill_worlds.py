@@ -89,10 +89,16 @@ def some(count: int = 100) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def trained(kind: str, seed: int = 0) -> nn.Module:
-    """plain, robust (trained against PGD), linear, or winners (with k-winners-take-all)."""
+def trained(kind: str, seed: int = 0, conv: bool = False) -> nn.Module:
+    """plain, robust (trained against PGD), linear, or winners (with k-winners-take-all).
+
+    conv: the first two as a small convolutional network, not a dense one.
+    """
     torch.manual_seed(seed)
     dense = [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)]
+    if conv:
+        dense = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3),
+                 nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)]  # fmt: skip
     layers = {
         "linear": [nn.Linear(64, 10)],
         "winners": [nn.Linear(64, 256), Winners(), nn.Linear(256, 256), Winners(),

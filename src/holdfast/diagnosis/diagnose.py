@@ -200,7 +200,7 @@ def _examined(
     strongest = answer(
         signs, radius=patient.radius, norm=patient.norm,
         steps=depth.climb, targets=depth.targets, twin=patient.twin, seed=patient.seed,
-        queries=depth.queries if patient.x.ndim == 4 else 0,
+        queries=depth.search if patient.x.ndim == 4 else 0,
     )  # fmt: skip
     standing = claimed.worst_case.correct
     adaptive = run({"adaptive": strongest}, everything).worst_case.correct

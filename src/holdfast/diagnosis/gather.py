@@ -33,7 +33,8 @@ class Depth:
     sample: images on which the claim is varied. few: images of the sample that the claim left
     standing, for attacks that cost thousands of passes: `points` random points, `hard` queries of
     decisions. queries: of the random search. steps, restarts: up to which the claim's are doubled.
-    losses: whose indicators are measured. climb, targets: of the adaptive attack, on all images.
+    losses: whose indicators are measured. climb, targets, search: steps, targets and queries of the
+    adaptive attack, on all images.
     """
 
     sample: int = 300
@@ -46,11 +47,12 @@ class Depth:
     losses: tuple[LossName, ...] = ("ce", "margin", "dlr")
     climb: int = 50
     targets: int = 9
+    search: int = 300
 
 
 QUICK = Depth(
-    sample=100, few=10, points=1000, hard=300, queries=200, steps=80, restarts=4,
-    losses=("ce", "margin"), climb=20, targets=0,
+    sample=60, few=6, points=1000, hard=300, queries=100, steps=40, restarts=2,
+    losses=("ce", "margin"), climb=20, targets=0, search=50,
 )  # fmt: skip
 DEFAULT = Depth()
 
@@ -98,7 +100,9 @@ def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evi
     met, missed = hidden(part.model, part.x[:1])
     bridged = probes.bridged(part.model, x, y) if met or missed else x.new_zeros(0)
     rise = probes.rise(part.model, x, y, part.radius, part.norm, part.seed)
-    agreement = probes.agreement(part.model, x, y)
+    agreement = torch.full((len(x),), torch.nan)
+    if not part.random:
+        agreement = probes.agreement(part.model, x, y)
     around, paths = _indicators(part.model, part, right, depth)
     wanted = remedies(part, depth) | _repairs(part, met + missed, rise, agreement)
     rows = torch.arange(len(part.x))
