@@ -29,7 +29,7 @@ def climb(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[PerImage
 
 def reach(x: Images, radius: float, norm: Norm) -> float:
     """The l2 length over which curvature is measured: a tenth of the longest way in the ball."""
-    pixels = x[0].numel()
+    pixels = x.shape[1:].numel()
     longest = {"linf": radius * pixels**0.5, "l2": radius, "l1": radius}[norm]
     return REACH * longest
 
