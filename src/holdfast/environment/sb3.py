@@ -118,7 +118,7 @@ class Features(BaseFeaturesExtractor):
                 f"expected a sequence of layers that ends in a linear one, got {network}"
             )
         super().__init__(observation_space, last.in_features)
-        self.layers = body[:-1]
+        self.layers = nn.Sequential(*list(body)[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Features `[batch, features]` of images in [0, 1]."""
@@ -161,7 +161,7 @@ def classifier(learner: BaseAlgorithm) -> PolicyClassifier:
     return PolicyClassifier(policy, image_shape(torch.empty(0, *space.shape)))
 
 
-def pad(x: Images, image: tuple[int, int, int]) -> Images:
+def pad(x: Tensor, image: tuple[int, int, int]) -> Tensor:
     """The images in the middle of black ones of this shape."""
     down, across = image[1] - x.shape[2], image[2] - x.shape[3]
     top, left = down // 2, across // 2
