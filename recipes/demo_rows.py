@@ -14,7 +14,11 @@ with tempfile.TemporaryDirectory() as folder:
 rows = Path("results/demo.jsonl")
 for outcome in outcomes:
     row = {"name": outcome.name, "seconds": outcome.seconds, "seed": 0, "epochs": demo.EPOCHS}
+    if outcome.margins:
+        row["margins"] = outcome.margins.as_dict()
     record.append(rows, record.provenance(**row, test=outcome.evaluation.as_dict()))
 title = f"Digits under attack (Linf, radius {demo.RADIUS})"
 report.bars(Path("docs/figures/demo.png"), {o.name: o.accuracies for o in outcomes}, title)
+matrices = {o.name: o.margins.matrix() for o in outcomes if o.margins}
+report.heat(Path("docs/figures/demo-margins.png"), matrices, "Mean margin from class to class")
 print(demo.verdict(outcomes))

@@ -282,16 +282,20 @@ def test_the_list_of_data_sets(say, tmp_path):
     assert "digits" in say("data", "--data-root", "root")[1]
 
 
-def test_the_demo_compares_four_classifiers(say):
+def test_the_demo_compares_five_classifiers(say):
     code, out, err = say("demo", "--epochs", "1", "--out", "demo", "--json")
     assert code == 0, err
     found = json.loads(out)
     assert [c["name"] for c in found["classifiers"]] == [
         "supervised", "reward", "supervised + adversary", "reward + adversary",
+        "boundary feedback",
     ]  # fmt: skip
     assert Path(found["figure"]).read_bytes().startswith(b"\x89PNG")
-    assert len(list(Path("demo").glob("*/checkpoints/last/model.safetensors"))) == 4
-    assert "upper bounds" in found["verdict"]
+    assert len(list(Path("demo").glob("*/checkpoints/last/model.safetensors"))) >= 4
+    (row,) = record.rows(Path("demo") / "boundary-feedback" / "retraining.jsonl")
+    assert row["kept"] == (Path("demo") / "boundary-feedback" / "checkpoints").exists()
+    assert Path("demo/margins.png").read_bytes().startswith(b"\x89PNG")
+    assert "upper bounds" in found["verdict"] and "Boundary feedback" in found["verdict"]
 
 
 def test_the_module_runs_as_a_program():

@@ -136,10 +136,10 @@ def test_rounds_are_judged_recorded_and_left_as_a_run(trained, tmp_path):
     rows = record.rows(tmp_path / "run" / "retraining.jsonl")
     assert len(found.rounds) == len(rows) and rows[0]["examples"] == found.rounds[0].examples
     first = found.rounds[0]
-    assert first.gain == pytest.approx(first.after.mean_margin() - first.before.mean_margin())
-    assert first.interval.low < first.gain < first.interval.high
+    change = first.after.mean_margin() - first.before.mean_margin()
+    assert first.gain.value == pytest.approx(change) and first.gain.low < change < first.gain.high
     kept = [number for number, one in enumerate(found.rounds, 1) if one.kept]
-    assert kept and f"{first.gain:+.4f}" in found.table()
+    assert kept and f"{first.gain.value:+.4f}" in found.table()
     left = models.load(tmp_path / "run" / "checkpoints" / "last")
     again = models.load(tmp_path / "run" / f"round-{kept[-1]}" / "checkpoints" / "last")
     for one, other, own in zip(

@@ -1,4 +1,4 @@
-"""`holdfast demo`: four classifiers, attacked and compared."""
+"""`holdfast demo`: five classifiers, attacked and compared."""
 
 import json as jsonlib
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ def demo_options(
     seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Train four small classifiers of handwritten digits, attack them, compare: about a minute.
+    """Train five small classifiers of handwritten digits, attack them, compare: about a minute.
 
     Args:
-        out: folder of the four run folders and the figure.
+        out: folder of the run folders and two figures.
         epochs: of training, for each.
         seed: of everything random.
         json: print the result as JSON.
@@ -34,7 +34,7 @@ def demo(argv: Sequence[str]) -> None:
         raise BadInput(f"expected epochs of 1 or more, got {options['epochs']}")
     out, quiet = Path(options["out"]), options["json"]
     with show.progress(quiet) as (bar, console):
-        task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 1)
+        task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 2)
 
         def said(name: str) -> None:
             bar.update(task, description=name, advance=1)
@@ -48,6 +48,8 @@ def demo(argv: Sequence[str]) -> None:
 def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
     figure, radius = out / "demo.png", demonstration.RADIUS
     title = f"Digits under attack (Linf, radius {radius})"
+    matrices = {o.name: o.margins.matrix() for o in outcomes if o.margins}
+    report.heat(out / "margins.png", matrices, "Mean margin from class to class (digits)")
     report.bars(figure, {o.name: o.accuracies for o in outcomes}, title)
     sentence = demonstration.verdict(outcomes)
     if json:
@@ -59,4 +61,4 @@ def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
          f"{o.seconds:.1f}"] for o in outcomes
     ]  # fmt: skip
     show.table(title, ["classifier", "clean", "FGSM", "PGD-20", "entropy", "train s"], cells)
-    print(f"{sentence}\nRun folders and {figure.name} are in {out}")
+    print(f"{sentence}\nRun folders, {figure.name} and margins.png are in {out}")

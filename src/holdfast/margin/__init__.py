@@ -11,7 +11,7 @@ from holdfast.margin.directions import (
     drawn,
 )
 from holdfast.margin.linear import Linear
-from holdfast.margin.margins import Audit, Margins
+from holdfast.margin.margins import Audit, Margins, growth
 from holdfast.margin.measures import (
     Estimate,
     Sums,
@@ -51,6 +51,7 @@ __all__ = [
     "centres",
     "class_robustness",
     "drawn",
+    "growth",
     "levels",
     "mean_margins",
     "robustness",

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast.errors import BadInput
 from holdfast.margin import measures
 from holdfast.margin.measures import Estimate, Sums
 from holdfast.margin.rays import Grid
@@ -140,6 +141,16 @@ class Margins:
                          f"{strength[label]:.3f}", level])  # fmt: skip
         rows.append(["all", str(len(mean)), f"{mean.mean():.4f}", f"{1 - share[-1]:.2%}", "", ""])
         return aligned(head, rows)
+
+
+def growth(before: Margins, after: Margins) -> Estimate:
+    """Growth of the mean margin over the same images, with its 95 % interval (paired over images,
+    normal approximation). Raises BadInput where the images differ."""
+    if not torch.equal(before.index, after.index):
+        raise BadInput("expected margins of the same images, got others")
+    change = after.mean() - before.mean()
+    middle, half = change.mean(), 1.96 * change.std() / len(change) ** 0.5
+    return Estimate(value=middle, low=middle - half, high=middle + half)
 
 
 def _plain(values: Tensor) -> Any:

@@ -134,7 +134,7 @@ def _round(job: _Job, model: nn.Module, number: int, measured: Margins, drawn: i
         model.load_state_dict(weights)
         log.warning(
             "round %d undone: mean margin %+.4f, clean accuracy %.1f %% to %.1f %%",
-            number + 1, found.gain, *(100 * share for share in found.clean),
+            number + 1, found.gain.value, *(100 * share for share in found.clean),
         )  # fmt: skip
     return found
 

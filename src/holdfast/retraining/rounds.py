@@ -1,12 +1,11 @@
 """What rounds of retraining did, and whether each was worth keeping."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.margin import Margins
+from holdfast.margin import Estimate, Margins, growth
 from holdfast.record import Row
-from holdfast.result import Interval, Trained, aligned
+from holdfast.result import Trained, aligned
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,25 +28,19 @@ class Round:
     @property
     def kept(self) -> bool:
         """Whether the stop rule kept the round: larger margins, at no more than that loss."""
-        return self.gain > 0 and self.clean[1] >= self.clean[0] - self.loss
+        return self.gain.value.item() > 0 and self.clean[1] >= self.clean[0] - self.loss
 
     @property
-    def gain(self) -> float:
+    def gain(self) -> Estimate:
         """Growth of the mean margin over the judging images, in the probe's scale."""
-        return (self.after.mean() - self.before.mean()).mean().item()
-
-    @property
-    def interval(self) -> Interval:
-        """Of the gain: 95 %, paired over images (normal approximation)."""
-        change = self.after.mean() - self.before.mean()
-        half = 1.96 * change.std().item() / math.sqrt(len(change))
-        return Interval(low=self.gain - half, high=self.gain + half)
+        return growth(self.before, self.after)
 
     def as_row(self) -> Row:
         return {
             "examples": self.examples, "measured": self.measured.as_dict(),
             "before": self.before.as_dict(), "after": self.after.as_dict(),
-            "gain": self.gain, "gain_interval": [self.interval.low, self.interval.high],
+            "gain": self.gain.value.item(),
+            "gain_interval": [self.gain.low.item(), self.gain.high.item()],
             "clean_before": self.clean[0], "clean_after": self.clean[1], "kept": self.kept,
             "seconds": self.trained.seconds,
         }  # fmt: skip
@@ -66,8 +59,8 @@ class Retrained:
         """The cells of the table under `head`."""
         return [
             [str(number), str(sum(r.examples)),
-             f"{r.before.mean_margin():.4f} to {r.after.mean_margin():.4f}", f"{r.gain:+.4f}",
-             f"{r.interval.low:+.4f} to {r.interval.high:+.4f}",
+             f"{r.before.mean_margin():.4f} to {r.after.mean_margin():.4f}", f"{r.gain.value:+.4f}",
+             f"{r.gain.low:+.4f} to {r.gain.high:+.4f}",
              f"{r.clean[0]:.1%} to {r.clean[1]:.1%}", "kept" if r.kept else "undone"]
             for number, r in enumerate(self.rounds, 1)
         ]  # fmt: skip
