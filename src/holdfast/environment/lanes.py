@@ -91,8 +91,11 @@ class Lanes:
         self.chance[at] = number[:, 1:]
         visit = torch.from_numpy(self.key[at] + self.drawn[at])
         self.drawn[at] += 1
-        self.seen = self.seen.copy()
-        self.seen[at] = self._shown(self.row[at], visit, policy)
+        shown = self._shown(self.row[at], visit, policy)
+        if len(at) < self.count:
+            shown, some = self.seen.copy(), shown
+            shown[at] = some
+        self.seen = shown
 
     def _numbers(self, at: np.ndarray) -> np.ndarray:
         """Three numbers in [0, 1) for the next visit in these lanes, made for many visits at once:

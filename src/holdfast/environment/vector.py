@@ -134,9 +134,8 @@ def final(seen: np.ndarray, answer: Answer, ended: np.ndarray) -> dict[str, Any]
     """The last images and infos of the episodes that ended; nothing where none did."""
     if not ended.any():
         return {}
-    images, last = np.full(len(ended), None, dtype=object), seen.copy()
-    for lane in np.flatnonzero(ended):
-        images[lane] = last[lane]
+    images = np.full(len(ended), None, dtype=object)
+    images[ended] = np.fromiter(seen[ended], dtype=object, count=int(ended.sum()))
     info = {name: value * ended for name, value in answer.info().items()}
     masks = {f"_{name}": ended.copy() for name in info}
     return {
