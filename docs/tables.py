@@ -13,6 +13,7 @@ from pathlib import Path
 
 from holdfast import record
 from holdfast.record import Row
+from holdfast.result import wilson
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -217,9 +218,29 @@ def demo() -> str:
     return table(head, body)
 
 
+def masking() -> str:
+    """What the diagnosis says of models whose truth is known, by model over seeds."""
+    rows = record.rows(RESULTS / "masking-truth.jsonl")
+    body = []
+    for world in dict.fromkeys(row["world"] for row in rows):
+        held = [row for row in rows if row["world"] == world]
+        fired = sum(bool(row["findings"]) for row in held)
+        near = wilson(fired, len(held))
+        always = [name for name in held[0]["findings"]
+                  if all(name in row["findings"] for row in held)]  # fmt: skip
+        means = (percent(statistics.fmean(row[key] for row in held)) for key in ("claimed", "left"))
+        body.append([
+            world, "none" if held[0]["healthy"] else "ill",
+            f"{fired} of {len(held)} ({percent(near.low)} to {percent(near.high)} %)", *means,
+            ", ".join(always) or "-",
+        ])  # fmt: skip
+    head = ["model", "illness", "flagged", "claimed %", "left %", "findings in every seed"]
+    return table(head, body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "attacks": attacks, "cifar10": cifar10, "demo": demo, "feedback": feedback,
-    "folder": folder, "guard": guard, "margins": margins, "mnist": mnist,
+    "folder": folder, "guard": guard, "margins": margins, "masking": masking, "mnist": mnist,
     "processes": processes, "reliable": reliable, "speed": speed, "start": start,
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from ill_worlds import RADIUS, Ill, trained
 from holdfast import diagnosis
 from holdfast.attack import PGD
 from holdfast.diagnosis import Depth, Diagnosis
+from holdfast.diagnosis.diagnose import _random
 from holdfast.errors import BadInput
 
 SMALL = Depth(
@@ -101,3 +102,14 @@ def test_a_model_is_left_as_it_was_and_bad_settings_are_one_line():
         diagnosis.diagnose(net, x, y, norm="l1")
     with pytest.raises(BadInput, match="pixels in"):
         diagnosis.diagnose(net, 2 * x, y)
+
+
+def test_a_model_that_draws_seldom_is_known_to_be_random():
+    calls = []
+
+    def model(x):
+        calls.append(len(x))
+        return trained("plain")(x) + (len(calls) % 4 == 0) * torch.arange(10.0)
+
+    assert _random(model, ill_worlds.some(5)[0])
+    assert not _random(trained("plain"), ill_worlds.some(5)[0])

@@ -23,6 +23,8 @@ from holdfast.record import Row
 from holdfast.result import Evaluation, Finding, Flags, Standing, aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
+LOOKS = 8  # passes that may show that a model is random
+
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
@@ -215,9 +217,13 @@ def _examined(
 
 
 def _random(model: Classifier, x: Images) -> bool:
-    """Whether two passes differ by more than rounding."""
-    first, second = (predict(model, x) for _ in range(2))
-    return bool(((first - second).abs().amax(1) > 1e-4 * first.abs().amax(1)).any())
+    """Whether any of a few passes differs from the first by more than rounding: a model that draws
+    once for a whole batch may well draw the same twice."""
+    first = predict(model, x)
+    bound = 1e-4 * first.abs().amax(1)
+    return any(
+        bool(((predict(model, x) - first).abs().amax(1) > bound).any()) for _ in range(LOOKS)
+    )
 
 
 def _left(standing: Flags, evidence: Evidence) -> Flags:
