@@ -1,6 +1,6 @@
 """What `diagnose` says of models whose truth is known: ill ones, and their healthy twins.
 
-    python benchmarks/masking_truth.py [--seed 1]
+    python benchmarks/masking_truth.py [--seed 1] [--only resized noisy]
 
 The models are those of tests/ill_worlds.py. The thresholds of the signs were set on dense networks
 with seed 0; here the networks are convolutional ones (but for `linear` and `winners`) with other
@@ -55,9 +55,11 @@ def row(kind: str, seed: int) -> record.Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description="the diagnosis of models whose truth is known")
     parser.add_argument("--seed", type=int, default=1, help="of the networks and the attacks")
-    seed = parser.parse_args().seed
+    parser.add_argument("--only", nargs="*", default=(*HEALTHY, *ILL), help="names of models")
+    o = parser.parse_args()
+    seed = o.seed
     torch.manual_seed(seed)
-    for kind in (*HEALTHY, *ILL):
+    for kind in o.only:
         made = row(kind, seed)
         record.append(HERE / "results" / "masking-truth.jsonl", made | record.provenance())
         print(kind, made["verdict"], made["claimed"], made["left"], made["findings"], flush=True)
