@@ -3,6 +3,7 @@
 from holdfast.diagnosis.adaptive import Adaptive, answer
 from holdfast.diagnosis.diagnose import Diagnosis, Remedy, diagnose
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
+from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.hidden import StraightThrough, hidden
@@ -20,6 +21,7 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Dynamic",
+    "Entropy",
     "Evidence",
     "Remedy",
     "Seen",
@@ -30,6 +32,7 @@ __all__ = [
     "diagnose",
     "difference",
     "dynamic",
+    "entropy",
     "hidden",
     "spread",
     "static",

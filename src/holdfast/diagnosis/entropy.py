@@ -1,0 +1,62 @@
+"""How sure a classifier is, and whether it has a right to be."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from holdfast import loss
+from holdfast.diagnosis.spread import Spread, spread
+from holdfast.errors import BadInput
+from holdfast.model import predict
+from holdfast.result import Flags
+from holdfast.types import Classifier, Images, Labels, PerImage
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Entropy:
+    """Of the policy softmax(logits) on some images, clean, attacked or noisy.
+
+    bits: entropy per image, from 0 (certain) to log2 of the number of classes (uniform).
+    confidence: probability of the predicted class. correct: whether it is the label.
+    classes: their number.
+    """
+
+    bits: PerImage
+    confidence: PerImage
+    correct: Flags
+    classes: int
+
+    def spreads(self, seed: int = 0) -> dict[str, Spread]:
+        """Mean bits overall, and of images that are classified right and wrong."""
+        parts = {"overall": self.bits, "correct": self.bits[self.correct],
+                 "wrong": self.bits[~self.correct]}  # fmt: skip
+        return {name: spread(values, seed) for name, values in parts.items()}
+
+    def histogram(self, bins: int = 20) -> Int[Tensor, " bins"]:
+        """How many images lie in each of so many equal ranges from 0 to the most bits."""
+        most = math.log2(self.classes)
+        place = (self.bits / most * bins).long().clamp(0, bins - 1)
+        return torch.bincount(place, minlength=bins)
+
+    def calibration_error(self, bins: int = 15) -> float:
+        """Mean distance of confidence and accuracy over equal ranges of confidence, each weighted
+        by its images (ECE; Guo et al., arXiv 1706.04599, equation 3). Raises BadInput for none."""
+        if bins < 1 or not len(self.bits):
+            raise BadInput(f"expected 1 bin and 1 image or more, got {bins}, {len(self.bits)}")
+        place = (self.confidence * bins).long().clamp(0, bins - 1)
+        apart = self.confidence.double() - self.correct.double()
+        sums = torch.zeros(bins, dtype=torch.float64).index_add(0, place, apart)
+        return (sums.abs().sum() / len(place)).item()
+
+
+def entropy(model: Classifier, x: Images, y: Labels, batch_size: int = 250) -> Entropy:
+    """Entropy, confidence and correctness of every image; the model is left as it was."""
+    logits = predict(model, x, batch_size)
+    top, action = logits.softmax(1).max(1)
+    return Entropy(
+        bits=(loss.entropy(logits) / math.log(2)).cpu(), confidence=top.cpu(),
+        correct=(action == y).cpu(), classes=logits.shape[1],
+    )  # fmt: skip
