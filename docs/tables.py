@@ -209,6 +209,18 @@ def margins() -> str:
     return table(head, body)
 
 
+def environment() -> str:
+    rows = record.rows(RESULTS / "environment-speed.jsonl")
+    body = [
+        [f"`{row['contender']}`", f"{row['steps_per_second']:,.0f}",
+         f"{row['ratio']:.1f}" if "ratio" in row else "-",
+         percent(row["share"]) if "share" in row else "-"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["contender", "steps/s", "times as fast is `vector`", "share of the environment %"]
+    return table(head, body)
+
+
 def demo() -> str:
     rows = record.rows(RESULTS / "demo.jsonl")
     body = [[row["name"], *tested(row), f"{row['test']['entropy_bits']:.2f}",
@@ -239,8 +251,8 @@ def masking() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "attacks": attacks, "cifar10": cifar10, "demo": demo, "feedback": feedback,
-    "folder": folder, "guard": guard, "margins": margins, "masking": masking, "mnist": mnist,
+    "attacks": attacks, "cifar10": cifar10, "demo": demo,
+    "environment": environment, "feedback": feedback, "folder": folder, "guard": guard, "margins": margins, "masking": masking, "mnist": mnist,
     "processes": processes, "reliable": reliable, "speed": speed, "start": start,
 }  # fmt: skip
 
