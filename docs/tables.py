@@ -252,7 +252,8 @@ def masking() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "attacks": attacks, "cifar10": cifar10, "demo": demo,
-    "environment": environment, "feedback": feedback, "folder": folder, "guard": guard, "margins": margins, "masking": masking, "mnist": mnist,
+    "environment": environment, "feedback": feedback, "folder": folder, "guard": guard,
+    "margins": margins, "masking": masking, "mnist": mnist,
     "processes": processes, "reliable": reliable, "speed": speed, "start": start,
 }  # fmt: skip
 
