@@ -112,14 +112,13 @@ class Boundary:
     ) -> Int[Tensor, " chosen"]:
         """Places of the images that give examples, drawn from each class."""
         draw = noise.uniform(index, (), self.seed, IMAGES)
-        found = []
+        found, few = [], []
         for label, level in enumerate(levels):
             wanted = getattr(self, level) if self.weighted else self.medium
             own = (useful & (origin == label)).nonzero().flatten()
             if len(own) < wanted:
-                log.warning(
-                    "class %d gives %d images, not %d: no more of them have a ray that crosses",
-                    label, len(own), wanted,
-                )  # fmt: skip
+                few.append(f"class {label} gives {len(own)} of {wanted}")
             found.append(own[draw[own].argsort()][:wanted])
+        if few:
+            log.warning("too few images with a ray that crosses: %s", ", ".join(few))
         return torch.cat(found)

@@ -152,8 +152,8 @@ def _allowed(out: Path, force: bool) -> Path:
     there = {path.name for path in out.iterdir()} - {DRAFTS} if out.exists() else set()
     if there and not force:
         raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
-    if there and not there & {"config.yaml", ROWS}:
-        raise BadInput(f"expected a run folder to replace, got {out}, which holds other things")
+    if there and not any(name == ROWS or name.startswith("round-") for name in there):
+        raise BadInput(f"expected a retrained run to replace, got {out}, which holds other things")
     return out
 
 
