@@ -17,6 +17,7 @@ from holdfast.result import wilson
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
+WAYS = ("forward", "backward")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -111,6 +112,22 @@ def guard() -> str:
         ])  # fmt: skip
     head = ["guard", "epochs", "rollbacks", "best PGD-10 on validation %", "clean %", "FGSM %",
             "PGD-40 %", "seed"]  # fmt: skip
+    return table(head, body)
+
+
+def handover() -> str:
+    rows = record.rows(RESULTS / "cifar10-handover.jsonl")
+    body = []
+    for row in (row for row in rows if "test" in row):
+        key = (row["variant"], row["seed"])
+        mine = [r for r in rows if "epoch" in r and (r["variant"], r["seed"]) == key]
+        passes = [sum(r[f"{way}_passes"] for r in mine) for way in WAYS]
+        body.append([
+            row["variant"], *tested(row), f"{mine[-1]['validation_entropy']:.2f}",
+            *(f"{number:.1f}" for number in passes), f"{row['images']:,}", str(row["seed"]),
+        ])  # fmt: skip
+    head = ["objective", "clean %", "FGSM %", "PGD-20 %", "worst %", "entropy (bits)",
+            "forward/image", "backward/image", "training images", "seed"]  # fmt: skip
     return table(head, body)
 
 
@@ -253,6 +270,7 @@ def masking() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "attacks": attacks, "cifar10": cifar10, "demo": demo,
     "environment": environment, "feedback": feedback, "folder": folder, "guard": guard,
+    "handover": handover,
     "margins": margins, "masking": masking, "mnist": mnist,
     "processes": processes, "reliable": reliable, "speed": speed, "start": start,
 }  # fmt: skip
