@@ -31,8 +31,10 @@ install: $(VENV)/.dev
 demo: $(VENV)/.core
 	$(BIN)/holdfast demo
 
+# Two workers of one thread each: more threads gain nothing on the tests' small networks.
+test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

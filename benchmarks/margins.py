@@ -44,7 +44,7 @@ def naive(network: Callable[[Tensor], Tensor], x: Tensor, truth: Margins, rays: 
 
 def compare(network: model.Network, clip: bool, options: argparse.Namespace) -> list[record.Row]:
     """One row per contender, over all groups of images."""
-    test = data.load(network.card.data, root=options.data_root).test.sample(options.images)
+    test = data.load(network.card.data or "", root=options.data_root).test.sample(options.images)
     totals = {name: {"forward": 0, "seconds": 0.0, "differing": 0} for name in METHODS}
     rays, per_pass, crossed = 0, [], 0
     for group in torch.arange(len(test)).split(options.group):

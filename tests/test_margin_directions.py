@@ -72,7 +72,7 @@ def test_principal_components_come_in_the_order_of_their_variance():
 def test_gradient_and_mixtures_with_it():
     world = linear_world(count=5, side=4)
     rows = drawn(margin.Gradient(count=200), world.model, world.x, world.y, INDEX, 0).flatten(2)
-    weight = world.model[1].weight.detach()
+    weight = world.model.get_parameter("1.weight").detach()
     normal = (weight[1] - weight[0]) * (1 - 2 * world.y[:, None])
     cosine = rows @ (normal / normal.norm(dim=1, keepdim=True))[:, :, None]
     torch.testing.assert_close(cosine[:, 0], torch.ones(5, 1).double())

@@ -88,7 +88,7 @@ def test_centres_have_the_largest_mean_margin_of_their_class():
     found = centres(DISTANCE, ORIGIN, CLASSES).tolist()
     assert found[3] == -1
     for label in range(3):
-        own = (label == ORIGIN).nonzero().flatten().tolist()
+        own = torch.eq(ORIGIN, label).nonzero().flatten().tolist()
         assert found[label] == max(own, key=lambda i: mean[i])
 
 

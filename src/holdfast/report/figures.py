@@ -74,13 +74,14 @@ def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
     )  # fmt: skip
     highest = max((m[m.isfinite()].max().item() for m in matrices.values() if m.isfinite().any()),
                   default=1.0)  # fmt: skip
+    drawn = []
     for axes, (name, matrix) in zip(panels[0], matrices.items(), strict=True):
         axes.set_facecolor("0.8")
-        drawn = axes.imshow(matrix.numpy(), cmap="viridis", vmin=0, vmax=highest)
+        drawn.append(axes.imshow(matrix.numpy(), cmap="viridis", vmin=0, vmax=highest))
         axes.set_title(name, loc="left", fontsize=9)
         axes.set_xlabel("adjacent class")
     panels[0][0].set_ylabel("class of the image")
-    figure.colorbar(drawn, ax=list(panels[0]), shrink=0.8, label="mean margin")
+    figure.colorbar(drawn[0], ax=list(panels[0]), shrink=0.8, label="mean margin")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     _save(figure, path)
 
