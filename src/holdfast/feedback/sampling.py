@@ -32,7 +32,8 @@ class EpsilonGreedy:
         epsilon: probability of exploring, in the first epoch.
         final: the same from epoch `over` on, linear in between; None: as `epsilon`.
         over: epochs until `final`.
-        coin: one toss per image, or one for the whole batch as in Zou et al.'s code.
+        coin: one toss per image, or one for the whole batch as in Zou et al.'s code; of several
+            processes each tosses for its share of the batch.
     """
 
     epsilon: float = 0.0
