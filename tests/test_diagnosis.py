@@ -10,8 +10,8 @@ from ill_worlds import RADIUS, Ill, trained
 from holdfast import diagnosis
 from holdfast.attack import PGD
 from holdfast.diagnosis import Depth, Diagnosis
-from holdfast.diagnosis.diagnose import _random
 from holdfast.errors import BadInput
+from holdfast.evaluation.flags import wavering
 
 SMALL = Depth(
     sample=60, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10, targets=0,
@@ -111,5 +111,6 @@ def test_a_model_that_draws_seldom_is_known_to_be_random():
         calls.append(len(x))
         return trained("plain")(x) + (len(calls) % 4 == 0) * torch.arange(10.0)
 
-    assert _random(model, ill_worlds.some(5)[0])
-    assert not _random(trained("plain"), ill_worlds.some(5)[0])
+    x = ill_worlds.some(5)[0]
+    assert wavering(model, x, 250)[1].any()
+    assert not wavering(trained("plain"), x, 250)[1].any()

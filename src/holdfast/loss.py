@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast.errors import BadInput, choose
-from holdfast.types import Labels, Logits, PerImage
+from holdfast.types import Classifier, Images, Labels, Logits, PerImage
 
 Loss = Callable[[Logits, Labels], PerImage]
 LossName = Literal["ce", "margin", "dlr", "reward"]
@@ -91,6 +91,41 @@ def divergence(logits: Logits, reference: Logits) -> PerImage:
     """KL(softmax(reference) || softmax(logits)), in nats."""
     found, wanted = logits.log_softmax(1), reference.log_softmax(1)
     return F.kl_div(found, wanted, reduction="none", log_target=True).sum(1)
+
+
+def gradient(
+    model: Classifier, x: Images, y: Labels, loss: Loss, draws: int = 1
+) -> tuple[Images, Logits]:
+    """Gradient of each image's own loss with respect to its pixels, and the logits.
+
+    The losses are summed, not averaged, so that an image's gradient does not shrink with the
+    batch it is in. Nothing but the pixels is differentiated. draws: passes over whose gradients
+    the mean is taken, for a model that is random; the logits are those of the last.
+    """
+    found, logits = _gradient(model, x, y, loss)
+    for _ in range(draws - 1):
+        more, logits = _gradient(model, x, y, loss)
+        found = found + more
+    return found / draws, logits
+
+
+def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Images, Logits]:
+    leaf = x.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = full(model(leaf))
+        height = loss(logits, y).sum()
+    return slope(height, leaf), logits.detach()
+
+
+def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
+    """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them.
+
+    again: the same graph will be asked for another.
+    """
+    if not height.requires_grad:
+        return torch.zeros_like(pixels)
+    found = torch.autograd.grad(height, pixels, retain_graph=again, allow_unused=True)[0]
+    return torch.zeros_like(pixels) if found is None else found
 
 
 def called(loss: LossName | Loss) -> Loss:

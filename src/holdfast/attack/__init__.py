@@ -5,7 +5,7 @@ Each file holds one attack; `run` hands an attack what it asks for.
 
 import dataclasses
 
-from holdfast.attack._run import run
+from holdfast.attack._run import run, stated
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.boundary import Boundary
@@ -82,4 +82,5 @@ __all__ = [
     "UniformNoise",
     "resized",
     "run",
+    "stated",
 ]

@@ -1,50 +1,15 @@
-"""What gradient attacks share: the gradient to climb, and the check of their settings."""
+"""What gradient attacks share: steps up a gradient, and the check of their settings."""
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image, steepest
-from holdfast.loss import Loss, full, margin
+from holdfast.loss import Loss, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
 ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
-
-
-def gradient(
-    model: Classifier, x: Images, y: Labels, loss: Loss, draws: int = 1
-) -> tuple[Images, Logits]:
-    """Gradient of each image's own loss with respect to its pixels, and the logits.
-
-    The losses are summed, not averaged, so that an image's gradient does not shrink with the
-    batch it is in. Nothing but the pixels is differentiated. draws: passes over whose gradients
-    the mean is taken, for a model that is random; the logits are those of the last.
-    """
-    found, logits = _gradient(model, x, y, loss)
-    for _ in range(draws - 1):
-        more, logits = _gradient(model, x, y, loss)
-        found = found + more
-    return found / draws, logits
-
-
-def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Images, Logits]:
-    leaf = x.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = full(model(leaf))
-        height = loss(logits, y).sum()
-    return slope(height, leaf), logits.detach()
-
-
-def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
-    """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them.
-
-    again: the same graph will be asked for another.
-    """
-    if not height.requires_grad:
-        return torch.zeros_like(pixels)
-    found = torch.autograd.grad(height, pixels, retain_graph=again, allow_unused=True)[0]
-    return torch.zeros_like(pixels) if found is None else found
 
 
 def clearly(logits: Logits, y: Labels) -> Tensor:

@@ -11,18 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import (
-    ENOUGH,
-    clearly,
-    gradient,
-    higher,
-    positions,
-    require,
-    require_dense,
-)
+from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image, steepest
-from holdfast.loss import Loss, LossName, called, full, targeted_dlr
+from holdfast.loss import Loss, LossName, called, full, gradient, targeted_dlr
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 30  # keeps these numbers apart from those of other users of the same seed

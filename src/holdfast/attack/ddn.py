@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, gradient, require, shortened
+from holdfast.attack._climb import clearly, require, shortened
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
-from holdfast.loss import cross_entropy, full, margin
+from holdfast.loss import cross_entropy, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 SURE = 10.0  # the gap of logits beyond which softmax in fp32 starts to lose the gradient

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, gradient, positions, require, require_dense
+from holdfast.attack._climb import clearly, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, sample, to_plane
-from holdfast.loss import full, lead, margin
+from holdfast.loss import full, gradient, lead, margin
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 23  # keeps these numbers apart from those of other users of the same seed

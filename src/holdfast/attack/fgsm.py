@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from holdfast.attack._climb import gradient, require
+from holdfast.attack._climb import require
 from holdfast.geometry import ascent, confine
-from holdfast.loss import Loss, LossName, called
+from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm
 
 

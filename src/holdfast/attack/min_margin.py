@@ -8,17 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import (
-    clearly,
-    gradient,
-    higher,
-    positions,
-    require,
-    require_dense,
-)
+from holdfast.attack._climb import clearly, higher, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, sample, steepest
-from holdfast.loss import Loss, full, lead, margin
+from holdfast.loss import Loss, full, gradient, lead, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 34  # keeps these numbers apart from those of other users of the same seed

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 import torch
 
-from holdfast.attack._climb import ENOUGH, clearly, gradient, higher, positions, require
+from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require
 from holdfast.geometry import ascent, confine, per_image, sample
-from holdfast.loss import Loss, LossName, called, full
+from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 1  # keeps these numbers apart from those of other users of the same seed

@@ -9,17 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import (
-    gradient,
-    levelled,
-    positions,
-    require,
-    require_dense,
-    require_images,
-)
+from holdfast.attack._climb import levelled, positions, require, require_dense, require_images
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, steepest
-from holdfast.loss import Loss, LossName, called
+from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, image_shape
 
 STREAM = 41  # keeps these numbers apart from those of other users of the same seed

@@ -36,7 +36,7 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
 
 def chosen(split: datasets.Split, images: int) -> datasets.Split:
     """So many of the images, spread evenly over the classes; 0: all."""
-    return split.sample(min(images, len(split))) if images else split
+    return split.sample(images) if images else split
 
 
 def _checkpoint(run: Path, name: str) -> Path:

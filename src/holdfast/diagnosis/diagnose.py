@@ -17,13 +17,12 @@ from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, paired
+from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.judge import Said
-from holdfast.model import clean_logits, lent, predict, usable
+from holdfast.model import clean_logits, lent, usable
 from holdfast.record import Row
 from holdfast.result import Evaluation, Finding, Flags, Standing, aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
-
-LOOKS = 8  # passes that may show that a model is random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +165,8 @@ def diagnose(
     with torch.random.fork_rng(), lent(model):
         torch.manual_seed(seed)  # for a model that draws
         classes = clean_logits(model, x, y, batch_size).shape[1]
-        judged = Averaged(model) if _random(model, x[:100]) else model
+        random = wavering(model, x[:100], batch_size)[1].any()
+        judged = Averaged(model) if random else model
         patient = Patient(
             model=model, judged=judged, x=x, y=y, index=index, claim=claim, twin=twin,
             radius=radius, norm=norm, classes=classes, seed=seed,
@@ -214,16 +214,6 @@ def _examined(
         claim=name, findings=(*signs, *broken), remedies=_remedies(evidence.claim, sample),
         evidence=evidence, passes=sum(spent), seconds=time.perf_counter() - began,
     )  # fmt: skip
-
-
-def _random(model: Classifier, x: Images) -> bool:
-    """Whether any of a few passes differs from the first by more than rounding: a model that draws
-    once for a whole batch may well draw the same twice."""
-    first = predict(model, x)
-    bound = 1e-4 * first.abs().amax(1)
-    return any(
-        bool(((predict(model, x) - first).abs().amax(1) > bound).any()) for _ in range(LOOKS)
-    )
 
 
 def _left(standing: Flags, evidence: Evidence) -> Flags:

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from holdfast.diagnosis.slope import along, climb, unit
+from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.diagnosis.static import FLOOR
-from holdfast.geometry import ascent, confine, length, per_image
+from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.loss import Loss, LossName, called, full, margin
 from holdfast.model import lent
 from holdfast.record import Row
@@ -128,7 +128,7 @@ def _path(
         height, slope, logits = climb(model, adv, y, loss)
         size = length(slope, "l2")
         seen = size >= floor
-        way, both = unit(slope) * per_image(seen, x), seen & was
+        way, both = steepest(slope, "l2") * per_image(seen, x), seen & was
         moved = confine(x, adv + ascent(adv, slope, stride * radius, norm), radius, norm)
         columns.append({
             "height": height, "wrong": margin(logits, y) > 0, "size": size,

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from holdfast.diagnosis.slope import along, climb, unit
+from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, sample, steepest
 from holdfast.loss import cross_entropy, margin
@@ -94,4 +94,4 @@ def bridged(model: Classifier, x: Images, y: Labels) -> PerImage:
 
 def _cosine(one: Images, other: Images) -> Tensor:
     neither = (one.flatten(1) == 0).all(1) & (other.flatten(1) == 0).all(1)
-    return along(unit(one), unit(other)).masked_fill(neither, 1.0)
+    return along(steepest(one, "l2"), steepest(other, "l2")).masked_fill(neither, 1.0)

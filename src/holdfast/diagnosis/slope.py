@@ -1,9 +1,6 @@
 """The gradient of each image's own loss, and the second derivative along a direction."""
 
-import torch
-
-from holdfast.geometry import length, per_image
-from holdfast.loss import Loss, full
+from holdfast.loss import Loss, gradient
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 REACH = 0.1  # of the ball's longest l2 way: how far apart the two ends of a difference are
@@ -16,15 +13,8 @@ def climb(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[PerImage
 
     The losses are summed, so that a gradient does not depend on how many images share its batch.
     """
-    leaf = x.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = full(model(leaf))
-        height = loss(logits, y)
-    slope = None
-    if height.requires_grad:
-        (slope,) = torch.autograd.grad(height.sum(), leaf, allow_unused=True)
-    slope = torch.zeros_like(x) if slope is None else slope.nan_to_num(0)
-    return height.detach(), slope, logits.detach()
+    slope, logits = gradient(model, x, y, loss)
+    return loss(logits, y), slope.nan_to_num(0), logits
 
 
 def reach(x: Images, radius: float, norm: Norm) -> float:
@@ -49,11 +39,3 @@ def bent(
 def along(one: Images, other: Images) -> PerImage:
     """Scalar product of each image's pair."""
     return (one * other).flatten(1).sum(1)
-
-
-def unit(change: Images) -> Images:
-    """Each image's change with l2 length 1; zero stays zero. Exact for changes of any size."""
-    largest = change.flatten(1).abs().amax(1)
-    scaled = change / per_image(largest.where(largest > 0, 1), change)
-    size = length(scaled, "l2")
-    return scaled / per_image(size.where(size > 0, 1), change)

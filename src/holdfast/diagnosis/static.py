@@ -9,9 +9,9 @@ from functools import partial
 import torch
 
 from holdfast import noise
-from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach, unit
+from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread
-from holdfast.geometry import ascent, confine, length, sample
+from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.loss import margin as margin_of
 from holdfast.model import lent, predict
@@ -145,13 +145,13 @@ def _measured(
         near = climb(model, confine(x, x + change, radius, norm), y, loss)[1]
         steep = torch.maximum(steep, length(near, DUAL[norm]))
     step = partial(bent, model, x, y, loss, slope, far=far)
-    way = unit(slope)
+    way = steepest(slope, "l2")
     curvature = along(way, step(way))
-    way = unit(noise.normal(index, tuple(x.shape[1:]), seed, STREAM, probes).to(x))
+    way = steepest(noise.normal(index, tuple(x.shape[1:]), seed, STREAM, probes).to(x), "l2")
     eigenvalue = torch.zeros_like(height)
     for _ in range(rounds):
         bend = step(way)
-        eigenvalue, way = along(way, bend), unit(bend)
+        eigenvalue, way = along(way, bend), steepest(bend, "l2")
     ahead = x + ascent(x, slope, radius, norm)
     with torch.no_grad():
         gap = loss(full(model(ahead)), y) - height - along(slope, ahead - x)

@@ -140,9 +140,7 @@ class Seen:
             choose(VIEWS, view, "a view")
 
     def __getattr__(self, name: str) -> object:
-        if name not in ("radius", "norm", "minimal"):
-            raise AttributeError(name)
-        return getattr(self.attack, name)
+        return attacks.stated(self.attack, name)
 
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,

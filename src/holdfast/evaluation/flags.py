@@ -14,10 +14,10 @@ from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import lent, predict
-from holdfast.result import AttackResult, Finding
-from holdfast.types import Images, Labels
+from holdfast.result import AttackResult, Finding, Flags
+from holdfast.types import Classifier, Images, Labels, PerImage
 
-LOOKS = 5  # passes that should agree, as AutoAttack asks; a model may draw once per batch
+LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw once per batch
 SAMPLE = 100  # correctly classified images on which gradients are looked at
 FEW = 0.01  # share of zero gradients that is worth a word
 GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
@@ -37,16 +37,22 @@ def findings(case: Case, results: Sequence[AttackResult]) -> Iterator[Finding]:
 
 def randomness(case: Case, x: Images) -> Iterator[Finding]:
     """Logits that differ from pass to pass by more than rounding."""
-    looks = torch.stack([predict(case.model, x, case.batch_size) for _ in range(LOOKS)])
-    apart = (looks.amax(0) - looks.amin(0)).amax(1)
-    share = (apart > 1e-4 * looks[0].abs().amax(1)).double().mean().item()
-    if share:
+    apart, differs = wavering(case.model, x, case.batch_size)
+    if differs.any():
+        share = differs.double().mean().item()
         yield Finding(
             name="random outputs", evidence={"share": share, "largest": apart.max().item()},
             meaning="the same images give other logits from pass to pass, so that one gradient "
             "is a noisy one and one prediction is a draw",
             advice="attack the mean over draws: --suite rand",
         )  # fmt: skip
+
+
+def wavering(model: Classifier, x: Images, batch_size: int) -> tuple[PerImage, Flags]:
+    """By how much each image's logits differ over a few passes, and where by more than rounding."""
+    looks = torch.stack([predict(model, x, batch_size) for _ in range(LOOKS)])
+    apart = (looks.amax(0) - looks.amin(0)).amax(1)
+    return apart, apart > 1e-4 * looks[0].abs().amax(1)
 
 
 def probabilities(case: Case, x: Images) -> Iterator[Finding]:
@@ -119,14 +125,10 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
 
 def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
     """`[batch]` flags: a gradient that is zero or no number in every pixel."""
-    found = []
-    for some, labels in zip(x.split(case.batch_size), y.split(case.batch_size), strict=True):
-        leaf = some.clone().requires_grad_()
-        with lent(case.model), torch.enable_grad():
-            height = of(loss.full(case.model(leaf)), labels).sum()
-            slope = torch.autograd.grad(height, leaf)[0] if height.requires_grad else leaf * 0
-        found.append((slope.nan_to_num(0) == 0).flatten(1).all(1))
-    return torch.cat(found)
+    parts = zip(x.split(case.batch_size), y.split(case.batch_size), strict=True)
+    with lent(case.model):
+        slopes = torch.cat([loss.gradient(case.model, *part, of)[0] for part in parts])
+    return (slopes.nan_to_num(0) == 0).flatten(1).all(1)
 
 
 def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:

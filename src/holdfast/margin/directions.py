@@ -16,7 +16,7 @@ from torch import Tensor
 from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import steepest
-from holdfast.loss import LossName, called
+from holdfast.loss import LossName, called, gradient
 from holdfast.model import lent
 from holdfast.types import Classifier, Images, Labels, image_shape
 
@@ -136,9 +136,8 @@ class Gradient:
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         _within(self.count, math.inf, "directions")
-        with lent(model), torch.enable_grad():
-            x = x.detach().clone().requires_grad_(True)
-            slope = torch.autograd.grad(called(self.loss)(model(x), y).sum(), x)[0]
+        with lent(model):
+            slope, _ = gradient(model, x, y, called(self.loss))
         steep = steepest(slope, "l2")[:, None].flatten(2)
         shape = (self.count - 1, x[0].numel())
         other = noise.normal(index, shape, seed, STREAM).to(steep)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], title: str) -> N
         shares = [100 * group[name] for group in groups.values()]
         drawn = axes.bar(places, shares, wide * 0.92, label=name, color=COLOURS[i % len(COLOURS)])
         axes.bar_label(drawn, fmt="%.0f", padding=2, fontsize=8)
-    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xticks(range(len(groups)), [fill(name, 12) for name in groups])
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(0, 109)
     axes.set_title(title, loc="left", fontsize=10)

@@ -42,7 +42,7 @@ class Probe:
 
     def sample(self, split: Split) -> Split:
         """The images of a split that are searched."""
-        return split.sample(min(self.images, len(split))) if self.images else split
+        return split.sample(self.images) if self.images else split
 
     def __call__(
         self, model: Classifier, split: Split, seed: int, folder: Path | None = None,
