@@ -41,11 +41,11 @@ class Counted:
         return PGD(radius=0.01, steps=3, seed=len(self.name))(model, x, y, index)
 
 
-def battle(folder: Path, calls: list[str], dies: bool = False, **settings):
+def battle(folder: Path, calls: list[str], dies: bool = False, model=MODEL, **settings):
     attacks = {name: Counted(calls, name, dies and name == "third") for name in
                ("one", "second", "third")}  # fmt: skip
     chosen = {"attacks": attacks, "radius": 0.01, "cascade": True, "folder": folder}
-    return evaluate(MODEL, X, Y, **chosen | settings)
+    return evaluate(model, X, Y, **chosen | settings)
 
 
 def same(one, other) -> bool:
@@ -81,11 +81,8 @@ def test_a_draft_belongs_to_its_weights(tmp_path):
     twin = copy.deepcopy(MODEL)
     with torch.no_grad():
         next(twin.parameters()).mul_(1.001)
-    evaluate(
-        twin, X, Y, attacks={"one": Counted(calls, "one")}, radius=0.01, cascade=True,
-        folder=tmp_path,
-    )  # fmt: skip
-    assert len(calls) == 4
+    battle(tmp_path, calls, model=twin)
+    assert len(calls) == 6
 
 
 def test_a_damaged_draft_is_made_again_with_a_notice(tmp_path, caplog):

@@ -138,6 +138,7 @@ def test_rounds_are_judged_recorded_and_left_as_a_run(trained, tmp_path):
     first = found.rounds[0]
     change = first.after.mean_margin() - first.before.mean_margin()
     assert first.gain.value == pytest.approx(change) and first.gain.low < change < first.gain.high
+    assert dataclasses.replace(first, after=first.before).kept is False
     kept = [number for number, one in enumerate(found.rounds, 1) if one.kept]
     assert kept and f"{first.gain.value:+.4f}" in found.table()
     left = models.load(tmp_path / "run" / "checkpoints" / "last")
