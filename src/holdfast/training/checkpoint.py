@@ -88,7 +88,7 @@ def _prune(place: Path, keep_every: int) -> None:
 
 
 def restore(session: Session, run: Path) -> None:
-    """Continue from `checkpoints/last`: every field of the session as it was then.
+    """Continue from `checkpoints/last`: every field of the session as it was then; writes nothing.
 
     Raises BadInput where there is no checkpoint, or it is damaged or of another architecture.
     """
@@ -108,9 +108,17 @@ def restore(session: Session, run: Path) -> None:
     session.epoch, session.updates = content["epoch"], content["updates"]
     session.best, session.best_epoch = content["best"], content["best_epoch"]
     session.rollbacks = content["rollbacks"]
-    if session.best_epoch:  # a kill may have come before the link
-        record.point(folder.parent / "best", f"epoch-{session.best_epoch:03d}")
-    for draft in folder.parent.glob(".*"):
+
+
+def tidy(session: Session, run: Path) -> None:
+    """Mend what a kill left half done beside the checkpoint: the link `best`, and drafts.
+
+    For one process only, when all have read.
+    """
+    place = run / "checkpoints"
+    if session.best_epoch:
+        record.point(place / "best", f"epoch-{session.best_epoch:03d}")
+    for draft in place.glob(".*"):
         record.remove(draft)
 
 

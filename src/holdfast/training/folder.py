@@ -63,6 +63,7 @@ def open_run(
 
 def _write_head(run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool) -> None:
     if resume:
+        checkpoint.tidy(session, run)
         record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
     else:
         record.clear(run)
