@@ -10,6 +10,7 @@ from holdfast.errors import BadInput
 from holdfast.margin import (
     bootstrap,
     class_robustness,
+    jackknife,
     levels,
     mean_margins,
     robustness,
@@ -104,8 +105,38 @@ def test_the_bootstrap_draws_images_and_covers_the_mean():
     assert found.value.item() == pytest.approx(level.mean().item())
     assert found.low.item() == pytest.approx((level.mean() - 1.96 * error).item(), abs=0.01)
     assert found.high.item() == pytest.approx((level.mean() + 1.96 * error).item(), abs=0.01)
-    same = bootstrap(*parts, origin, robustness, samples=50)
-    assert same.low <= same.value <= same.high
+    again = jackknife(*parts, origin, lambda sums: mean_margins(sums)[..., 0, 1])
+    torch.testing.assert_close(again.low, found.value - 1.96 * level.std() / math.sqrt(count))
+    torch.testing.assert_close(again.high, found.value + 1.96 * level.std() / math.sqrt(count))
+
+
+def test_an_interval_is_nan_where_one_image_is_all_there_is():
+    distance, rays, origin = PARTS[0][1:], PARTS[1][1:], ORIGIN[1:]  # one image of class 0
+    found = jackknife(distance, rays, origin, lambda sums: mean_margins(sums, none=True))
+    images = torch.stack([(rays[origin == label] > 0).sum(0) for label in range(CLASSES)])
+    assert (images == 1).any() and (images > 1).any()
+    assert torch.equal(found.low.isnan(), images <= 1)
+    assert torch.equal(found.value.isnan(), images == 0)
+
+
+def test_the_jackknife_covers_r_where_the_bootstrap_comes_out_too_low():
+    """Images whose rays prefer some classes, so that many pairs are met by few images."""
+    generator, count, classes = torch.Generator().manual_seed(1), 50, 10
+    liking = torch.empty(classes, classes + 1).exponential_(generator=generator) ** 3
+    origin = torch.arange(count) % classes
+    parts = []
+    for _ in range(150):
+        own = torch.empty(count, classes + 1).exponential_(generator=generator) ** 4
+        entered = torch.multinomial(liking[origin] * own, 100, True, generator=generator)
+        level = torch.rand(count, 1, generator=generator)
+        distance = torch.rand(count, 100, generator=generator) * level
+        parts.append(per_image(distance[..., None], entered[..., None] % (classes + 1), classes))
+    truth = torch.stack([robustness(summed(*part, origin)) for part in parts]).mean()
+    shares_held = []
+    for interval in (jackknife, lambda *of: bootstrap(*of, samples=100)):
+        found = [interval(*part, origin, robustness) for part in parts]
+        shares_held.append(sum(bool(f.low <= truth <= f.high) for f in found) / len(found))
+    assert 0.9 < shares_held[0] and shares_held[1] < 0.5
 
 
 def test_margins_speak_for_themselves(tmp_path):
@@ -120,7 +151,7 @@ def test_margins_speak_for_themselves(tmp_path):
     beyond = found.matrix(none=True)[:, -1].nan_to_num().sum().item()
     assert row["robustness"] - beyond == pytest.approx(found.robustness(none=False))
     assert [line.split()[0] for line in found.table().splitlines()[1:]] == ["0", "1", "2", "all"]
-    interval = found.interval(shares, samples=20)
+    interval = found.interval(shares)
     assert interval.low.shape == (4,) and torch.allclose(interval.value, found.shares())
     heat(tmp_path / "heat.png", {"Ori.": found.matrix(), "F.L.": found.matrix()}, "margins")
     assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")

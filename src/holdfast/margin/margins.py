@@ -106,11 +106,10 @@ class Margins:
         """The place of each class's centre image; -1: it has none."""
         return measures.centres(self.distance, self.origin, self.classes)
 
-    def interval(
-        self, measure: Callable[[Sums], Tensor], samples: int = 1000, seed: int = 0
-    ) -> Estimate:
-        """A measure of `holdfast.margin.measures` with its 95 % interval over images."""
-        return measures.bootstrap(*self.parts, self.origin, measure, samples, seed)
+    def interval(self, measure: Callable[[Sums], Tensor]) -> Estimate:
+        """A measure of `holdfast.margin.measures` with its 95 % interval over images (jackknife);
+        `measures.bootstrap(*found.parts, found.origin, measure)` gives percentiles instead."""
+        return measures.jackknife(*self.parts, self.origin, measure)
 
     def as_dict(self) -> Row:
         """The numbers of the command line's JSON."""
