@@ -1,20 +1,11 @@
-"""A search in pieces, each saved when it is done, so that a killed search goes on behind them."""
+"""A piece of a search: what was found on the rays of some images, on disk and back."""
 
-import hashlib
-import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors import torch as tensors
-from torch import Tensor, nn
+from torch import Tensor
 
-from holdfast import record
-from holdfast.model import weights
-
-log = logging.getLogger("holdfast")
+from holdfast import kept
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,48 +31,11 @@ TENSORS = ("step", "entered", "distance")
 
 def read(file: Path | None) -> Piece | None:
     """The piece in this file; None where there is none, or it is damaged, which is said."""
-    if file is None or not file.exists():
-        return None
-    try:
-        with safe_open(file, framework="pt") as opened:
-            held = {name: opened.get_tensor(name) for name in TENSORS}
-            about = json.loads(opened.metadata()["about"])
-        if about.pop("digest") != digest(held):
-            raise ValueError("its digest is another")
-        return Piece(**held, **about)
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
-        log.warning("%s is damaged (%s); its rays are searched again", file, error)
-        return None
+    found = kept.read(file, TENSORS)
+    return Piece(**found[0], **found[1]) if found else None
 
 
 def write(file: Path | None, piece: Piece) -> None:
     """Put the piece on disk in one step."""
-    if file is None:
-        return
-    held = {name: getattr(piece, name).contiguous().cpu() for name in TENSORS}
-    about = {name: getattr(piece, name) for name in COUNTS} | {"digest": digest(held)}
-    record.write(file, tensors.save(held, metadata={"about": json.dumps(about)}))
-
-
-def place(
-    folder: Path | None, model: object, held: dict[str, Tensor], about: object
-) -> Path | None:
-    """The folder of the pieces of this search and no other: named by what decides its result.
-
-    A model that is a function is known by its name alone.
-    """
-    if folder is None:
-        return None
-    known = weights(model) if isinstance(model, nn.Module) else {}
-    facts = json.dumps([record.version(), record.plain(about), record.plain(model)[:80]])
-    name = hashlib.sha256((digest(held) + digest(known) + facts).encode()).hexdigest()
-    return folder / f"search-{name[:16]}"
-
-
-def digest(held: dict[str, Tensor]) -> str:
-    """A fingerprint of named tensors."""
-    made = hashlib.sha256()
-    for name, value in sorted(held.items()):
-        made.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        made.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return made.hexdigest()
+    held = {name: getattr(piece, name) for name in TENSORS}
+    kept.write(file, held, {name: getattr(piece, name) for name in COUNTS})

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from holdfast import record
+from holdfast import kept, record
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose
 from holdfast.margin import pieces
@@ -128,7 +128,8 @@ def _in_pieces(
     finder = cache(lambda: method(sample))
     every = torch.arange(len(job.x), device=job.x.device)
     parts = every.split(max(1, min(size // sample.each, math.ceil(len(every) / team.size))))
-    where = pieces.place(Path(folder) if folder else None, job.model, *_deciding(job, method))
+    place = Path(folder) if folder else None
+    where = kept.place(place, "search", job.model, *_deciding(job, method))
     mine: dict[int, Piece] = {}
     for number in range(team.rank, len(parts), team.size):
         images = parts[number]

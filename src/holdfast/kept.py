@@ -1,0 +1,73 @@
+"""Finished pieces of work, kept on disk so that a killed run that starts again goes on behind them.
+
+A piece is named tensors with a few facts and a digest; a search or a landscape has a folder of
+them, named by all that decides its result.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as tensors
+from torch import Tensor, nn
+
+from holdfast import record
+from holdfast.model import weights
+from holdfast.record import Row
+
+log = logging.getLogger("holdfast")
+Held = dict[str, Tensor]
+
+
+def read(file: Path | None, names: Collection[str]) -> tuple[Held, Row] | None:
+    """The tensors of these names and the facts in this file; None where there is none, or it is
+    damaged, which is said."""
+    if file is None or not file.exists():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            held = {name: opened.get_tensor(name) for name in names}
+            about = dict(json.loads(opened.metadata()["about"]))
+        if about.pop("digest") != digest(held):
+            raise ValueError("its digest is another")
+        return held, about
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+        log.warning("%s is damaged (%s); what it held is computed again", file, error)
+        return None
+
+
+def write(file: Path | None, held: Held, about: Mapping[str, object]) -> None:
+    """Put a piece on disk in one step."""
+    if file is None:
+        return
+    held = {name: value.contiguous().cpu() for name, value in held.items()}
+    facts = json.dumps({**about, "digest": digest(held)})
+    record.write(file, tensors.save(held, metadata={"about": facts}))
+
+
+def place(folder: Path | None, stem: str, model: object, held: Held, about: object) -> Path | None:
+    """The folder of the pieces of this piece of work and no other: named by what decides it.
+
+    A model that is a function is known by its name alone.
+    """
+    if folder is None:
+        return None
+    known = (
+        {**weights(model), **dict(model.named_buffers())} if isinstance(model, nn.Module) else {}
+    )
+    facts = json.dumps([record.version(), record.plain(about), record.plain(model)[:80]])
+    name = hashlib.sha256((digest(held) + digest(known) + facts).encode()).hexdigest()
+    return folder / f"{stem}-{name[:16]}"
+
+
+def digest(held: Held) -> str:
+    """A fingerprint of named tensors."""
+    made = hashlib.sha256()
+    for name, value in sorted(held.items()):
+        made.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        made.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return made.hexdigest()
