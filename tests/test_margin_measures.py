@@ -124,13 +124,16 @@ def test_the_jackknife_covers_r_where_the_bootstrap_comes_out_too_low():
     generator, count, classes = torch.Generator().manual_seed(1), 50, 10
     liking = torch.empty(classes, classes + 1).exponential_(generator=generator) ** 3
     origin = torch.arange(count) % classes
-    parts = []
-    for _ in range(150):
+
+    def drawn():
         own = torch.empty(count, classes + 1).exponential_(generator=generator) ** 4
-        entered = torch.multinomial(liking[origin] * own, 100, True, generator=generator)
+        chance = liking[origin] * own
+        entered = torch.multinomial(chance, 100, replacement=True, generator=generator)
         level = torch.rand(count, 1, generator=generator)
         distance = torch.rand(count, 100, generator=generator) * level
-        parts.append(per_image(distance[..., None], entered[..., None] % (classes + 1), classes))
+        return per_image(distance[..., None], entered[..., None] % (classes + 1), classes)
+
+    parts = [drawn() for _ in range(150)]
     truth = torch.stack([robustness(summed(*part, origin)) for part in parts]).mean()
 
     def held(found):
