@@ -9,11 +9,13 @@ fails when a page and its rows disagree, so no number in a table is typed by han
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from holdfast import record
 from holdfast.record import Row
 from holdfast.result import wilson
+from holdfast.study import song
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -267,13 +269,21 @@ def masking() -> str:
     return table(head, body)
 
 
+def song_table(data: str, name: str) -> str:
+    """A table of Song et al. 2019, published and ours; nothing before there are rows."""
+    head, body = song.TABLES[name](
+        record.rows(RESULTS / f"song-{data}.jsonl"), song.PUBLISHED[data]
+    )
+    return table(head, body) if body else ""
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    "attacks": attacks, "cifar10": cifar10, "demo": demo,
-    "environment": environment, "feedback": feedback, "folder": folder, "guard": guard,
-    "handover": handover,
-    "margins": margins, "masking": masking, "mnist": mnist,
-    "processes": processes, "reliable": reliable, "speed": speed, "start": start,
+    "attacks": attacks, "cifar10": cifar10, "demo": demo, "environment": environment,
+    "feedback": feedback, "folder": folder, "guard": guard, "handover": handover,
+    "margins": margins, "masking": masking, "mnist": mnist, "processes": processes,
+    "reliable": reliable, "speed": speed, "start": start,
 }  # fmt: skip
+TABLES |= {f"song_{d}_{n}": partial(song_table, d, n) for d in song.PUBLISHED for n in song.TABLES}
 
 
 def filled(page: str) -> str:

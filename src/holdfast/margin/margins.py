@@ -118,6 +118,7 @@ class Margins:
             "mean_margin": self.mean_margin(), "none_share": self.none_share(),
             "robustness": level.value.item(),
             "robustness_interval": [level.low.item(), level.high.item()],
+            "interval_by": "jackknife",
             "shares": self.shares().tolist(), "matrix": _plain(self.matrix(none=True)),
             "class_robustness": _plain(self.class_robustness()), "levels": self.levels(),
             "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,

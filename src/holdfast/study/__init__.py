@@ -1,5 +1,5 @@
-"""Experiments as data: what is trained, what is measured, what came out."""
+"""Experiments as data: what is trained, what is measured, what came out, what others published."""
 
-from holdfast.study import demo
+from holdfast.study import demo, song
 
-__all__ = ["demo"]
+__all__ = ["demo", "song"]
