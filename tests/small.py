@@ -3,9 +3,12 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from holdfast import data as datasets
 from holdfast import model as models
+from holdfast.model import predict
 
 NARROW: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 4},
@@ -35,3 +38,26 @@ def network(data: datasets.Dataset, seed: int = 0, **options: Any) -> models.Net
         "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std,
         seed=seed, widths=(4,), dense=16, **options,
     )  # fmt: skip
+
+
+def digits_network(seed: int = 0) -> nn.Module:
+    """A small network of digits after a moment of training: half a second."""
+    torch.manual_seed(seed)
+    data = datasets.load("digits")
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 32), nn.ReLU(),
+        nn.Linear(32, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(4):
+        for rows in torch.randperm(len(data.train.x)).split(100):
+            optimizer.zero_grad()
+            F.cross_entropy(model(data.train.x[rows]), data.train.y[rows]).backward()
+            optimizer.step()
+    return model.eval()
+
+
+def known_digits(network: nn.Module, count: int) -> datasets.Split:
+    """The first test images that it classifies right."""
+    test = datasets.load("digits").test
+    return test.only((predict(network, test.x).argmax(1) == test.y).nonzero().flatten()[:count])

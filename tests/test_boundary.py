@@ -4,11 +4,9 @@ import warnings
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
+from small import digits_network, known_digits
 from worlds import linear_world
 
-from holdfast import data as datasets
 from holdfast.attack import Boundary
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable
@@ -21,20 +19,8 @@ QUICK = Boundary(queries=200)
 @pytest.fixture(scope="module")
 def digits():
     """A small network, and 20 images that it knows."""
-    torch.manual_seed(0)
-    data = datasets.load("digits")
-    model = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 32), nn.ReLU(),
-        nn.Linear(32, 10),
-    )  # fmt: skip
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(4):
-        for rows in torch.randperm(len(data.train.x)).split(100):
-            optimizer.zero_grad()
-            F.cross_entropy(model(data.train.x[rows]), data.train.y[rows]).backward()
-            optimizer.step()
-    known = (predict(model, data.test.x).argmax(1) == data.test.y).nonzero().flatten()[:20]
-    return model.eval(), data.test.only(known)
+    network = digits_network()
+    return network, known_digits(network, 20)
 
 
 def test_it_comes_near_the_true_distance():

@@ -199,6 +199,22 @@ def test_any_number_of_classes(classes):
         evaluate(model, X, y + classes, radius=0.01)
 
 
+@pytest.mark.parametrize("name", evaluation.SUITES)
+def test_every_attack_of_a_suite_has_the_budget_and_the_seed_of_the_task(name):
+    suite = evaluation.SUITES[name](task(0.3, 10, "l2", seed=5))
+    for attack in suite.attacks.values():
+        settings = record.plain(attack)
+        for key, wanted in {"norm": "l2", "radius": 0.3, "seed": 5}.items():
+            assert settings.get(key, wanted) in (wanted, None), (attack, key)
+
+
+def test_the_quick_suite_climbs_cross_entropy_and_the_margin():
+    quick = evaluation.SUITES["quick"](task(0.3, 10)).attacks
+    settings = {name: record.plain(attack) for name, attack in quick.items()}
+    losses = {name: (one["loss"], one.get("steps")) for name, one in settings.items()}
+    assert losses == {"fgsm": ("ce", None), "pgd": ("ce", 20), "pgd-margin": ("margin", 20)}
+
+
 def test_an_unknown_suite_suggests_the_nearest():
     with pytest.raises(BadInput, match="did you mean 'quick'"):
         evaluate(MODEL, X, Y, suite="quik")

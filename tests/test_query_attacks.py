@@ -2,14 +2,12 @@
 
 import pytest
 import torch
+from small import digits_network, known_digits
 from worlds import linear_world
 
-from holdfast import data as datasets
-from holdfast import model as models
-from holdfast import training
 from holdfast.attack import HopSkipJump, SimBA
 from holdfast.errors import BadInput
-from holdfast.geometry import length
+from holdfast.geometry import length, steepest
 from holdfast.model import Metered, predict
 
 WORLD = linear_world()
@@ -20,14 +18,8 @@ INDEX = torch.arange(len(X)) + 40
 @pytest.fixture(scope="module")
 def digits():
     """A small network, and 16 images that it knows."""
-    data = datasets.load("digits")
-    network = models.create(
-        "gupta_cnn", image=data.image, classes=10, seed=0, widths=(8,), dense=32
-    )
-    watch = training.Watch(images=20)
-    training.train(network, data, epochs=8, precision="fp32", watch=watch)
-    known = (predict(network, data.test.x).argmax(1) == data.test.y).nonzero().flatten()[:16]
-    return network.eval(), data.test.only(known)
+    network = digits_network()
+    return network, known_digits(network, 16)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -80,16 +72,22 @@ def test_a_classifier_that_never_errs_leaves_every_image_as_it_was():
 
 
 def test_hop_skip_jump_in_a_batch_is_as_strong_as_foolbox_one_image_at_a_time(digits):
+    """Theirs in a batch too, but each image with a direction of length 1 of its own: as it comes,
+    divided by the length of the whole batch, it is weaker than one image at a time."""
     foolbox = pytest.importorskip("foolbox")
     network, split = digits
+
+    class Each(foolbox.attacks.HopSkipJumpAttack):
+        def approximate_gradients(self, *words):
+            found = super().approximate_gradients(*words)
+            return type(found)(steepest(found.raw, "l2"))
+
     ours = HopSkipJump(queries=2000)(network, split.x, split.y, index=split.index)
-    wrapped, theirs = foolbox.PyTorchModel(network, bounds=(0, 1)), []
-    oracle = foolbox.attacks.HopSkipJumpAttack(steps=8, initial_gradient_eval_steps=100)
-    for k in range(len(split)):  # 8 steps ask for about 2,000 predictions
-        x = split.x[k : k + 1]
-        adv, _, _ = oracle(wrapped, x, split.y[k : k + 1], epsilons=None)
-        theirs.append(length(adv - x, "l2"))
-    assert length(ours - split.x, "l2").median() <= 1.05 * torch.cat(theirs).median()
+    oracle = Each(steps=8, initial_gradient_eval_steps=100)  # about 2,000 predictions
+    wrapped = foolbox.PyTorchModel(network, bounds=(0, 1))
+    theirs, _, _ = oracle(wrapped, split.x, split.y, epsilons=None)
+    far = [length(adv - split.x, "l2").median() for adv in (ours, theirs)]
+    assert far[0] <= 1.05 * far[1]
 
 
 def test_simba_lowers_the_true_class_pixel_by_pixel(digits):

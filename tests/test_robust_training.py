@@ -107,6 +107,13 @@ def test_weights_are_perturbed_up_the_loss_by_their_own_length_and_put_back():
         assert torch.equal(tensor, before[name]), name
 
 
+def test_a_weight_that_the_loss_does_not_know_stays_as_it_was():
+    used, idle = nn.Linear(3, 2), nn.Linear(2, 2)
+    before = idle.weight.clone()
+    with perturbed(nn.Sequential(used, idle), lambda: used(torch.ones(1, 3)).sum(), 0.1, Team()):
+        assert torch.equal(idle.weight, before)
+
+
 def test_passes_are_counted():
     """Per image: clean 1 + 1; PGD-3 adds 3 + 3; its weight perturbation one more of each; PPO
     with 2 passes 2 + 2; TRADES-1 has the reference, an attack step, and two images to train on."""

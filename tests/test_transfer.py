@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
+from small import digits_network
 from torch import Tensor, nn
 from worlds import linear_world
 
@@ -19,23 +20,6 @@ from holdfast.evaluation import acceptable, evaluate, transfer_matrix
 from holdfast.model import Metered, ensemble, predict
 
 
-def network(seed: int) -> nn.Module:
-    """A small network of digits after a moment of training."""
-    torch.manual_seed(seed)
-    data = datasets.load("digits")
-    model = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 32), nn.ReLU(),
-        nn.Linear(32, 10),
-    )  # fmt: skip
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(4):
-        for rows in torch.randperm(len(data.train.x)).split(100):
-            optimizer.zero_grad()
-            F.cross_entropy(model(data.train.x[rows]), data.train.y[rows]).backward()
-            optimizer.step()
-    return model.eval()
-
-
 @dataclass(frozen=True, eq=False)
 class Digits:
     models: dict[str, nn.Module]
@@ -46,7 +30,7 @@ class Digits:
 @pytest.fixture(scope="module")
 def digits() -> Digits:
     test = datasets.load("digits").test
-    models = {name: network(seed) for seed, name in enumerate("abc")}
+    models = {name: digits_network(seed) for seed, name in enumerate("abc")}
     return Digits(models, test.x[:100], test.y[:100])
 
 
