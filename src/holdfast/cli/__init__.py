@@ -11,6 +11,7 @@ from holdfast.cli.data import data
 from holdfast.cli.demo import demo
 from holdfast.cli.diagnose import diagnose
 from holdfast.cli.evaluate import evaluate
+from holdfast.cli.landscape import landscape
 from holdfast.cli.margins import margins
 from holdfast.cli.retrain import retrain
 from holdfast.cli.train import train
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "train": (train, "train a classifier by reward or with labels, under attack or not"),
     "evaluate": (evaluate, "attack a trained classifier and say what is left"),
     "diagnose": (diagnose, "say whether the robustness is real, or a gradient that misleads"),
+    "landscape": (landscape, "map the losses over planes through images or through the weights"),
     "margins": (margins, "measure how far images are from the decision boundary"),
     "retrain": (retrain, "train further on examples beyond that boundary"),
 }

@@ -1,4 +1,5 @@
-"""Is it real? Gradient indicators, signs of masking, the adaptive attack, and a verdict."""
+"""Is it real? Gradient indicators, entropy, loss landscapes, signs of masking, the adaptive attack,
+and a verdict."""
 
 from holdfast.diagnosis.adaptive import Adaptive, answer
 from holdfast.diagnosis.diagnose import Diagnosis, Remedy, diagnose
@@ -7,6 +8,7 @@ from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.hidden import StraightThrough, hidden
+from holdfast.diagnosis.landscape import Landscape, landscape
 from holdfast.diagnosis.spread import Difference, Spread, difference, spread
 from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.views import VIEWS, Averaged, Seen
@@ -23,6 +25,7 @@ __all__ = [
     "Dynamic",
     "Entropy",
     "Evidence",
+    "Landscape",
     "Remedy",
     "Seen",
     "Spread",
@@ -34,6 +37,7 @@ __all__ = [
     "dynamic",
     "entropy",
     "hidden",
+    "landscape",
     "spread",
     "static",
 ]

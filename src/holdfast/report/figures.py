@@ -31,7 +31,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], title: str) -> N
     axes.set_title(title, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(ncols=len(series), loc="upper right", frameon=False, bbox_to_anchor=(1, 1.12))
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(
@@ -59,7 +59,7 @@ def curves(
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].legend(frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
@@ -84,10 +84,11 @@ def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
     panels[0][0].set_ylabel("class of the image")
     figure.colorbar(drawn[0], ax=list(panels[0]), shrink=0.8, label="mean margin")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure, path: Path) -> None:
+def save(figure, path: Path) -> None:
+    """Put a figure at `path` as PNG, in one step, and forget it."""
     import matplotlib.pyplot as plt
 
     content = BytesIO()

@@ -1,0 +1,101 @@
+"""`holdfast landscape`: the losses of a trained run over planes, as numbers and as figures."""
+
+import inspect
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from holdfast import diagnosis, engine, record, report
+from holdfast.cli import runs, show
+from holdfast.cli.options import parse
+from holdfast.types import Norm
+
+SUPPLIED = frozenset({"model", "x", "y", "radius", "norm", "attack", "index", "folder", "said"})
+LABELS = {
+    "attack": ("along the attack (1: one radius)", "random direction (1: one radius)"),
+    "random": ("random direction (1: one radius)", "another (1: one radius)"),
+    "weights": ("random direction (1: length of each filter)", "another"),
+}
+
+
+def landscape_options(
+    run: str,
+    *,
+    checkpoint: str = "best",
+    model: str | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    images: int = 1,
+    radius: float | None = None,
+    norm: Norm | None = None,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Map losses and predictions over a plane through each image, or through the weights.
+
+    Written to RUN/landscape: AXES.safetensors and AXES.json, and for each plane a contour figure
+    with the predicted classes and a surface. A killed command that is started again goes on behind
+    the last rows that it finished. Each plane costs size squared forward passes; the one through
+    the weights as many for every image.
+
+    Args:
+        run: run folder written by holdfast train.
+        checkpoint: best, last, or epoch-NNN.
+        model: MODULE:FUNCTION that built the model, where it is your own code.
+        data: data set; by default the one of the run. A folder's images get the model's size.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        split: which images.
+        images: how many, spread evenly over the classes; 0: all.
+        radius: 1 on the axes of an image and the budget of the attack, such as 8/255; by default
+            the run's own adversary's, else 8/255.
+        norm: of the radius, linf, l2 or l1; by default the run's own adversary's, else linf.
+        device: cpu, cuda, ...; auto: the GPU where there is one.
+        json: print the result as JSON.
+    """
+
+
+def landscape(argv: Sequence[str]) -> None:
+    functions = {landscape_options: frozenset(), diagnosis.landscape: SUPPLIED}
+    o = parse("landscape", functions, {}, argv).values
+    run, device = Path(o["run"]), engine.find_device(o["device"])
+    network = runs.network(o)
+    data = runs.data(o, network.card)
+    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    radius, norm = runs.budget(o)
+    settings = {name: o[name] for name in inspect.signature(diagnosis.landscape).parameters
+                if name in o and name not in SUPPLIED}  # fmt: skip
+    place = run / "landscape"
+    with show.progress(o["json"]) as (bar, _):
+        found = diagnosis.landscape(
+            network.to(device), split.x, split.y, **settings, radius=radius, norm=norm,
+            index=split.index, folder=place / "drafts", said=show.bars(bar),
+        )  # fmt: skip
+    found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
+    _draw(found, place, o["run"])
+    record.remove(place / "drafts")
+    if o["json"]:
+        print(jsonlib.dumps(found.as_dict()))
+        return
+    size, far = len(found.places), found.places[-1].item()
+    unit = "filter lengths" if found.axes == "weights" else f"{norm} radii of {radius:.4g}"
+    print(
+        f"{run}, {len(split)} {o['split']} images of {data.name}, {size} x {size} points, "
+        f"{far:g} {unit} to either side\n{found.table()}\nFigures in {place}"
+    )
+
+
+def _draw(found: diagnosis.Landscape, place: Path, title: str) -> None:
+    """Both figures of every plane."""
+    through_images = found.axes != "weights"
+    for i, name in enumerate(found.names):
+        losses = {"cross-entropy": found.ce[i], "margin": found.margin[i]}
+        labels, file = LABELS[found.axes], f"{found.axes}-{name}" if through_images else name
+        said = f"{title}, {name}"
+        report.contour(
+            place / f"{file}-contour.png", found.places, losses, labels, said,
+            classes=found.classes[i] if through_images else None,
+            outside=found.outside[i] if through_images else None,
+        )  # fmt: skip
+        report.surface(place / f"{file}-surface.png", found.places, losses, labels, said)
