@@ -15,8 +15,11 @@ from holdfast.evaluation.inputs import clean_logits, require_settings, usable
 from holdfast.evaluation.judge import Case, Said, attacked
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.suites import SUITES, Suite, Task
+from holdfast.model import swift
 from holdfast.result import Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
+
+FEW = 4  # images on which the cheaper form of the model is compared with it
 
 
 def evaluate(
@@ -70,8 +73,9 @@ def evaluate(
     team = teams.join(processes, str(x.device))
     x, y, index = (share(part, team) for part in (x, y, index))
     case = Case(
-        model=model, x=x, y=y, index=index, clean=clean_logits(model, x, y, batch_size),
-        radius=radius, norm=norm, batch_size=batch_size, said=said if team.leads else None,
+        model=model, swift=swift(model, x[:FEW]), x=x, y=y, index=index,
+        clean=clean_logits(model, x, y, batch_size), radius=radius, norm=norm,
+        batch_size=batch_size, said=said if team.leads else None,
     )  # fmt: skip
     if attacks is None:
         task = Task(

@@ -6,25 +6,18 @@ linear, applied once to the images and once to the shared directions instead of 
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
 from holdfast.loss import full
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
-from holdfast.model import Metered, Network
+from holdfast.model import Metered, Network, folded
 from holdfast.types import Classifier, device_of
-
-FOLDED: dict[tuple[type, type], Callable[..., nn.Module]] = {
-    (nn.Conv2d, nn.BatchNorm2d): fuse_conv_bn_eval,
-    (nn.Linear, nn.BatchNorm1d): fuse_linear_bn_eval,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,35 +155,3 @@ def parted(model: nn.Module) -> tuple[Classifier | None, nn.Module]:
         front = copy.copy(model)
         front._modules = {**model._modules, "body": first}
     return front, nn.Sequential(*layers[count:])
-
-
-def folded(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose batch normalisations are part of the layer before them.
-
-    A module that torch.fx cannot trace is copied as it is.
-    """
-    twin = copy.deepcopy(model).eval()
-    try:
-        traced = fx.symbolic_trace(twin)
-    except Exception:  # whatever a user's forward does with a stand-in for a tensor
-        return twin
-    parts: dict[str, nn.Module] = dict(traced.named_modules())
-    for node in list(traced.graph.nodes):
-        before = _feeding(node, parts)
-        if before is None:
-            continue
-        layer, norm = parts[str(before.target)], parts[str(node.target)]
-        traced.set_submodule(str(before.target), FOLDED[type(layer), type(norm)](layer, norm))
-        node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
-    traced.recompile()
-    return traced
-
-
-def _feeding(node: fx.Node, parts: dict[str, nn.Module]) -> fx.Node | None:
-    """The layer that feeds this batch normalisation and nothing else; None: it is not so."""
-    before = node.args[0] if node.op == "call_module" and node.args else None
-    if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
-        return None
-    kinds = type(parts[str(before.target)]), type(parts[str(node.target)])
-    return before if kinds in FOLDED else None

@@ -25,6 +25,7 @@ from holdfast.model.store import (
     save,
     weights,
 )
+from holdfast.model.twin import folded, swift
 
 __all__ = [
     "NETWORKS",
@@ -43,6 +44,7 @@ __all__ = [
     "clean_logits",
     "create",
     "ensemble",
+    "folded",
     "function",
     "lent",
     "load",
@@ -51,6 +53,7 @@ __all__ = [
     "read_weights",
     "restore",
     "save",
+    "swift",
     "usable",
     "weights",
 ]

@@ -1,0 +1,119 @@
+"""A cheaper form of the same classifier, for those who ask it thousands of times."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from holdfast.loss import full
+from holdfast.model.modes import lent
+from holdfast.types import Classifier, Images, Logits
+
+FOLDED: dict[tuple[type, type], Callable[..., nn.Module]] = {
+    (nn.Conv2d, nn.BatchNorm2d): fuse_conv_bn_eval,
+    (nn.Linear, nn.BatchNorm1d): fuse_linear_bn_eval,
+}
+NEAR = 1e-4  # largest difference from the model itself, as a share of its largest number
+
+
+def swift(model: Classifier, x: Images) -> Classifier:
+    """The classifier with batch normalisation folded into the layer before it and convolutions in
+    channels_last layout; it is 1.2 to 1.8 times faster on a CPU. Attacks are given it; what they
+    find is judged by the model itself.
+
+    It stands for the model only where it gives the same logits and gradients on these few images
+    and on as many of noise, up to rounding. Else, where it cannot be made, and where there is
+    nothing to gain, the model itself comes back: so a model that is random, that hides an
+    operation from its gradient, or that is a function.
+    """
+    if not isinstance(model, nn.Module):
+        return model
+    if not any(isinstance(part, nn.Conv2d) for part in model.modules()):
+        return model
+    return next((twin for twin in _twins(model, x) if _alike(model, twin, x)), model)
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose batch normalisations are part of the layer before them.
+
+    A module that torch.fx cannot trace is copied as it is.
+    """
+    twin = copy.deepcopy(model).eval()
+    try:
+        traced = fx.symbolic_trace(twin)
+    except Exception:  # whatever a user's forward does with a stand-in for a tensor
+        return twin
+    parts: dict[str, nn.Module] = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        before = _feeding(node, parts)
+        if before is None:
+            continue
+        layer, norm = parts[str(before.target)], parts[str(node.target)]
+        traced.set_submodule(str(before.target), FOLDED[type(layer), type(norm)](layer, norm))
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def _feeding(node: fx.Node, parts: dict[str, nn.Module]) -> fx.Node | None:
+    """The layer that feeds this batch normalisation and nothing else; None: it is not so."""
+    before = node.args[0] if node.op == "call_module" and node.args else None
+    if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+        return None
+    kinds = type(parts[str(before.target)]), type(parts[str(node.target)])
+    return before if kinds in FOLDED else None
+
+
+class Laid(nn.Module):
+    """A module that is given its images in channels_last layout."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body.to(memory_format=torch.channels_last)
+        self.training = False
+
+    def forward(self, x: Images) -> Logits:
+        return self.body(x.contiguous(memory_format=torch.channels_last))
+
+
+def _twins(model: nn.Module, x: Images) -> Iterator[nn.Module]:
+    """Cheaper forms, the cheapest first: with the layout too, on a CPU where that is safe."""
+    try:
+        twin = folded(model).requires_grad_(False)
+    except Exception:  # a module that cannot be copied
+        return
+    if x.ndim == 4 and x.device.type == "cpu" and not any(map(_unsafe, twin.modules())):
+        yield Laid(copy.deepcopy(twin))
+    if isinstance(twin, fx.GraphModule):
+        yield twin
+
+
+def _unsafe(part: nn.Module) -> bool:
+    """PyTorch 2.15 on AVX2 damages memory in such a layer's backward pass (docs/training.md)."""
+    if not isinstance(part, nn.Conv2d) or max(part.stride) == 1:
+        return False
+    return max(part.kernel_size) == 1 and min(part.in_channels, part.out_channels) < 8
+
+
+def _alike(model: nn.Module, twin: nn.Module, x: Images) -> bool:
+    some = torch.cat([x, torch.rand_like(x)])
+    try:
+        with lent(model):
+            pairs = zip(_asked(model, some), _asked(twin, some), strict=True)
+            return all((one - other).abs().max() <= NEAR * one.abs().max() for one, other in pairs)
+    except RuntimeError:  # such as a view of what has another layout now
+        return False
+
+
+def _asked(model: Classifier, x: Images) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient of a sum that tells them apart."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        logits = full(model(x))
+        weight = torch.linspace(-1, 1, logits.shape[1], device=x.device, dtype=logits.dtype)
+        (slope,) = torch.autograd.grad((logits * weight).sum(), x)
+    return logits.detach(), slope

@@ -1,0 +1,122 @@
+"""The cheaper form of a model: the same logits and gradients, or the model itself."""
+
+import copy
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from holdfast import evaluation
+from holdfast.model import Metered, predict, swift
+
+
+class Body(nn.Module):
+    """A convolution with batch normalisation that has seen something, and what a test adds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.front = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            self.head = nn.Linear(4 * 36, 3)
+            self.front(torch.rand(8, 3, 8, 8))
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.front(x).flatten(1))
+
+
+class Noisy(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 0.1 * torch.randn(x.shape))  # which tracing would freeze
+
+
+class Masked(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():  # which tracing would lose
+            low = x / 2
+        return super().forward(x / 2 + low)
+
+
+class Viewed(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.front(x).view(x.size(0), -1))
+
+
+class Alone(Body):
+    def __deepcopy__(self, memo: object) -> "Alone":
+        raise TypeError("one of a kind")
+
+
+class Broken(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 0
+
+
+X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def norms(model: nn.Module) -> int:
+    return sum(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+
+
+def slope(model: nn.Module, x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x)[:, 0].sum(), x)[0]
+
+
+@pytest.mark.parametrize("kind", [Body, Viewed])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_twin_says_the_same_without_batch_normalisation(kind, dtype):
+    model = kind().to(dtype)
+    before = copy.deepcopy(model.state_dict())
+    twin = swift(model, X.to(dtype))
+    assert isinstance(twin, nn.Module) and norms(twin) == 0 and norms(model) == 1
+    torch.testing.assert_close(predict(twin, X.to(dtype)), predict(model, X.to(dtype)))
+    torch.testing.assert_close(slope(twin, X.to(dtype)), slope(model, X.to(dtype)))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
+    assert model.front[0].weight.is_contiguous()
+
+
+@pytest.mark.parametrize("kind", [Noisy, Masked, Alone, Broken])
+def test_what_a_twin_would_change_stays_as_it_is(kind):
+    model = kind()
+    assert swift(model, X) is model
+
+
+def test_nothing_to_gain_is_nothing_done():
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    assert swift(dense, X) is dense
+    assert swift(dense.forward, X) == dense.forward
+
+
+def test_an_evaluation_asks_the_twin_and_judges_by_the_model(monkeypatch):
+    """A twin that lies everywhere but where it is compared fools the attack, not the judge."""
+    model = Body()
+    y = predict(model, X).argmax(1)
+    asked = []
+
+    def spying(itself: nn.Module, x: Tensor) -> nn.Module:
+        asked.append(itself)
+        return Upside(itself)
+
+    monkeypatch.setattr(sys.modules["holdfast.evaluation.evaluate"], "swift", spying)
+    found = evaluation.evaluate(model, X, y, attacks={"same": lambda model, x, y: told(model, x)})
+    assert asked == [model] and found.attacks[0].accuracy == 1
+
+
+class Upside(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -self.body(x)
+
+
+def told(model: object, x: Tensor) -> Tensor:
+    """The images as they are, after a look at a model that is upside down."""
+    assert isinstance(model, Metered) and isinstance(model.model, Upside)
+    return x
