@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import BadInput
 from holdfast.record import Row
-from holdfast.types import Images, Norm, PerImage
+from holdfast.types import Images, Labels, Norm, PerImage
 
 SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Flags = Bool[Tensor, " batch"]
@@ -82,6 +82,9 @@ class AttackResult(Standing):
     refused: images of the attack that were not finite, or outside the pixel box or the budget;
     they count as not found.
     forward, backward: passes through the network over all images. seconds: wall time.
+    queries: of an attack by queries, how many it had asked on each image when that first fell
+    within the budget, by its own count, where the final image did fall; 0 where it was wrong
+    before, -1 where it never fell. None for other attacks.
     """
 
     name: str
@@ -93,13 +96,38 @@ class AttackResult(Standing):
     forward: int
     backward: int
     seconds: float
+    queries: Labels | None = None
 
     @property
     def passes(self) -> int:
         return self.forward + self.backward
 
+    def over_queries(self, counts: Sequence[int]) -> list[float]:
+        """Accuracy left after each of these numbers of queries on an image: an upper bound.
+
+        Raises BadInput for an attack that does not count them.
+        """
+        if self.queries is None:
+            raise BadInput(
+                f"expected an attack that counts queries, got {self.name}; take square, simba, "
+                "hop-skip-jump or boundary"
+            )
+        first = torch.where(self.queries < 0, torch.inf, self.queries)
+        return [(first > count).double().mean().item() for count in counts]
+
+    def _short_curve(self) -> Row:
+        """Accuracy after 10, 30, 100, 300, ... queries, up to the budget."""
+        if self.queries is None:
+            return {}
+        budget = self.settings.get("queries")
+        most = budget if isinstance(budget, int) else int(self.queries.max())
+        counts = [k * 10**power for power in range(1, len(str(most))) for k in (1, 3)]
+        counts = [count for count in counts if count <= most]
+        shares = self.over_queries(counts)
+        return {"over_queries": dict(zip(map(str, counts), shares, strict=True))}
+
     def as_row(self) -> Row:
-        return {
+        return self._short_curve() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
             "radius": self.radius, "median_distance": _finite(self.distance.nanmedian().item()),

@@ -33,7 +33,14 @@ Classifier = Callable[[Tensor], Tensor]
 Attack = Callable[..., Tensor]
 """`attack(model, x, y) -> adv`. One that also names a parameter `index` is handed the positions of
 the images in their data set, so that its noise does not depend on how images are batched; one that
-names `start` is handed the images, within the budget, that earlier attacks of a cascade came to."""
+names `start` is handed the images, within the budget, that earlier attacks of a cascade came to;
+one that names `note` is handed a `Note`."""
+
+Note = Callable[[Tensor, Tensor, Tensor], None]
+"""`note(rows, queries, distance)`: told by an attack by queries whenever images of its batch have
+come to a wrong image, or to a nearer one. rows: their places in the batch; queries: what each has
+asked for so far; distance: of the wrong images, pixel units of [0, 1]. Images that are wrong from
+the start are not told of."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

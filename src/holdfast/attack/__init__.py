@@ -5,7 +5,7 @@ Each file holds one attack; `run` hands an attack what it asks for.
 
 import dataclasses
 
-from holdfast.attack._run import run, stated
+from holdfast.attack._run import notes, run, stated
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.boundary import Boundary
@@ -80,6 +80,7 @@ __all__ = [
     "Transfer",
     "TransferMIM",
     "UniformNoise",
+    "notes",
     "resized",
     "run",
     "stated",

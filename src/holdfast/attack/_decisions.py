@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.types import Classifier, Images, Labels
+from holdfast.geometry import length
+from holdfast.types import Classifier, Images, Labels, Norm, Note
 
 TRIES = 100  # noise images tried for a start
 
@@ -32,3 +33,9 @@ def noise_start(
         rows = rows[~done]
     used[rows] = queries
     return start, used
+
+
+def note_start(note: Note, x: Images, start: Images, used: Labels, norm: Norm) -> None:
+    """Tell of each start that was found, and after how many queries."""
+    rows = (start != x).flatten(1).any(1).nonzero().flatten()
+    note(rows, used[rows], length(start[rows] - x[rows], norm))

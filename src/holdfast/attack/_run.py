@@ -2,17 +2,27 @@
 
 import inspect
 
-from holdfast.types import Attack, Classifier, Images, Labels
+from holdfast.types import Attack, Classifier, Images, Labels, Note, PerImage
+
+
+def unheard(rows: Labels, queries: Labels, distance: PerImage) -> None:
+    """The `note` of an attack that nobody listens to."""
+
+
+def notes(attack: Attack) -> bool:
+    """Whether the attack says after how many queries each image fell."""
+    return "note" in inspect.signature(attack).parameters
 
 
 def run(
     attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels,
-    start: Images | None = None, stop: bool = False,
+    start: Images | None = None, stop: bool = False, note: Note = unheard,
 ) -> Images:  # fmt: skip
     """The attack's images. One that names a parameter is handed what is meant by it: `index`, the
     positions; `start`, the images from which it may set out, where there are any; `stop`, whether
-    an image may rest once it is wrong, which is all that an evaluation asks."""
-    offered = {"index": index, "start": start, "stop": stop}
+    an image may rest once it is wrong, which is all that an evaluation asks; `note`, to be told
+    after how many queries an image fell."""
+    offered = {"index": index, "start": start, "stop": stop, "note": note}
     asked = inspect.signature(attack).parameters
     return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
 

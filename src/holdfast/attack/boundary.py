@@ -9,10 +9,11 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.attack._climb import positions
-from holdfast.attack._decisions import noise_start, wrong
+from holdfast.attack._decisions import noise_start, note_start, wrong
+from holdfast.attack._run import unheard
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
-from holdfast.types import Classifier, Images, Labels, Norm, PerImage
+from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
 STREAM = 42  # keeps these numbers apart from those of other users of the same seed
 HALVINGS = 10  # of the way between image and start, before the walk
@@ -62,18 +63,22 @@ class Boundary:
 
     @torch.no_grad()
     def __call__(
-        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
-    ) -> Images:
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        note: Note = unheard,
+    ) -> Images:  # fmt: skip
         index = positions(x, index)
         adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
+        note_start(note, x, adv, used, self.norm)
         rows = (used + HALVINGS <= self.queries).nonzero().flatten()
         adv[rows] = _halved(model, x[rows], y[rows], adv[rows])
         used[rows] += HALVINGS
         sizes = torch.tensor([self.along, self.ahead]).to(x).repeat(len(x), 1)
         turn = 0
         while True:
+            note(rows, used[rows], length(adv[rows] - x[rows], self.norm))
             looks = turn % EVERY == 0
-            rows = (used + looks < self.queries).nonzero().flatten()
+            used[used + looks >= self.queries] = self.queries
+            rows = (used < self.queries).nonzero().flatten()
             if not len(rows):
                 return adv
             some = (x[rows], y[rows], adv[rows], sizes[rows])

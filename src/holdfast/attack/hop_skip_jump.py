@@ -8,10 +8,11 @@ import torch
 
 from holdfast import noise
 from holdfast.attack._climb import positions, require_dense
-from holdfast.attack._decisions import noise_start, wrong
+from holdfast.attack._decisions import noise_start, note_start, wrong
+from holdfast.attack._run import unheard
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
-from holdfast.types import Classifier, Images, Labels, Norm, PerImage
+from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
 STREAM = 11  # keeps these numbers apart from those of other users of the same seed
 PIECE = 50  # probes of one image in one pass: memory stays flat in their number
@@ -55,10 +56,12 @@ class HopSkipJump:
 
     @torch.no_grad()
     def __call__(
-        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
-    ) -> Images:
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        note: Note = unheard,
+    ) -> Images:  # fmt: skip
         index = positions(x, index)
         adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
+        note_start(note, x, adv, used, self.norm)
         best, halvings, turn = adv.clone(), self._halvings(x), 0
         while True:
             rows = (used + halvings <= self.queries).nonzero().flatten()
@@ -67,6 +70,7 @@ class HopSkipJump:
             adv[rows] = self._to_boundary(model, x[rows], y[rows], adv[rows], halvings)
             best[rows] = _nearer(x[rows], best[rows], adv[rows], self.norm)
             used[rows] += halvings
+            note(rows, used[rows], length(best[rows] - x[rows], self.norm))
             turn += 1
             probes = round(self.probes * math.sqrt(turn))
             used[used + probes >= self.queries] = self.queries

@@ -7,9 +7,11 @@ import torch
 
 from holdfast import noise
 from holdfast.attack._climb import positions
+from holdfast.attack._run import unheard
 from holdfast.errors import BadInput
+from holdfast.geometry import length
 from holdfast.loss import full
-from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
 STREAM = 12  # keeps these numbers apart from those of other users of the same seed
 
@@ -46,8 +48,9 @@ class SimBA:
 
     @torch.no_grad()
     def __call__(
-        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
-    ) -> Images:
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        note: Note = unheard,
+    ) -> Images:  # fmt: skip
         pixels = x[0].numel()
         order = noise.uniform(positions(x, index), (pixels,), self.seed, STREAM).argsort(1)
         logits = full(model(x))
@@ -73,7 +76,9 @@ class SimBA:
             now = _sureness(logits, y[rows])
             better = now < sure[rows]
             adv[rows[better]], sure[rows[better]] = tried[better], now[better]
-            live[rows] = ~(better & (logits.argmax(1) != y[rows]))
+            fell = rows[better & (logits.argmax(1) != y[rows])]
+            live[fell] = False
+            note(fell, used[fell], length(adv[fell] - x[fell], self.norm))
         return adv
 
 

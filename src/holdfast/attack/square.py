@@ -10,10 +10,11 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.attack._climb import higher, positions, require, require_dense, require_images
+from holdfast.attack._run import unheard
 from holdfast.errors import BadInput
-from holdfast.geometry import confine, steepest
+from holdfast.geometry import confine, length, steepest
 from holdfast.loss import full, margin
-from holdfast.types import Classifier, Images, Labels, Norm, PerImage, image_shape
+from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
 STREAM = 20  # keeps these numbers apart from those of other users of the same seed
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000
@@ -71,7 +72,7 @@ class Square:
     @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
-        start: Images | None = None,
+        start: Images | None = None, note: Note = unheard,
     ) -> Images:  # fmt: skip
         require_images(x)
         known = confine(x, start, self.radius, self.norm) if self.warm and start is not None else x
@@ -81,26 +82,32 @@ class Square:
             if not len(left):
                 break
             best = adv[left], height[left]
-            found, reached = self._search(model, x[left], y[left], index[left], restart, best)
+            found, reached, asked = self._search(
+                model, x[left], y[left], index[left], restart, best
+            )
             better = reached > height[left]
             adv[left[better]], height[left[better]] = found[better], reached[better]
+            fell = reached > 0
+            far = length((found - x[left])[fell], self.norm)
+            note(left[fell], 1 + restart * self.queries + asked[fell], far)
         return adv
 
     def _search(
         self, model: Classifier, x: Images, y: Labels, index: Labels, restart: int,
         best: tuple[Images, PerImage],
-    ) -> tuple[Images, PerImage]:  # fmt: skip
-        """One restart: the images reached and their margin loss, positive where fooled."""
+    ) -> tuple[Images, PerImage, Labels]:  # fmt: skip
+        """One restart: the images reached, their margin loss, positive where fooled, and the
+        queries of each."""
         adv = self._start(x, index, restart)
         height = margin(full(model(adv)), y)
         if self.warm:
             adv, height = higher(adv, height, *best)
-        found, reached = adv.clone(), height.clone()
+        found, reached, asked = adv.clone(), height.clone(), torch.full_like(y, self.queries)
         rows = torch.arange(len(x), device=x.device)
         for step in range(1, self.queries):
             live = ~(height > 0)
             if not live.all():
-                found[rows], reached[rows] = adv, height
+                found[rows], reached[rows], asked[rows[~live]] = adv, height, step
                 rows, x, y, index = rows[live], x[live], y[live], index[live]
                 adv, height = adv[live], height[live]
             if not len(rows):
@@ -109,7 +116,7 @@ class Square:
             rival_height = margin(full(model(rival)), y)
             adv, height = higher(adv, height, rival, rival_height)
         found[rows], reached[rows] = adv, height
-        return found, reached
+        return found, reached, asked
 
     def _start(self, x: Images, index: Labels, restart: int) -> Images:
         """Vertical stripes one pixel wide (linf), tiles of two bumps each (l2)."""

@@ -21,7 +21,7 @@ from holdfast.evaluation.suites import Suite
 from holdfast.result import AttackResult
 
 log = logging.getLogger(__name__)
-TENSORS = ("correct", "distance")  # of an AttackResult
+TENSORS = ("correct", "distance", "queries")  # of an AttackResult; the last may be None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Draft:
         except (SafetensorError, KeyError, ValueError, TypeError, OSError):
             log.warning("%s is damaged; %s runs again", file, name)
             return None
-        found = {key: held[key].cpu() for key in TENSORS}
+        found = {key: held[key].cpu() for key in TENSORS if key in held}
         return Outcome(
             result=AttackResult(**row, **found), offered=held["offered"], height=held["height"]
         )
@@ -56,7 +56,7 @@ class Draft:
         row = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
         held = {key: row.pop(key) for key in TENSORS}
         held |= {"offered": outcome.offered, "height": outcome.height}
-        whole = {key: value.contiguous().cpu() for key, value in held.items()}
+        whole = {key: t.contiguous().cpu() for key, t in held.items() if t is not None}
         record.write(file, tensors.save(whole, metadata={"row": json.dumps(row)}))
 
     def _file(self, place: int, name: str) -> Path | None:
@@ -74,7 +74,9 @@ def draft(folder: Path | None, case: Case, battery: Suite) -> Draft:
         "radii": record.plain(battery.radii),
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for tensor in (*_weights(case.model), case.x, case.y, case.index):
+    sources = [getattr(attack, "source", None) for attack in battery.attacks.values()]
+    held = [tensor for model in (case.model, *sources) for tensor in _weights(model)]
+    for tensor in (*held, case.x, case.y, case.index):
         digest.update(tensors.save({"": tensor.detach().contiguous().cpu()}))
     return Draft(folder=folder / digest.hexdigest()[:16])
 

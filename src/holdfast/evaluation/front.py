@@ -53,13 +53,17 @@ def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Fr
 
 def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags) -> AttackResult:
     """The result of an attack that saw some images, as one over all of them: what it did not see
-    stands as it did, at a distance that is no number."""
+    stands as it did, at a distance that is no number, and after no query where it had fallen."""
     result, rows = outcome.result, shown.cpu()
     unseen = torch.full((len(case.x),), torch.nan, dtype=result.distance.dtype)
+    queries = result.queries
+    if queries is not None:
+        queries = _put(standing.cpu().long().neg(), rows, queries)
     return replace(
         result,
         correct=_put(standing.cpu(), rows, result.correct),
         distance=_put(unseen, rows, result.distance),
+        queries=queries,
     )
 
 

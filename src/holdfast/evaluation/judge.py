@@ -15,20 +15,16 @@ from holdfast.geometry import length, per_image
 from holdfast.loss import margin
 from holdfast.model import Metered, lent, predict
 from holdfast.result import SLACK, AttackResult
-from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
+from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
 Said = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Case:
-    """What every attack of an evaluation is given: the model and the images, with their logits.
-
-    swift: the cheaper form of the model that attacks are given.
-    """
+    """What every attack of an evaluation is given: the model and the images, with their logits."""
 
     model: Classifier
-    swift: Classifier
     x: Images
     y: Labels
     index: Labels
@@ -57,18 +53,19 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
 
     start: for each of them the point from which an attack that names `start` may set out.
     """
-    meter, clock = Metered(case.swift), time.perf_counter()
+    meter, clock = Metered(case.model), time.perf_counter()
     radius, norm = _budget(attack, case)
     reach = math.inf if getattr(attack, "minimal", False) else radius
-    parts, refused = [], 0
+    parts, refused, fell = [], 0, torch.full_like(shown, -1)
     for rows in torch.arange(len(shown), device=shown.device).split(case.batch_size):
         some = shown[rows]
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
-        with lent(case.swift):
+        with lent(case.model):
             adv = attacks_of.run(
-                attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True
-            )
+                attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
+                note=_listener(fell, rows, radius),
+            )  # fmt: skip
         adv = adv.detach()
         if adv.shape != x.shape:
             raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")
@@ -78,12 +75,32 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         if case.said:
             case.said(name, int(rows[-1]) + 1, len(shown))
     offered, height, distance = _joined(parts, case)
+    queries = _believed(fell.cpu(), distance, radius) if attacks_of.notes(attack) else None
     result = AttackResult(
         name=name, settings=_settings(attack), norm=norm, radius=radius,
-        correct=distance > radius + SLACK, distance=distance, refused=refused,
+        correct=distance > radius + SLACK, distance=distance, queries=queries, refused=refused,
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
     )  # fmt: skip
     return Outcome(result=result, offered=offered, height=height)
+
+
+def _listener(fell: Tensor, batch: Tensor, radius: float) -> Note:
+    """Keeps in `fell` the queries at which each image first came within the radius.
+
+    batch: the places in `fell` of the images that the attack sees.
+    """
+
+    def note(rows: Labels, queries: Labels, distance: PerImage) -> None:
+        places = batch[rows]
+        new = (fell[places] < 0) & (distance <= radius + SLACK)
+        fell[places[new]] = queries[new]
+
+    return note
+
+
+def _believed(fell: Labels, distance: PerImage, radius: float) -> Labels:
+    """The queries noted where the image did fall; -1 elsewhere, and 0 where it was wrong before."""
+    return torch.where(distance > 0, fell.where(distance <= radius + SLACK, -1), 0)
 
 
 def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:

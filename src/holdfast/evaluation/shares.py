@@ -45,10 +45,12 @@ def _whole(parts: Sequence[AttackResult]) -> AttackResult:
         name: sum(getattr(part, name) for part in parts)
         for name in ("refused", "forward", "backward")
     }
+    asked = [part.queries for part in parts if part.queries is not None]
     return replace(
         parts[0],
         correct=_woven(parts, lambda part: part.correct),
         distance=_woven(parts, lambda part: part.distance),
+        queries=_woven(asked, lambda part: part) if asked else None,
         seconds=max(part.seconds for part in parts),
         **sums,
     )

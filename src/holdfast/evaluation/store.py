@@ -31,7 +31,8 @@ def save(
 
     The tensors are `index` and `y` of the images, `clean.correct`, `adv` (the nearest image of
     another class that was found, the image itself where none was), and for each attack
-    `NAME.correct` (bool) and `NAME.distance` (pixel units; inf: not fooled). Gives their path.
+    `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled) and, where it counts
+    them, `NAME.queries` (-1: never fooled). Gives their path.
     """
     number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     file = run / f"evaluation-{number:03d}.safetensors"
@@ -42,6 +43,8 @@ def save(
             f"{attack.name}.correct": attack.correct,
             f"{attack.name}.distance": attack.distance,
         }
+        if attack.queries is not None:
+            held[f"{attack.name}.queries"] = attack.queries
     record.write(file, tensors.save({name: t.contiguous() for name, t in held.items()}))
     whole = found.as_dict()
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**about)
