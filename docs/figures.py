@@ -1,11 +1,12 @@
 """The figures of the documentation, drawn from the rows in results/.
 
-python docs/figures.py         # docs/figures/STUDY.png for every study below
+python docs/figures.py         # docs/figures/STUDY.png for every study below that has rows
 """
 
 from pathlib import Path
 
 from holdfast import record, report
+from holdfast.study import song
 
 HERE = Path(__file__).parent
 PANELS = {
@@ -21,6 +22,10 @@ STUDIES = {  # how a row's curve is called, and the title
     "mnist-guard": ("{variant}, seed {seed}", "MNIST, Madry network, FGSM 0.2: the guard"),
     "mnist-reward": ("{run}, {epochs} epochs", "MNIST, Madry network, reward training, Linf 0.3"),
 }
+SONG = {  # title, and the unit of margins
+    "mnist": ("MNIST, Madry's network", "[0, 1]"),
+    "cifar10": ("CIFAR-10, ResNet-18 of width 16", "[0, 255]"),
+}
 
 
 def draw(study: str, label: str, title: str) -> None:
@@ -32,6 +37,26 @@ def draw(study: str, label: str, title: str) -> None:
     report.curves(HERE / "figures" / f"{study}.png", curves, PANELS, title)
 
 
+def draw_song(data: str, title: str, unit: str) -> None:
+    """Figures 3 and 4 of Song et al. 2019, those of which there are rows."""
+    rows = record.rows(HERE.parent / f"results/song-{data}.jsonl")
+    panels = {label: song.accuracies(rows, noise) for noise, label in song.NOISES.items()}
+    if panels["FGSM"]:
+        radii = next(row["radii"] for row in rows if "radii" in row)
+        report.ranges(
+            HERE / "figures" / f"song-{data}-accuracy.png", panels, radii,
+            ("radius (Linf)", "accuracy (%)"), f"{title}: mean and range over seeds",
+        )  # fmt: skip
+    matrices = song.matrices(rows, song.PUBLISHED[data])
+    if matrices:
+        report.heat(
+            HERE / "figures" / f"song-{data}-robustness.png", matrices,
+            f"{title}: mean margins, root mean square change of pixels in {unit}",
+        )  # fmt: skip
+
+
 if __name__ == "__main__":
     for study, (label, title) in STUDIES.items():
         draw(study, label, title)
+    for data, (title, unit) in SONG.items():
+        draw_song(data, title, unit)

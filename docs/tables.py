@@ -270,11 +270,12 @@ def masking() -> str:
 
 
 def song_table(data: str, name: str) -> str:
-    """A table of Song et al. 2019, published and ours; nothing before there are rows."""
-    head, body = song.TABLES[name](
-        record.rows(RESULTS / f"song-{data}.jsonl"), song.PUBLISHED[data]
-    )
-    return table(head, body) if body else ""
+    """A table of Song et al. 2019, with its figure; nothing before there are rows."""
+    rows = record.rows(RESULTS / f"song-{data}.jsonl")
+    head, body = song.TABLES[name](rows, song.PUBLISHED[data])
+    figure = f"figures/song-{data}-{name}.png"
+    drawn = f"\n\n![{name}, {data}]({figure})" if (HERE / figure).exists() else ""
+    return table(head, body) + drawn if body else ""
 
 
 TABLES: dict[str, Callable[[], str]] = {

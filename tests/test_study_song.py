@@ -5,7 +5,7 @@ import statistics
 import pytest
 import torch
 
-from holdfast import margin
+from holdfast import margin, report
 from holdfast.study import song
 
 MNIST, CIFAR = song.PUBLISHED["mnist"], song.PUBLISHED["cifar10"]
@@ -57,14 +57,18 @@ def found(reach: float = 0.5) -> margin.Margins:
     )  # fmt: skip
 
 
+def left(clean: float, attacked: float):
+    return {noise: [clean, attacked] for noise in song.NOISES} | {"clean": clean}
+
+
 ROWS = [
     row("ori", 0, margins=found(0.3).as_dict()),
     row("ori", 0, margins=found().as_dict()),  # searched again: the last counts
     row("fl", 1, margins=found(0.7).as_dict()),
     row("fl", 0, margins=found().as_dict()),
-    row("ori", 0, accuracy={"clean": 0.9, "fgsm": [0.9, 0.5]}),
-    row("fl", 0, accuracy={"clean": 0.8, "fgsm": [0.8, 0.6]}),
-    row("fl", 1, accuracy={"clean": 0.6, "fgsm": [0.6, 0.4]}),
+    row("ori", 0, accuracy=left(0.9, 0.5), radii=[0.0, 0.05]),
+    row("fl", 0, accuracy=left(0.8, 0.6), radii=[0.0, 0.05]),
+    row("fl", 1, accuracy=left(0.6, 0.4), radii=[0.0, 0.05]),
     row("fl", 0, centres_of="ori", labels=[0, 2], far=[0.4, 0.2]),
 ]
 
@@ -110,6 +114,13 @@ def test_no_rows_no_tables_and_no_figures():
 
 def test_figures_have_a_curve_for_each_seed_and_no_column_of_rays_without_class():
     assert song.accuracies(ROWS, "fgsm") == {"Ori.": [[90, 50]], "F.L.": [[80, 60], [60, 40]]}
+    assert tabled("accuracy")[1] == ["FGSM", "F.L.", "70.0 ± 14.1", "50.0 ± 14.1", "2"]
     matrix = song.matrices(ROWS, CIFAR)["Ori."]
     assert matrix.shape == (10, 10) and matrix.isfinite().sum() == 10
     assert matrix[9, 0].item() == pytest.approx(25.5)
+
+
+def test_ranges_over_seeds_are_drawn(tmp_path):
+    panels = {noise: song.accuracies(ROWS, noise) for noise in song.NOISES}
+    report.ranges(tmp_path / "figure.png", panels, [0.0, 0.05], ("radius", "accuracy"), "title")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

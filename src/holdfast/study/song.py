@@ -15,6 +15,7 @@ from holdfast.record import Row
 Table = tuple[list[str], list[list[str]]]
 Numbers = Sequence[float | None]
 NETWORKS = {"ori": "Ori.", "adv": "Adv.", "fl": "F.L.", "reduced": "Reduced F.L."}
+NOISES = {"fgsm": "FGSM", "uniform-noise": "uniform noise", "gaussian-noise": "Gaussian noise"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +152,20 @@ def robustness(rows: Sequence[Row], paper: Published) -> Table:
     return head, body
 
 
+def accuracy(rows: Sequence[Row], paper: Published) -> Table:
+    """Figure 3 in numbers: accuracy in per cent at each radius. The paper's is a picture."""
+    found = held(rows, "accuracy")
+    radii = next(iter(found.values()))[0]["radii"] if found else []
+    body = []
+    for noise, label in NOISES.items():
+        for name, seeds in accuracies(rows, noise).items():
+            body.append([label, name, *numbers(seeds, 1), str(len(seeds))])
+    return ["noise", "network", *(f"{radius:.2f}" for radius in radii), "seeds"], body
+
+
 TABLES: dict[str, Callable[[Sequence[Row], Published], Table]] = {
     "shares": shares, "centres": centres, "classes": classes, "robustness": robustness,
+    "accuracy": accuracy,
 }  # fmt: skip
 
 
