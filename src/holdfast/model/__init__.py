@@ -25,7 +25,7 @@ from holdfast.model.store import (
     save,
     weights,
 )
-from holdfast.model.twin import folded, swift
+from holdfast.model.swift import folded, swift
 
 __all__ = [
     "NETWORKS",

@@ -71,10 +71,10 @@ def slope(model: nn.Module, x: Tensor) -> Tensor:
 def test_the_twin_says_the_same_without_batch_normalisation(kind, dtype):
     model = kind().to(dtype)
     before = copy.deepcopy(model.state_dict())
-    twin = swift(model, X.to(dtype))
-    assert isinstance(twin, nn.Module) and norms(twin) == 0 and norms(model) == 1
-    torch.testing.assert_close(predict(twin, X.to(dtype)), predict(model, X.to(dtype)))
-    torch.testing.assert_close(slope(twin, X.to(dtype)), slope(model, X.to(dtype)))
+    form = swift(model, X.to(dtype))
+    assert isinstance(form, nn.Module) and norms(form) == 0 and norms(model) == 1
+    torch.testing.assert_close(predict(form, X.to(dtype)), predict(model, X.to(dtype)))
+    torch.testing.assert_close(slope(form, X.to(dtype)), slope(model, X.to(dtype)))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
     assert model.front[0].weight.is_contiguous()
@@ -93,7 +93,7 @@ def test_nothing_to_gain_is_nothing_done():
 
 
 def test_an_evaluation_asks_the_twin_and_judges_by_the_model(monkeypatch):
-    """A twin that lies everywhere but where it is compared fools the attack, not the judge."""
+    """A form that lies fools the attack, not the judge."""
     model = Body()
     y = predict(model, X).argmax(1)
     asked = []

@@ -32,7 +32,7 @@ def swift(model: Classifier, x: Images) -> Classifier:
         return model
     if not any(isinstance(part, nn.Conv2d) for part in model.modules()):
         return model
-    return next((twin for twin in _twins(model, x) if _alike(model, twin, x)), model)
+    return next((form for form in _forms(model, x) if _alike(model, form, x)), model)
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -40,11 +40,11 @@ def folded(model: nn.Module) -> nn.Module:
 
     A module that torch.fx cannot trace is copied as it is.
     """
-    twin = copy.deepcopy(model).eval()
+    form = copy.deepcopy(model).eval()
     try:
-        traced = fx.symbolic_trace(twin)
+        traced = fx.symbolic_trace(form)
     except Exception:  # whatever a user's forward does with a stand-in for a tensor
-        return twin
+        return form
     parts: dict[str, nn.Module] = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
         before = _feeding(node, parts)
@@ -80,16 +80,16 @@ class Laid(nn.Module):
         return self.body(x.contiguous(memory_format=torch.channels_last))
 
 
-def _twins(model: nn.Module, x: Images) -> Iterator[nn.Module]:
+def _forms(model: nn.Module, x: Images) -> Iterator[nn.Module]:
     """Cheaper forms, the cheapest first: with the layout too, on a CPU where that is safe."""
     try:
-        twin = folded(model).requires_grad_(False)
+        form = folded(model).requires_grad_(False)
     except Exception:  # a module that cannot be copied
         return
-    if x.ndim == 4 and x.device.type == "cpu" and not any(map(_unsafe, twin.modules())):
-        yield Laid(copy.deepcopy(twin))
-    if isinstance(twin, fx.GraphModule):
-        yield twin
+    if x.ndim == 4 and x.device.type == "cpu" and not any(map(_unsafe, form.modules())):
+        yield Laid(copy.deepcopy(form))
+    if isinstance(form, fx.GraphModule):
+        yield form
 
 
 def _unsafe(part: nn.Module) -> bool:
@@ -99,11 +99,11 @@ def _unsafe(part: nn.Module) -> bool:
     return max(part.kernel_size) == 1 and min(part.in_channels, part.out_channels) < 8
 
 
-def _alike(model: nn.Module, twin: nn.Module, x: Images) -> bool:
+def _alike(model: nn.Module, form: nn.Module, x: Images) -> bool:
     some = torch.cat([x, torch.rand_like(x)])
     try:
         with lent(model):
-            pairs = zip(_asked(model, some), _asked(twin, some), strict=True)
+            pairs = zip(_asked(model, some), _asked(form, some), strict=True)
             return all((one - other).abs().max() <= NEAR * one.abs().max() for one, other in pairs)
     except RuntimeError:  # such as a view of what has another layout now
         return False
