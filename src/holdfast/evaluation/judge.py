@@ -22,9 +22,13 @@ Said = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Case:
-    """What every attack of an evaluation is given: the model and the images, with their logits."""
+    """What every attack of an evaluation is given: the model and the images, with their logits.
+
+    swift: the cheaper form of the model that attacks are given.
+    """
 
     model: Classifier
+    swift: Classifier
     x: Images
     y: Labels
     index: Labels
@@ -53,7 +57,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
 
     start: for each of them the point from which an attack that names `start` may set out.
     """
-    meter, clock = Metered(case.model), time.perf_counter()
+    meter, clock = Metered(case.swift), time.perf_counter()
     radius, norm = _budget(attack, case)
     reach = math.inf if getattr(attack, "minimal", False) else radius
     parts, refused, fell = [], 0, torch.full_like(shown, -1)
@@ -61,7 +65,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         some = shown[rows]
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
-        with lent(case.model):
+        with lent(case.swift):
             adv = attacks_of.run(
                 attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
                 note=_listener(fell, rows, radius),
