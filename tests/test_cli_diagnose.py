@@ -57,6 +57,8 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     saturate(run)
     assert told(run, "--fail-on", "masking", "--against", str(run)) == 3
     said = capsys.readouterr().out
+    assert [f"entropy, {kind}: " in said for kind in ("clean", "attacked", "noisy")] == [True] * 3
+    assert (run / "entropy.png").read_bytes().startswith(b"\x89PNG")
     assert "finding: saturated cross-entropy" in said and "transfer" in said
     assert "This run less the other" in said and "ce grad_norm" in said
     kept = record.read_json(run / "findings.json")

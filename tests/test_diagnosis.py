@@ -79,6 +79,22 @@ def test_what_a_remedy_takes_alone_and_beyond_all_others():
     assert f"{100 * taken['margin'].alone:.1f}" in found.table()
 
 
+def test_entropy_is_told_of_clean_attacked_and_noisy_images():
+    found, (x, y) = diagnosed("plain"), ill_worlds.some(60)
+    clean = diagnosis.entropy(trained("plain"), x, y)
+    assert torch.equal(found.entropy["clean"].bits, clean.bits)
+    adv = PGD(radius=RADIUS)(trained("plain"), x, y)
+    attacked = diagnosis.entropy(trained("plain"), adv, y)
+    torch.testing.assert_close(found.entropy["attacked"].bits, attacked.bits)
+    noisy = found.entropy["noisy"]
+    assert not torch.equal(noisy.bits, clean.bits) and noisy.correct.double().mean() > 0.8
+    row = found.as_dict()["entropy"]
+    assert {name: one["images"] for name, one in row.items()} == {
+        "clean": 60, "attacked": 60, "noisy": 60,
+    }  # fmt: skip
+    assert f"entropy, attacked: {found.entropy['attacked']}" in found.table()
+
+
 def test_the_record_is_plain_and_the_same_again():
     x, y = ill_worlds.some(30)
     rows = [

@@ -1,11 +1,12 @@
 """`holdfast diagnose`: whether a trained run's robustness is real."""
 
 import json as jsonlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from holdfast import diagnosis, engine, record
+from holdfast import diagnosis, engine, record, report
 from holdfast import model as models
 from holdfast.cli import runs, show
 from holdfast.cli.options import parse
@@ -37,8 +38,9 @@ def diagnose_options(
 ) -> None:
     """Look for gradient masking: signs with their evidence, and a verdict in one line.
 
-    The diagnosis is written to RUN/findings.json and added to RUN/diagnosis.jsonl. A killed one
-    that is started again goes on behind the last attack that it finished.
+    The diagnosis is written to RUN/findings.json and added to RUN/diagnosis.jsonl; entropy.png
+    shows how sure the policy is of clean, attacked and noisy images. A killed one that is started
+    again goes on behind the last attack that it finished.
 
     Args:
         run: run folder written by holdfast train.
@@ -84,6 +86,7 @@ def diagnose(argv: Sequence[str]) -> None:
     kept = row | record.provenance(**about, radius=radius, norm=norm)
     record.append(run / "diagnosis.jsonl", record.plain(kept))
     record.write_json(run / "findings.json", kept)
+    _draw(found, run)
     record.remove(drafts)
     if o["json"]:
         print(jsonlib.dumps(record.plain(kept)))
@@ -107,11 +110,20 @@ def _twin(o: Options, card: models.Card) -> models.Network | None:
     return other
 
 
+def _draw(found: diagnosis.Diagnosis, run: Path) -> None:
+    """How sure the policy is of clean, attacked and noisy images, beside the findings."""
+    panels = {name: one.histograms() for name, one in found.entropy.items()}
+    highest = math.log2(found.entropy["clean"].classes)
+    report.histograms(run / "entropy.png", panels, highest, "entropy (bits)", f"{run}")
+
+
 def _say(found: diagnosis.Diagnosis, title: str) -> None:
-    """The verdict, the findings, what each remedy takes, and the twin beside it."""
+    """The verdict, the findings, the entropies, what each remedy takes, and the twin beside it."""
     print(title, found.verdict, sep="\n")
     for finding in found.findings:
         print(f"finding: {finding}")
+    for name, one in found.entropy.items():
+        print(f"entropy, {name}: {one}")
     show.table("Points of accuracy that an attack takes", found.head, found.rows())
     if found.beside:
         body = [

@@ -10,6 +10,7 @@ import torch
 from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import CHANCE, GAIN
+from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.gather import DEFAULT, Depth, Patient, gather
 from holdfast.diagnosis.masking import findings
@@ -81,6 +82,11 @@ class Diagnosis:
         ]
         return "; ".join([line, *said])
 
+    @property
+    def entropy(self) -> Mapping[str, Entropy]:
+        """Of the policy on clean, attacked and noisy images of the sample."""
+        return self.evidence.entropy
+
     head = ("", "takes alone", "beyond all others")
 
     @property
@@ -95,9 +101,10 @@ class Diagnosis:
         ]
 
     def table(self) -> str:
-        """The verdict, the findings, and what each remedy takes."""
+        """The verdict, the findings, the entropies, and what each remedy takes."""
         said = [f"- {finding}" for finding in self.findings]
-        return "\n".join([self.verdict, *said, "", aligned(self.head, self.rows())])
+        sure = [f"entropy, {name}: {one}" for name, one in self.entropy.items()]
+        return "\n".join([self.verdict, *said, *sure, "", aligned(self.head, self.rows())])
 
     def as_dict(self) -> Row:
         held = self.evidence
@@ -112,6 +119,7 @@ class Diagnosis:
             "remedies": [asdict(one) for one in self.remedies],
             "steps": list(held.steps), "restarts": list(held.restarts),
             "budgets": list(held.budgets),
+            "entropy": {name: one.as_dict() for name, one in self.entropy.items()},
             "static": [one.as_dict() for one in held.static.values()],
             "dynamic": [one.as_dict() for one in held.dynamic.values()],
             "beside": {name: vars(apart) for name, apart in self.beside.items()},

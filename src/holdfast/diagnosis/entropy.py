@@ -11,6 +11,7 @@ from holdfast import loss
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.errors import BadInput
 from holdfast.model import predict
+from holdfast.record import Row
 from holdfast.result import Flags
 from holdfast.types import Classifier, Images, Labels, PerImage
 
@@ -37,8 +38,15 @@ class Entropy:
 
     def histogram(self, bins: int = 20) -> Int[Tensor, " bins"]:
         """How many images lie in each of so many equal ranges from 0 to the most bits."""
-        most = math.log2(self.classes)
-        place = (self.bits / most * bins).long().clamp(0, bins - 1)
+        return self._counts(self.bits, bins)
+
+    def histograms(self, bins: int = 20) -> dict[str, Int[Tensor, " bins"]]:
+        """The histogram of images that are classified right, and of those that are not."""
+        parts = {"correct": self.correct, "wrong": ~self.correct}
+        return {name: self._counts(self.bits[flags], bins) for name, flags in parts.items()}
+
+    def _counts(self, bits: PerImage, bins: int) -> Int[Tensor, " bins"]:
+        place = (bits / math.log2(self.classes) * bins).long().clamp(0, bins - 1)
         return torch.bincount(place, minlength=bins)
 
     def calibration_error(self, bins: int = 15) -> float:
@@ -50,6 +58,27 @@ class Entropy:
         apart = self.confidence.double() - self.correct.double()
         sums = torch.zeros(bins, dtype=torch.float64).index_add(0, place, apart)
         return (sums.abs().sum() / len(place)).item()
+
+    def __str__(self) -> str:
+        mean = {name: f"{one.mean:.2f}" if one.count else "-" for name, one in
+                self.spreads().items()}  # fmt: skip
+        return (
+            f"{mean['overall']} of {math.log2(self.classes):.2f} bits (correct {mean['correct']}, "
+            f"wrong {mean['wrong']}), calibration error {self.calibration_error():.1%}"
+        )
+
+    def as_dict(self) -> Row:
+        """Mean bits with their intervals (null for no image), histograms, calibration error."""
+        bits = {
+            name: {key: value if math.isfinite(value) else None for key, value in vars(one).items()}
+            for name, one in self.spreads().items()
+        }
+        counts = {name: count.tolist() for name, count in self.histograms().items()}
+        return {
+            "images": len(self.bits), "classes": self.classes, "bits": bits,
+            "histogram": {"overall": self.histogram().tolist(), **counts},
+            "calibration_error": self.calibration_error(),
+        }  # fmt: skip
 
 
 def entropy(model: Classifier, x: Images, y: Labels, batch_size: int = 250) -> Entropy:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast.diagnosis.dynamic import Dynamic
+from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.static import Static
 from holdfast.result import Finding, Flags
@@ -28,6 +29,8 @@ class Evidence:
     blind: flags of those, `[few]`, after random points and after the hard-label attack.
     steps, restarts: (how many, accuracy of the sample), doubled until nothing changed.
     budgets: (radius, accuracy of the sample under the claim), to the whole pixel box.
+    entropy: of the policy on the sample as it is (clean), under the claim with all its steps
+    (attacked), and at a random point of the ball around each image (noisy).
     static, dynamic: by loss, on clean images of the sample that are classified right.
     wobble: mean relative change of the margin within 4/255 that its gradient does not explain.
     agreement: cosine of cross-entropy's gradient in float32 with that in float64; 1 where both
@@ -48,6 +51,7 @@ class Evidence:
     steps: Ladder
     restarts: Ladder
     budgets: Ladder
+    entropy: Mapping[str, Entropy]
     static: Mapping[str, Static]
     dynamic: Mapping[str, Dynamic]
     wobble: Right

@@ -41,7 +41,7 @@ def over(
 ) -> Surface:
     """Mean losses over all images at weights moved along two directions; the model itself is not
     touched. Batch normalisation uses the statistics that it has."""
-    here = {name: weight for name, weight in model.named_parameters() if name in one}
+    here = {name: model.get_parameter(name).detach() for name in one}
 
     def point(row: Weights, across: float) -> Values:
         moved = {name: torch.add(row[name], one[name], alpha=across) for name in here}

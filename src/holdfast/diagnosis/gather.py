@@ -10,18 +10,21 @@ from holdfast import attack as attacks_of
 from holdfast.attack import FGSM, MIM, PGD, HopSkipJump, Square, Transfer
 from holdfast.diagnosis import probes
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
+from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence, Ladder
 from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.points import RandomPoints
 from holdfast.diagnosis.spread import Difference, difference
 from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.views import Seen
-from holdfast.geometry import ORDER
+from holdfast.geometry import ORDER, confine, sample
 from holdfast.loss import LossName
 from holdfast.model import lent
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
+STREAM = 57  # keeps these numbers apart from those of other users of the same seed
+BATCH = 250  # images attacked together where only their entropy is asked for
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
 """Attacks by name, on the images of these rows: the evaluation of them."""
 
@@ -114,8 +117,9 @@ def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evi
         clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
         remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
         steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
-        dynamic=paths, wobble=probes.wobble(part.model, x, y, index, part.seed),
-        agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
+        dynamic=paths, entropy=_entropies(part),
+        wobble=probes.wobble(part.model, x, y, index, part.seed), agreement=agreement, rise=rise,
+        bridged=bridged, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths),
         flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
     )  # fmt: skip
@@ -134,6 +138,18 @@ def _indicators(
     return around, {
         loss: dynamic(model, x, y, loss, **ball, **_pace(part.claim)) for loss in losses
     }
+
+
+def _entropies(part: Patient) -> dict[str, Entropy]:
+    """Of the images as they are, under the claim with all its steps, and in uniform noise."""
+    claim = part.aimed(part.claim)
+    batches = zip(*(p.split(BATCH) for p in (part.x, part.y, part.index)), strict=True)
+    with lent(part.model):
+        adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])
+    change = sample(part.x, part.radius, part.norm, part.index, part.seed, STREAM)
+    noisy = confine(part.x, part.x + change, part.radius, part.norm)
+    shown = {"clean": part.x, "attacked": adv.to(part.x), "noisy": noisy}
+    return {name: entropy(part.judged, some, part.y) for name, some in shown.items()}
 
 
 def _beside(

@@ -62,6 +62,33 @@ def curves(
     save(figure, path)
 
 
+def histograms(
+    path: Path, panels: Mapping[str, Mapping[str, Tensor]], highest: float, label: str, title: str
+) -> None:
+    """Counts in equal ranges from 0 to `highest` as stacked bars: a panel per key, in it a colour
+    per inner key, the first at the bottom. Written as PNG."""
+    import matplotlib.pyplot as plt
+
+    figure, drawn = plt.subplots(
+        1, len(panels), figsize=(2.9 * len(panels), 3.0), layout="constrained", squeeze=False,
+        sharey=True,
+    )  # fmt: skip
+    for axes, (name, groups) in zip(drawn[0], panels.items(), strict=True):
+        under = 0
+        for (group, counts), colour in zip(groups.items(), COLOURS, strict=False):
+            wide = highest / len(counts)
+            places = [wide * (i + 0.5) for i in range(len(counts))]
+            axes.bar(places, counts.numpy(), wide * 0.92, bottom=under, label=group, color=colour)
+            under = under + counts.numpy()
+        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_xlabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    drawn[0][0].set_ylabel("images")
+    drawn[0][-1].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    save(figure, path)
+
+
 def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
     """Mean margin matrices as heat maps on one colour scale, NaN in grey. Written as PNG.
 
