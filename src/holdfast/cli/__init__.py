@@ -15,6 +15,7 @@ from holdfast.cli.landscape import landscape
 from holdfast.cli.margins import margins
 from holdfast.cli.retrain import retrain
 from holdfast.cli.train import train
+from holdfast.cli.transfer import transfer
 from holdfast.errors import BadInput, choose
 from holdfast.record import NO_ROOM, version
 from holdfast.training import Diverged
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "data": (data, "list the data sets: what is where, what is damaged"),
     "train": (train, "train a classifier by reward or with labels, under attack or not"),
     "evaluate": (evaluate, "attack a trained classifier and say what is left"),
+    "transfer": (transfer, "show the adversarial images of each of several runs to all of them"),
     "diagnose": (diagnose, "say whether the robustness is real, or a gradient that misleads"),
     "landscape": (landscape, "map the losses over planes through images or through the weights"),
     "margins": (margins, "measure how far images are from the decision boundary"),

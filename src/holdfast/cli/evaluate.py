@@ -1,25 +1,19 @@
 """`holdfast evaluate`: a trained run under attack."""
 
-import dataclasses
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from holdfast import attack, engine, evaluation, record, team
-from holdfast.cli import runs, show
-from holdfast.cli.choices import Slot, build
+from holdfast import model as models
+from holdfast.cli import attacks, runs, show
+from holdfast.cli.choices import Choice
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
 from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
-
-ATTACK = Slot(
-    table={"none": None, **attack.ATTACKS},
-    default="none",
-    skip=frozenset({"radius", "norm", "seed"}),
-)
 
 
 def evaluate_options(
@@ -27,20 +21,11 @@ def evaluate_options(
     *,
     suite: str = "quick",
     against: str | None = None,
+    source: list[str] | None = None,
+    targeted: bool = False,
+    target: int | Literal["least", "most"] | None = None,
     reference: bool = False,
-    checkpoint: str = "best",
-    model: str | None = None,
-    data: str | None = None,
-    data_root: str | None = None,
-    split: Literal["train", "validation", "test"] = "test",
-    images: int = 1000,
-    radius: float | None = None,
-    norm: Norm | None = None,
-    batch_size: int = 250,
-    device: str = "auto",
     processes: int = 1,
-    seed: int = 0,
-    json: bool = False,
 ) -> None:
     """Attack a trained classifier and say what is left: an upper bound on robust accuracy.
 
@@ -50,48 +35,41 @@ def evaluate_options(
     Args:
         run: run folder written by holdfast train.
         suite: battery of attacks, used unless --attack names one.
+        source: another run on which the images of --attack are made, to be shown to this one; may
+            be given several times: then they are made on the mean of the sources' logits.
+        targeted: --attack leads each image to a class, its least likely wrong one; whatever an
+            image is taken for, it is fooled where it is wrong.
+        target: another such class: a number, or most, for the most likely wrong one.
         reference: runs AutoAttack's published code too, where pyautoattack is installed.
         against: another run, whose newest evaluation is compared with this one, image by image.
-        checkpoint: best, last, or epoch-NNN.
-        model: MODULE:FUNCTION that built the model, where it is your own code.
-        data: data set; by default the one of the run. A folder's images get the model's size.
-        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
-        split: which images.
-        images: how many, spread evenly over the classes; 0: all.
-        radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
-        norm: of the budget; by default the run's own adversary's, else linf.
-        batch_size: images attacked together; results do not depend on it.
-        device: cpu, cuda, ...; auto: the GPU where there is one.
         processes: that share the images (extra scale).
-        seed: of random starts.
-        json: print the result as JSON.
     """
 
 
 def evaluate(argv: Sequence[str]) -> None:
-    parsed = parse("evaluate", {evaluate_options: frozenset()}, {"attack": ATTACK}, argv)
+    parsed = parse(
+        "evaluate", {evaluate_options: frozenset(), runs.options: frozenset()},
+        {"attack": attacks.ATTACK}, argv,
+    )  # fmt: skip
     o = parsed.values
     run = Path(o["run"])
     model = runs.network(o)
     data = runs.data(o, model.card)
     split = runs.chosen(getattr(data, o["split"]), o["images"])
     radius, norm = runs.budget(o)
-    chosen = parsed.slots["attack"]
-    one = build(chosen)
-    if one is not None:
-        one = _within(one, chosen.name, {"radius": radius, "norm": norm, "seed": o["seed"]})
+    name, battery = _battery(parsed.slots["attack"], o, radius, norm, model.card)
     other = evaluation.latest(Path(o["against"])) if o["against"] else None
-    battles = {chosen.name if one else o["suite"]: {chosen.name: one} if one else None}
+    battles = {name: battery}
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
         battles["reference"] = {quoted.name: quoted}
     model = model.to(engine.find_device(o["device"]))
     told = {}
-    for name, attacks in battles.items():
+    for name, some in battles.items():
         drafts = run / "drafts" / name
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
-                model, split.x, split.y, o["suite"], attacks=attacks, radius=radius, norm=norm,
+                model, split.x, split.y, o["suite"], attacks=some, radius=radius, norm=norm,
                 batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
                 processes=o["processes"], said=show.bars(bar),
             )  # fmt: skip
@@ -102,6 +80,29 @@ def evaluate(argv: Sequence[str]) -> None:
     if team.leads():
         title = f"{run}, {len(split)} {o['split']} images of {data.name}"
         _say(told, f"{title}, {norm} radius {radius:.4g}", other, o)
+
+
+def _battery(
+    chosen: Choice, o: Options, radius: float, norm: Norm, card: models.Card
+) -> tuple[str, dict[str, Attack] | None]:
+    """The attack that was named, led to a class and made on other runs as was asked for; else the
+    name of the suite. Raises BadInput."""
+    led, sources = o["targeted"] or o["target"] is not None, o["source"] or []
+    if chosen.kind is None:
+        if led or sources:
+            flag = "--source" if sources else "--targeted"
+            raise BadInput(f"expected --attack with {flag}, got a suite; name one, such as mim")
+        return o["suite"], None
+    name, one = chosen.name, attacks.named(chosen, radius, norm, o["seed"])
+    if led:
+        target = "least" if o["target"] is None else o["target"]
+        name, one = f"targeted {name}", attack.Targeted(attack=one, target=target)
+    if sources:
+        device = engine.find_device(o["device"])
+        source = models.ensemble([runs.other(o, run, card).to(device) for run in sources])
+        name += " from " + " + ".join(Path(run).resolve().name for run in sources)
+        one = attack.Transfer(attack=one, source=source, origin=" + ".join(sources))
+    return name, {name: one}
 
 
 def _say(
@@ -128,17 +129,3 @@ def _say(
     for against, compared in pairs.items():
         for name, difference in compared.items():
             print(f"{name}: {difference} against {against}")
-
-
-def _within(one: Attack, name: str, wanted: Options) -> Attack:
-    """The attack with those of these settings that it has. Raises BadInput where it knows another
-    norm only."""
-    fields = {field.name for field in dataclasses.fields(one)}  # pyright: ignore
-    one = attack.resized(one, **{k: value for k, value in wanted.items() if k in fields})
-    only = getattr(one, "norm", wanted["norm"])
-    if only != wanted["norm"]:
-        raise BadInput(
-            f"expected --norm {only} for {name}, which knows no other, got {wanted['norm']}; "
-            "give a --radius in that norm too"
-        )
-    return one

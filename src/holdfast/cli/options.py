@@ -145,7 +145,11 @@ def _checked(
     """The parsed options. Raises BadInput in one line, with the nearest known word."""
     flags = {a.option_strings[0] for a in parser._actions if getattr(a, "_typehint", None) is bool}
     file = ["--config", json.dumps(config)] if config else []
-    argv = words.switches(argv, flags)
+    many = {
+        a.option_strings[0] for a in parser._actions
+        if a.option_strings and list[str] in members(getattr(a, "_typehint", None))
+    }  # fmt: skip
+    argv = words.switches(words.gathered(argv, many), flags)
     for word in argv:
         _require_option(word, names)
     try:

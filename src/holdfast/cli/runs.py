@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from holdfast import data as datasets
 from holdfast import model as models
@@ -13,9 +13,56 @@ from holdfast.errors import BadInput, choose
 from holdfast.types import Norm
 
 
+def options(
+    *,
+    checkpoint: str = "best",
+    model: str | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    split: Literal["train", "validation", "test"] = "test",
+    images: int = 1000,
+    radius: float | None = None,
+    norm: Norm | None = None,
+    batch_size: int = 250,
+    device: str = "auto",
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """What the commands on a trained run are asked in the same words.
+
+    Args:
+        checkpoint: best, last, or epoch-NNN; of every run that is named.
+        model: MODULE:FUNCTION that built the model, where it is your own code.
+        data: data set; by default the one of the run. A folder's images get the model's size.
+        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
+        split: which images.
+        images: how many, spread evenly over the classes; 0: all.
+        radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
+        norm: of the budget; by default the run's own adversary's, else linf.
+        batch_size: images attacked together; results do not depend on it.
+        device: cpu, cuda, ...; auto: the GPU where there is one.
+        seed: of everything that is drawn.
+        json: print the result as JSON.
+    """
+
+
 def network(o: Options) -> models.Network:
     """The model of the checkpoint. Raises BadInput where the run has others, but not this one."""
     return models.load(_checkpoint(Path(o["run"]), o["checkpoint"]), architecture=o["model"])
+
+
+def other(o: Options, run: str, card: models.Card) -> models.Network:
+    """The network of another run. Raises BadInput where its images or classes are others."""
+    place = _checkpoint(Path(run), o["checkpoint"])
+    own = o["model"] if models.read_card(place).architecture == o["model"] else None
+    found = models.load(place, architecture=own)
+    wanted, got = (card.image, card.classes), (found.card.image, found.card.classes)
+    if wanted != got:
+        raise BadInput(
+            f"expected a run on images {wanted[0]} and {wanted[1]} classes, as the first, got "
+            f"{got[0]} and {got[1]} in {run}; name runs on the same data"
+        )
+    return found
 
 
 def data(o: Options, card: models.Card) -> datasets.Dataset:

@@ -1,5 +1,6 @@
 """What was typed and what stands in a YAML file, in the form that the parser reads."""
 
+import json
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -52,6 +53,21 @@ def taken(argv: list[str], flag: str) -> str | None:
     if value == "":
         raise BadInput(f"expected a name after {flag}, got nothing")
     return value
+
+
+def gathered(argv: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Options that may be repeated, each once, with all its values as a list. Raises BadInput."""
+    rest, values, words = [], {}, iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in flags:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value or value.startswith("--"):
+            raise BadInput(f"expected a value after {name}, got {value or 'nothing'}")
+        values.setdefault(name, []).append(value)
+    return [*rest, *(f"{name}={json.dumps(some)}" for name, some in values.items())]
 
 
 def switches(argv: Sequence[str], flags: Collection[str]) -> list[str]:

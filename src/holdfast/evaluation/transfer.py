@@ -10,10 +10,11 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import acceptable
+from holdfast.evaluation.judge import Said, acceptable
 from holdfast.geometry import per_image
 from holdfast.model import lent
 from holdfast.model.inputs import clean_logits, usable
+from holdfast.record import Row
 from holdfast.result import aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
@@ -38,6 +39,14 @@ class TransferMatrix:
         """Share of images that stand: an upper bound on what each target would keep."""
         return self.correct.double().mean(2)
 
+    def as_dict(self) -> Row:
+        """Names, accuracies on clean images and, a list for each source, on attacked ones."""
+        return {
+            "sources": list(self.sources), "targets": list(self.targets),
+            "clean_accuracy": self.clean.double().mean(1).tolist(),
+            "accuracy": self.accuracy.tolist(), "images": self.clean.shape[1],
+        }  # fmt: skip
+
     def table(self) -> str:
         """A row for the clean images and for each source, a column for each target."""
         shares = torch.cat([self.clean.double().mean(1)[None], self.accuracy])
@@ -60,6 +69,7 @@ def transfer_matrix(
     norm: Norm = "linf",
     batch_size: int = 250,
     index: Labels | None = None,
+    said: Said | None = None,
 ) -> TransferMatrix:
     """Attack each source once and show the images to every model.
 
@@ -72,6 +82,7 @@ def transfer_matrix(
             units of [0, 1]; an image of a minimum-norm attack beyond it fools nobody.
         batch_size: images attacked together; results depend on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
+        said: called after each source with (`sources`, sources done, sources).
 
     Raises BadInput: no models, and as `evaluate` does for a model that images and labels do not
     fit, or settings out of range.
@@ -84,11 +95,13 @@ def transfer_matrix(
     sources = models if sources is None else sources
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct = []
-    for source in sources.values():
+    for done, source in enumerate(sources.values(), 1):
         adv = _made(source, x, y, index, attack, batch_size)
         adv = torch.where(per_image(acceptable(x, adv, radius, norm), x), adv, x)
         stands = [_right(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)
+        if said:
+            said("sources", done, len(sources))
     return TransferMatrix(
         sources=tuple(sources), targets=tuple(models), clean=clean, correct=torch.stack(correct)
     )

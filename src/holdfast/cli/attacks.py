@@ -1,0 +1,29 @@
+"""The attack that `--attack` names, in the budget that was asked for."""
+
+import dataclasses
+
+from holdfast import attack
+from holdfast.cli.choices import Choice, Slot, build
+from holdfast.errors import BadInput
+from holdfast.types import Attack, Norm
+
+SKIP = frozenset({"radius", "norm", "seed"})
+ATTACK = Slot(table={"none": None, **attack.ATTACKS}, default="none", skip=SKIP)
+
+
+def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
+    """The chosen attack with those of these settings that it has.
+
+    Raises BadInput where it knows another norm only.
+    """
+    one = build(choice)
+    fields = {field.name for field in dataclasses.fields(one)}
+    wanted = {"radius": radius, "norm": norm, "seed": seed}
+    one = attack.resized(one, **{k: value for k, value in wanted.items() if k in fields})
+    only = getattr(one, "norm", norm)
+    if only != norm:
+        raise BadInput(
+            f"expected --norm {only} for {choice.name}, which knows no other, got {norm}; "
+            "give a --radius in that norm too"
+        )
+    return one

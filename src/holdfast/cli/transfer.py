@@ -1,0 +1,71 @@
+"""`holdfast transfer`: which run's adversarial images fool which other run."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+
+from holdfast import engine, evaluation, record
+from holdfast.cli import attacks, runs, show
+from holdfast.cli.options import parse
+from holdfast.cli.words import Options
+from holdfast.errors import BadInput
+from holdfast.model import Network
+
+ATTACK = replace(
+    attacks.ATTACK, table={k: v for k, v in attacks.ATTACK.table.items() if v}, default="mim"
+)
+
+
+def transfer_options(runs: list[str]) -> None:
+    """Attack each of several trained runs, and show the images to all of them.
+
+    The runs come first: holdfast transfer RUN RUN ... [options]. Every share is an upper bound on
+    what a run would keep. A row is added to FIRST/transfer.jsonl; data and budget are those of the
+    first run where none are given.
+
+    Args:
+        runs: run folders written by holdfast train, two or more.
+    """
+
+
+def transfer(argv: Sequence[str]) -> None:
+    named = list(takewhile(lambda word: not word.startswith("-"), argv))
+    front = [jsonlib.dumps(named)] if named else []
+    parsed = parse(
+        "transfer", {transfer_options: frozenset(), runs.options: frozenset()},
+        {"attack": ATTACK}, [*front, *argv[len(named) :]],
+    )  # fmt: skip
+    networks = _networks(parsed.values)
+    o: Options = parsed.values | {"run": next(iter(networks))}
+    data = runs.data(o, networks[o["run"]].card)
+    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    radius, norm = runs.budget(o)
+    one = attacks.named(parsed.slots["attack"], radius, norm, o["seed"])
+    device = engine.find_device(o["device"])
+    with show.progress(o["json"]) as (bar, _):
+        found = evaluation.transfer_matrix(
+            {name: network.to(device) for name, network in networks.items()},
+            split.x, split.y, one, radius=radius, norm=norm, batch_size=o["batch_size"],
+            index=split.index, said=show.bars(bar),
+        )  # fmt: skip
+    about = {key: o[key] for key in ("checkpoint", "split", "seed")}
+    about |= {"radius": radius, "norm": norm, "settings": record.plain(one)}
+    row = found.as_dict() | record.provenance(**about)
+    record.append(Path(o["run"]) / "transfer.jsonl", row)
+    if o["json"]:
+        print(jsonlib.dumps(row))
+        return
+    print(f"{len(split)} {o['split']} images of {data.name}, {norm} radius {radius:.4g}")
+    print(found.table(), "What is left is an upper bound on robust accuracy.", sep="\n")
+
+
+def _networks(o: Options) -> dict[str, Network]:
+    """The runs' networks by name. Raises BadInput for one run only, and for runs on other data."""
+    if len(set(o["runs"])) < 2:
+        got = ", ".join(o["runs"]) or "none"
+        raise BadInput(f"expected two runs or more, got {got}; name them before the options")
+    lead, *rest = o["runs"]
+    first = runs.network(o | {"run": lead})
+    return {lead: first} | {run: runs.other(o, run, first.card) for run in rest if run != lead}
