@@ -1,6 +1,7 @@
 """`holdfast diagnose`: what it prints and keeps, its exit codes, its errors."""
 
 import json
+import sys
 
 import ill_worlds
 import pytest
@@ -64,6 +65,30 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     kept = record.read_json(run / "findings.json")
     assert kept["findings"][0]["name"] == "saturated cross-entropy" and kept["radius"] == 0.05
     assert len(record.rows(run / "diagnosis.jsonl")) == 2 and not any((run / "drafts").iterdir())
+
+
+def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, monkeypatch):
+    judge = sys.modules["holdfast.evaluation.evaluate"]
+    attacked, calls = judge.attacked, []
+
+    def noted(name, *rest):
+        if name == stop:
+            raise KeyboardInterrupt
+        calls.append(name)
+        return attacked(name, *rest)
+
+    stop = ""
+    assert told(run, "--json") == 0
+    whole = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(judge, "attacked", noted)
+    stop = "momentum"
+    assert told(run) == 130 and calls == ["pgd", "one step", "margin", "rescaled"]
+    stop = ""
+    assert told(run, "--json") == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert calls[4:6] == ["momentum", "smoothed"] and len(set(calls)) == len(calls)
+    timed = {"seconds": 0, "time": "", "command": ""}
+    assert again | timed == whole | timed and not any((run / "drafts").iterdir())
 
 
 def test_bad_input_is_one_line(run, capsys):
