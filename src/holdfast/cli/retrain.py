@@ -2,9 +2,10 @@
 
 import inspect
 import json as jsonlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from holdfast import margin, record, retraining, training
+from holdfast import margin, record, retraining, team, training
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
@@ -12,7 +13,7 @@ from holdfast.cli.train import SLOTS as TRAINING
 
 SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training"})
 TRAINED = frozenset(
-    {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes"}
+    {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes", "device"}
 )
 SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"} | {
     name: Slot(
@@ -65,11 +66,16 @@ def retrain(argv: Sequence[str]) -> None:
     network = runs.network(front)
     data = runs.data(front, network.card)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
-    with show.progress(front["json"]) as (bar, _):
+    with show.progress(front["json"] or not team.leads()) as (bar, _):
         found = retraining.retrain(
             network, data, **settings, out=front["out"], force=front["force"], seed=front["seed"],
             said=show.bars(bar),
         )  # fmt: skip
+    if team.leads():
+        _say(found, front)
+
+
+def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
     if front["json"]:
         print(jsonlib.dumps({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
         return

@@ -29,7 +29,8 @@ from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels
 
 METHODS: dict[str, type] = {"linear": Linear, "traced": Traced, "screened": Screened}
-PIECE = 2**16  # rays searched together
+PIECE = 2**16  # rays searched together, at most
+SHARES, WHOLE = 16, 2**13  # so many pieces where there are rays enough; so many rays are one piece
 Said = Callable[[str, int, int], None]
 Reference = Literal["prediction", "label"]
 log = logging.getLogger("holdfast")
@@ -80,13 +81,14 @@ def search(
         tolerance: bisect the last step until the distance is known to within this, in `scale`.
         audit: share of the rays that are searched again by `linear`; at least one ray.
         batch_size: points given to the model at once; results depend on it by rounding alone.
-        piece: rays searched together and saved together, in whole images; results do not depend
-            on it, memory does.
+        piece: rays searched together and saved together at most, in whole images; results depend
+            on it by rounding alone, memory does.
         seed: of directions and audit. index: position of each image in its data set, which keys
             them; None: 0, 1, 2, ...
         folder: where finished pieces are kept, so that a killed search that is called again with
             the same weights, images and settings goes on behind them.
-        processes: that share the pieces; more than one run the same command again (extra `scale`).
+        processes: that share the pieces, which are the same for any number of them, and so is what
+            is found; more than one run the same command again (extra `scale`).
         said: called after each piece with ("search", images done, images).
 
     Raises BadInput: images, labels, directions or a model that do not fit each other, logits that
@@ -127,7 +129,7 @@ def _in_pieces(
     sample = job.sample()
     finder = cache(lambda: method(sample))
     every = torch.arange(len(job.x), device=job.x.device)
-    parts = every.split(max(1, min(size // sample.each, math.ceil(len(every) / team.size))))
+    parts = every.split(_images_of_a_piece(len(every), sample.each, size))
     place = Path(folder) if folder else None
     where = kept.place(place, "search", job.model, *_deciding(job, method))
     mine: dict[int, Piece] = {}
@@ -140,6 +142,13 @@ def _in_pieces(
     joined = {number: piece for part in team.gather(mine) for number, piece in part.items()}
     prepared = team.gather(sample.model.forward if isinstance(sample.model, Metered) else 0)
     return [joined[number] for number in range(len(parts))], sum(prepared)
+
+
+def _images_of_a_piece(images: int, rays: int, size: int) -> int:
+    """How many images a piece has; no matter how many processes, so that all find the same bits
+    and each goes on behind the pieces of any other number."""
+    share = max(WHOLE, images * rays // SHARES)
+    return max(1, min(size, share) // rays)
 
 
 def _made(job: Job, finder: Callable[[], Finder], images: Labels, file: Path | None) -> Piece:

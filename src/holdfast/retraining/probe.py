@@ -46,12 +46,12 @@ class Probe:
 
     def __call__(
         self, model: Classifier, split: Split, seed: int, folder: Path | None = None,
-        said: Said | None = None,
+        said: Said | None = None, processes: int = 1,
     ) -> Margins:  # fmt: skip
         """Margins of these images, along directions drawn from this seed."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del settings["images"]
         return margin.search(
             model, split.x, split.y, **settings, reference="label", seed=seed, index=split.index,
-            folder=folder, said=said,
+            folder=folder, said=said, processes=processes,
         )  # fmt: skip

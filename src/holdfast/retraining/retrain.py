@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from holdfast import model as models
 from holdfast import noise, record
+from holdfast import team as teams
 from holdfast.data import Dataset, Split
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary
@@ -21,6 +23,7 @@ from holdfast.margin.search import Said
 from holdfast.retraining.examples import examples, mixed
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
+from holdfast.team import Team
 from holdfast.training import train
 from holdfast.types import device_of
 
@@ -44,6 +47,7 @@ class _Job:
     seed: int
     folder: Path | None
     said: Said | None
+    team: Team
     training: Mapping[str, Any]
 
 
@@ -60,6 +64,8 @@ def retrain(
     seed: int = 0,
     out: Path | str | None = None,
     force: bool = False,
+    processes: int = 1,
+    device: str = "auto",
     said: Said | None = None,
     **training: Any,
 ) -> Retrained:
@@ -84,6 +90,8 @@ def retrain(
         out: run folder; each round is a run folder within it, and its checkpoints those of the
             last round that was kept.
         force: replace what is there.
+        processes: that share each search and each batch, as in `holdfast.train`.
+        device: to train on, as there.
         said: called after each piece of a search with ("search", images done, images).
         training: further settings of `holdfast.train`, such as objective, adversary, epochs.
 
@@ -94,18 +102,20 @@ def retrain(
         raise BadInput(
             f"expected rounds of 1 or more and a loss from 0 to 1, got {rounds} and {loss}"
         )
+    team = teams.join(processes, device)
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
         feedback=feedback, probe=probe, judge=judge, loss=loss, seed=seed,
-        folder=None if out is None else _allowed(Path(out), force), said=said, training=training,
+        folder=None if out is None else _allowed(Path(out), force), said=said, team=team,
+        training={**training, "device": device},
     )  # fmt: skip
     measured, drawn, done = None, 0, []
     for number in range(rounds):
         if measured is None or not reuse:
             drawn = noise.scramble(seed, DRAWN, number)
             drafts = job.folder and job.folder / DRAFTS
-            measured = probe(model, job.images, drawn, drafts, said)
-        if number == 0 and job.folder:
+            measured = probe(model, job.images, drawn, drafts, said, team.size)
+        if number == 0 and job.folder and team.leads:
             _cleared(job.folder)
         done.append(_round(job, model, number, measured, drawn))
         _recorded(job, done)
@@ -120,22 +130,24 @@ def _round(job: _Job, model: nn.Module, number: int, measured: Margins, drawn: i
     made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
     fresh = noise.scramble(job.seed, JUDGED, number)
     weights = copy.deepcopy(model.state_dict())
-    before, accuracy = job.judge(model, job.judges, fresh), _accuracy(model, job.judges)
+    judged = partial(job.judge, model, job.judges, fresh, processes=job.team.size)
+    before, accuracy = judged(), _accuracy(model, job.judges)
     trained = train(
-        model, mixed(job.data, made), seed=job.seed + number,
+        model, mixed(job.data, made), seed=job.seed + number, processes=job.team.size,
         out=job.folder and job.folder / f"round-{number + 1}", **job.training,
     )  # fmt: skip
     found = Round(
         examples=made.counts(job.data.classes), measured=measured, before=before,
-        after=job.judge(model, job.judges, fresh), clean=(accuracy, _accuracy(model, job.judges)),
+        after=judged(), clean=(accuracy, _accuracy(model, job.judges)),
         trained=trained, loss=job.loss,
     )  # fmt: skip
     if not found.kept:
         model.load_state_dict(weights)
-        log.warning(
-            "round %d undone: mean margin %+.4f, clean accuracy %.1f %% to %.1f %%",
-            number + 1, found.gain.value, *(100 * share for share in found.clean),
-        )  # fmt: skip
+        if job.team.leads:
+            log.warning(
+                "round %d undone: mean margin %+.4f, clean accuracy %.1f %% to %.1f %%",
+                number + 1, found.gain.value, *(100 * share for share in found.clean),
+            )  # fmt: skip
     return found
 
 
@@ -166,11 +178,16 @@ def _cleared(out: Path) -> None:
 
 def _recorded(job: _Job, done: list[Round]) -> None:
     """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
-    if job.folder is None:
-        return
+    if job.folder and job.team.leads:
+        _written(job.folder, job, done)
+    job.team.same(None)  # no process goes on to write what another removes
+
+
+def _written(folder: Path, job: _Job, done: list[Round]) -> None:
+    """What `_recorded` says, by the process that leads."""
     about = record.provenance(round=len(done), feedback=job.feedback, probe=job.probe)
-    record.append(job.folder / ROWS, done[-1].as_row() | about)
-    record.remove(job.folder / DRAFTS)
+    record.append(folder / ROWS, done[-1].as_row() | about)
+    record.remove(folder / DRAFTS)
     if done[-1].kept:
         for name in ("checkpoints", "config.yaml"):
-            record.point(job.folder / name, f"round-{len(done)}/{name}")
+            record.point(folder / name, f"round-{len(done)}/{name}")
