@@ -148,8 +148,10 @@ def test_a_model_that_draws_comes_to_the_same_bits_after_a_kill(tmp_path, monkey
     monkeypatch.setattr(mapped, "PIECE", 14)
     settings: dict[str, Any] = {**SMALL, "folder": tmp_path}
 
+    net = network().eval()
+
     def noisy(x):
-        return network().eval()(x + 0.1 * torch.randn_like(x))
+        return net(x + 0.1 * torch.randn_like(x))
 
     truth = landscape(noisy, X, Y, **settings)
     next(tmp_path.glob("*/plane-1-rows-2-3*")).unlink()

@@ -24,7 +24,7 @@ def swift(model: Classifier, x: Images) -> Classifier:
     find is judged by the model itself.
 
     It stands for the model only where it gives the same logits and gradients on these few images
-    and on as many of noise, up to rounding. Else, where it cannot be made, and where there is
+    and on their negatives, up to rounding. Else, where it cannot be made, and where there is
     nothing to gain, the model itself comes back: so a model that is random, that hides an
     operation from its gradient, or that is a function.
     """
@@ -100,9 +100,9 @@ def _unsafe(part: nn.Module) -> bool:
 
 
 def _alike(model: nn.Module, form: nn.Module, x: Images) -> bool:
-    some = torch.cat([x, torch.rand_like(x)])
+    some = torch.cat([x, 1 - x])
     try:
-        with lent(model):
+        with lent(model), torch.random.fork_rng():  # for a model that draws
             pairs = zip(_asked(model, some), _asked(form, some), strict=True)
             return all((one - other).abs().max() <= NEAR * one.abs().max() for one, other in pairs)
     except RuntimeError:  # such as a view of what has another layout now
