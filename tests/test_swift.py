@@ -68,7 +68,7 @@ def slope(model: nn.Module, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kind", [Body, Viewed])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_twin_says_the_same_without_batch_normalisation(kind, dtype):
+def test_the_cheaper_form_says_the_same_without_batch_normalisation(kind, dtype):
     model = kind().to(dtype)
     before = copy.deepcopy(model.state_dict())
     form = swift(model, X.to(dtype))
@@ -81,7 +81,7 @@ def test_the_twin_says_the_same_without_batch_normalisation(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", [Noisy, Masked, Alone, Broken])
-def test_what_a_twin_would_change_stays_as_it_is(kind):
+def test_what_it_would_change_stays_as_it_is(kind):
     model = kind()
     assert swift(model, X) is model
 
@@ -92,7 +92,7 @@ def test_nothing_to_gain_is_nothing_done():
     assert swift(dense.forward, X) == dense.forward
 
 
-def test_an_evaluation_asks_the_twin_and_judges_by_the_model(monkeypatch):
+def test_an_evaluation_asks_the_cheaper_form_and_judges_by_the_model(monkeypatch):
     """A form that lies fools the attack, not the judge."""
     model = Body()
     y = predict(model, X).argmax(1)

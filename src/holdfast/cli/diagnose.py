@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast import diagnosis, engine, record, report
-from holdfast import model as models
 from holdfast.cli import runs, show
 from holdfast.cli.options import parse
-from holdfast.cli.words import Options
-from holdfast.errors import BadInput
 from holdfast.types import Norm
 
 FIRED = 3  # exit code where --fail-on did
+OWN = frozenset({"norm"})
 
 
 def diagnose_options(
@@ -23,18 +21,7 @@ def diagnose_options(
     against: str | None = None,
     quick: bool = False,
     fail_on: Literal["nothing", "masking"] = "nothing",
-    checkpoint: str = "best",
-    model: str | None = None,
-    data: str | None = None,
-    data_root: str | None = None,
-    split: Literal["train", "validation", "test"] = "test",
-    images: int = 1000,
-    radius: float | None = None,
     norm: Norm | None = None,
-    batch_size: int = 250,
-    device: str = "auto",
-    seed: int = 0,
-    json: bool = False,
 ) -> None:
     """Look for gradient masking: signs with their evidence, and a verdict in one line.
 
@@ -48,30 +35,18 @@ def diagnose_options(
             and whose gradients are compared with this one's.
         quick: fewer images, steps and queries: about an eighth of the cost.
         fail_on: masking: exit code 3 where any sign of masking fires.
-        checkpoint: best, last, or epoch-NNN; of both runs.
-        model: MODULE:FUNCTION that built the model, where it is your own code.
-        data: data set; by default the one of the run. A folder's images get the model's size.
-        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
-        split: which images.
-        images: how many, spread evenly over the classes; 0: all.
-        radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
         norm: of the budget, linf or l2; by default the run's own adversary's, else linf.
-        batch_size: images attacked together; results do not depend on it.
-        device: cpu, cuda, ...; auto: the GPU where there is one.
-        seed: of everything that is drawn.
-        json: print the result as JSON.
     """
 
 
 def diagnose(argv: Sequence[str]) -> None:
-    parsed = parse("diagnose", {diagnose_options: frozenset()}, {}, argv)
-    o = parsed.values
+    o = parse("diagnose", {diagnose_options: frozenset(), runs.options: OWN}, {}, argv).values
     run, device = Path(o["run"]), engine.find_device(o["device"])
     network = runs.network(o)
     data = runs.data(o, network.card)
     split = runs.chosen(getattr(data, o["split"]), o["images"])
     radius, norm = runs.budget(o)
-    twin = _twin(o, network.card)
+    twin = runs.other(o, o["against"], network.card) if o["against"] else None
     network, twin = network.to(device), twin.to(device) if twin else None
     drafts = run / "drafts" / "diagnosis"
     with show.progress(o["json"]) as (bar, _):
@@ -95,19 +70,6 @@ def diagnose(argv: Sequence[str]) -> None:
         _say(found, f"{title}, {norm} radius {radius:.4g}")
     if o["fail_on"] == "masking" and found.masked:
         raise SystemExit(FIRED)
-
-
-def _twin(o: Options, card: models.Card) -> models.Network | None:
-    """The network of the other run. Raises BadInput where its images or classes are others."""
-    if o["against"] is None:
-        return None
-    other = runs.network(o | {"run": o["against"], "model": None})
-    if (other.card.image, other.card.classes) != (card.image, card.classes):
-        raise BadInput(
-            f"expected a run on images {card.image} and {card.classes} classes after --against, "
-            f"got {other.card.image} and {other.card.classes}; name a twin of the first"
-        )
-    return other
 
 
 def _draw(found: diagnosis.Diagnosis, run: Path) -> None:

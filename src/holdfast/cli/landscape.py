@@ -4,7 +4,6 @@ import inspect
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from holdfast import diagnosis, engine, record, report
 from holdfast.cli import runs, show
@@ -12,6 +11,7 @@ from holdfast.cli.options import parse
 from holdfast.types import Norm
 
 SUPPLIED = frozenset({"model", "x", "y", "radius", "norm", "attack", "index", "folder", "said"})
+OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
 LABELS = {
     "attack": ("along the attack (1: one radius)", "random direction (1: one radius)"),
     "random": ("random direction (1: one radius)", "another (1: one radius)"),
@@ -22,16 +22,9 @@ LABELS = {
 def landscape_options(
     run: str,
     *,
-    checkpoint: str = "best",
-    model: str | None = None,
-    data: str | None = None,
-    data_root: str | None = None,
-    split: Literal["train", "validation", "test"] = "test",
     images: int = 1,
     radius: float | None = None,
     norm: Norm | None = None,
-    device: str = "auto",
-    json: bool = False,
 ) -> None:
     """Map losses and predictions over a plane through each image, or through the weights.
 
@@ -42,22 +35,17 @@ def landscape_options(
 
     Args:
         run: run folder written by holdfast train.
-        checkpoint: best, last, or epoch-NNN.
-        model: MODULE:FUNCTION that built the model, where it is your own code.
-        data: data set; by default the one of the run. A folder's images get the model's size.
-        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
-        split: which images.
         images: how many, spread evenly over the classes; 0: all.
         radius: 1 on the axes of an image and the budget of the attack, such as 8/255; by default
             the run's own adversary's, else 8/255.
         norm: of the radius, linf, l2 or l1; by default the run's own adversary's, else linf.
-        device: cpu, cuda, ...; auto: the GPU where there is one.
-        json: print the result as JSON.
     """
 
 
 def landscape(argv: Sequence[str]) -> None:
-    functions = {landscape_options: frozenset(), diagnosis.landscape: SUPPLIED}
+    functions = {
+        landscape_options: frozenset(), diagnosis.landscape: SUPPLIED, runs.options: OWN,
+    }  # fmt: skip
     o = parse("landscape", functions, {}, argv).values
     run, device = Path(o["run"]), engine.find_device(o["device"])
     network = runs.network(o)

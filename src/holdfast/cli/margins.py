@@ -4,7 +4,6 @@ import inspect
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from holdfast import engine, margin, record, report, team
 from holdfast.cli import runs, show
@@ -12,6 +11,7 @@ from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 
 SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "said"})
+OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
 SLOTS = {
     "directions": Slot(table=margin.FAMILIES, default="orthonormal"),
     "method": Slot(table=margin.METHODS, default="traced"),
@@ -21,14 +21,7 @@ SLOTS = {
 def margins_options(
     run: str,
     *,
-    checkpoint: str = "best",
-    model: str | None = None,
-    data: str | None = None,
-    data_root: str | None = None,
-    split: Literal["train", "validation", "test"] = "test",
     images: int = 100,
-    device: str = "auto",
-    json: bool = False,
 ) -> None:
     """Measure how far images are from the decision boundary along many directions.
 
@@ -38,19 +31,13 @@ def margins_options(
 
     Args:
         run: run folder written by holdfast train.
-        checkpoint: best, last, or epoch-NNN.
-        model: MODULE:FUNCTION that built the model, where it is your own code.
-        data: data set; by default the one of the run.
-        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
-        split: which images.
         images: how many, spread evenly over the classes; 0: all.
-        device: cpu, cuda, ...; auto: the GPU where there is one.
-        json: print the result as JSON.
     """
 
 
 def margins(argv: Sequence[str]) -> None:
-    parsed = parse("margins", {margins_options: frozenset(), margin.search: SUPPLIED}, SLOTS, argv)
+    functions = {margins_options: frozenset(), margin.search: SUPPLIED, runs.options: OWN}
+    parsed = parse("margins", functions, SLOTS, argv)
     o = dict(parsed.values)
     network = runs.network(o)
     data = runs.data(o, network.card)

@@ -20,8 +20,7 @@ NEAR = 1e-4  # largest difference from the model itself, as a share of its large
 
 def swift(model: Classifier, x: Images) -> Classifier:
     """The classifier with batch normalisation folded into the layer before it and convolutions in
-    channels_last layout; it is 1.2 to 1.8 times faster on a CPU. Attacks are given it; what they
-    find is judged by the model itself.
+    channels_last layout. Attacks are given it; what they find is judged by the model itself.
 
     It stands for the model only where it gives the same logits and gradients on these few images
     and on their negatives, up to rounding. Else, where it cannot be made, and where there is
