@@ -72,7 +72,6 @@ parser.add_argument("--out", type=Path, required=True)
 parser.add_argument("--networks", nargs="+", default=["ori", "adv", "fl", "reduced"])
 parser.add_argument("--images", type=int, help="searched, of the training set")
 parser.add_argument("--directions", type=int)
-parser.add_argument("--judges", type=int, default=100, help="validation images that judge a round")
 parser.add_argument("--epochs", type=int, help="of ori, and of each retraining")
 parser.add_argument("--adv-epochs", type=int)
 parser.add_argument("--adv-steps", type=int)
@@ -95,7 +94,6 @@ probe = retraining.Probe(
     images=options.images, directions=Orthonormal(count=options.directions), reach=0.5,
     step=setting.step,
 )  # fmt: skip
-judge = retraining.Probe(images=options.judges, directions=Orthonormal(count=50), step=setting.step)
 common = {
     "batch_size": 128, "optimizer": AdamW(rate=1e-3), "schedule": Cosine(),
     "watch": Watch(images=500, every=options.epochs), "precision": "fp32",
@@ -110,11 +108,14 @@ def untrained(seed: int) -> hf.model.Network:
     return hf.model.create("resnet18", mean=data.mean, std=data.std, width=setting.width, **shape)
 
 
-def trained(run: Path, seed: int, epochs: int, **more: Any) -> hf.model.Network:
-    """A network trained from the start, or on from where a kill left it."""
-    network, begun = untrained(seed), (run / "checkpoints" / "last").exists()
+def trained(
+    run: Path, network: hf.model.Network, images: hf.data.Dataset, seed: int, epochs: int,
+    **more: Any,
+) -> hf.model.Network:  # fmt: skip
+    """The network trained, on from where a kill left it."""
+    begun = (run / "checkpoints" / "last").exists()
     hf.train(
-        network, data, epochs=epochs, seed=seed, out=run, resume=begun, force=not begun, **common,
+        network, images, epochs=epochs, seed=seed, out=run, resume=begun, force=not begun, **common,
         **more,
     )  # fmt: skip
     return network
@@ -123,23 +124,21 @@ def trained(run: Path, seed: int, epochs: int, **more: Any) -> hf.model.Network:
 def attacked(run: Path, seed: int) -> hf.model.Network:
     adversary = PGD(radius=setting.radius, steps=options.adv_steps, stride=1.5 / options.adv_steps)
     return trained(
-        run, seed, options.adv_epochs, adversary=adversary,
+        run, untrained(seed), data, seed, options.adv_epochs, adversary=adversary,
         adversarial=Adversarial(start=1, ramp=3), clip=1.0,
     )  # fmt: skip
 
 
 def retrained(run: Path, seed: int, weighted: bool) -> hf.model.Network:
-    """`ori`, trained further; the round is kept whatever it costs, as in the paper."""
-    network = hf.model.load(run.parent / "ori" / "checkpoints" / "last")
+    """`ori`, trained further with examples from its margins; kept whatever it costs, as in the
+    paper."""
+    network, images = made("ori", seed), probe.sample(data.train)
+    measured = searched(network, images, options.out / f"seed-{seed}" / "search" / "ori", 0.5, seed)
     high, medium, low = (round(n * options.images / SEARCHED) for n in (20, 100, 150))
     feedback = hf.feedback.Boundary(high=high, medium=medium, low=low, weighted=weighted, seed=seed)
-    found = retraining.retrain(
-        network, data, feedback=feedback, probe=probe, judge=judge,
-        loss=1.0, seed=seed, out=run, force=True, epochs=options.epochs, **common,
-    )  # fmt: skip
-    row = found.rounds[0].as_row()
-    record.append(rows, about(run.name, seed) | {"retraining": row})
-    return hf.model.load(run / "round-1" / "checkpoints" / "last")
+    more = retraining.examples(network, images, measured, probe.directions, feedback, seed)
+    record.append(rows, about(run.name, seed) | {"examples": more.counts(data.classes)})
+    return trained(run, network, retraining.mixed(data, more), seed, options.epochs)
 
 
 def about(name: str, seed: int) -> record.Row:
@@ -156,13 +155,11 @@ def about(name: str, seed: int) -> record.Row:
 def made(name: str, seed: int) -> hf.model.Network:
     """The network of this name, read where it is finished already."""
     run = options.out / f"seed-{seed}" / name
-    again = name in ("fl", "reduced")
-    last = (run / "round-1" if again else run) / "checkpoints" / "last"
-    epochs = len(record.rows(run / "metrics.jsonl"))
-    if (run / "retraining.jsonl").exists() if again else epochs == about(name, seed)["epochs"]:
-        return hf.model.load(last)
+    if len(record.rows(run / "metrics.jsonl")) == about(name, seed)["epochs"]:
+        return hf.model.load(run / "checkpoints" / "last")
     makers: dict[str, Callable[[], hf.model.Network]] = {
-        "ori": lambda: trained(run, seed, options.epochs), "adv": lambda: attacked(run, seed),
+        "ori": lambda: trained(run, untrained(seed), data, seed, options.epochs),
+        "adv": lambda: attacked(run, seed),
         "fl": lambda: retrained(run, seed, True), "reduced": lambda: retrained(run, seed, False),
     }  # fmt: skip
     return makers[name]().eval()
@@ -183,11 +180,13 @@ def accuracies(network: hf.model.Network, seed: int) -> record.Row:
     return {"radii": setting.radii, "accuracy": found, "test_images": len(test)}
 
 
-def searched(network: hf.model.Network, split: hf.data.Split, run: Path, reach: float) -> Margins:
+def searched(
+    network: hf.model.Network, split: hf.data.Split, run: Path, reach: float, seed: int
+) -> Margins:
     """Margins along the directions that all networks of a seed share."""
     return hf.margin.search(
         network, split.x, split.y, index=split.index, directions=probe.directions,
-        reference="label", reach=reach, step=setting.step, seed=seed, folder=run,
+        reference="label", reach=reach, step=setting.step, seed=seed, folder=run, batch_size=250,
     )  # fmt: skip
 
 
@@ -202,7 +201,7 @@ for seed in options.seeds:
     images, centres = probe.sample(data.train), {}
     drafts = options.out / f"seed-{seed}" / "search"
     for name, network in networks.items():
-        found = searched(network, images, drafts / name, 0.5)
+        found = searched(network, images, drafts / name, 0.5, seed)
         record.append(rows, about(name, seed) | {"margins": found.as_dict()})
         print(name, found.table(), f"R = {found.robustness():.2f}", sep="\n", flush=True)
         centres[name] = found.centres()
@@ -212,7 +211,7 @@ for seed in options.seeds:
         places = centres[whose]
         some = images.only(places[places >= 0])
         for name, network in networks.items():
-            far = searched(network, some, drafts / f"{name}-{whose}", 1.0)
+            far = searched(network, some, drafts / f"{name}-{whose}", 1.0, seed)
             measured = {"centres_of": whose, "labels": some.y.tolist(), "far": far.mean().tolist()}
             record.append(rows, about(name, seed) | measured)
             print(f"centres of {whose} under {name}: {far.mean_margin():.4f}", flush=True)
