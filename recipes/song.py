@@ -186,7 +186,7 @@ def searched(
     """Margins along the directions that all networks of a seed share."""
     return hf.margin.search(
         network, split.x, split.y, index=split.index, directions=probe.directions,
-        reference="label", reach=reach, step=setting.step, seed=seed, folder=run, batch_size=250,
+        reference="label", reach=reach, step=setting.step, seed=seed, folder=run,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def options(
     images: int = 1000,
     radius: float | None = None,
     norm: Norm | None = None,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     device: str = "auto",
     seed: int = 0,
     json: bool = False,
@@ -39,7 +39,8 @@ def options(
         images: how many, spread evenly over the classes; 0: all.
         radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
         norm: of the budget; by default the run's own adversary's, else linf.
-        batch_size: images attacked together; results do not depend on it.
+        batch_size: images attacked together, by default 100 on a CPU and 1,000 elsewhere; results
+            depend on it by rounding alone.
         device: cpu, cuda, ...; auto: the GPU where there is one.
         seed: of everything that is drawn.
         json: print the result as JSON.

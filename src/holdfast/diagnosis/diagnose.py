@@ -137,7 +137,7 @@ def diagnose(
     claim: Attack | None = None,
     twin: Classifier | None = None,
     depth: Depth = DEFAULT,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     index: Labels | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
@@ -155,7 +155,7 @@ def diagnose(
         twin: a model of the same classes, best the same network without its defence, whose
             images are tried on the model.
         depth: how much is spent: `DEFAULT`, `QUICK` (about an eighth of it), or one of your own.
-        batch_size: images attacked together.
+        batch_size: images attacked together; None: 100 on a CPU, 1,000 elsewhere.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of everything that is drawn.
         folder: where finished attacks are kept, so that a killed diagnosis that is called again
@@ -185,7 +185,7 @@ def diagnose(
 def _examined(
     patient: Patient,
     depth: Depth,
-    batch_size: int,
+    batch_size: int | None,
     folder: Path | str | None,
     said: Said | None,
     began: float,

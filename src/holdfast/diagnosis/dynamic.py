@@ -18,7 +18,7 @@ from holdfast.diagnosis.spread import Spread, spread
 from holdfast.diagnosis.static import FLOOR
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.loss import Loss, LossName, called, full, margin
-from holdfast.model import lent
+from holdfast.model import at_once, lent
 from holdfast.record import Row
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -90,7 +90,7 @@ def dynamic(
     steps: int = 20,
     stride: float = 0.25,
     floor: float = FLOOR,
-    batch_size: int = 250,
+    batch_size: int | None = None,
 ) -> Dynamic:
     """The path of PGD from each image, all steps taken, whether the model errs on the way or not.
 
@@ -101,12 +101,12 @@ def dynamic(
         radius, norm: of the ball around each image, pixel units of [0, 1].
         steps: of the path. stride: length of a step as a share of the radius.
         floor: l2 length of a gradient under which directions are not looked at.
-        batch_size: images measured together.
+        batch_size: images measured together; None: 100 on a CPU, 1,000 elsewhere.
     """
     run = partial(_path, model, loss=called(loss), radius=radius, norm=norm, steps=steps,
                   stride=stride, floor=floor)  # fmt: skip
     with lent(model):
-        pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
+        pairs = zip(*(part.split(at_once(batch_size, x)) for part in (x, y)), strict=True)
         parts, sums, seen = zip(*(run(*pair) for pair in pairs), strict=True)
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     per_step, over_all = _variation(torch.stack(sums).sum(0).cpu(), torch.stack(seen).sum(0).cpu())

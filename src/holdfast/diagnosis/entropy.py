@@ -81,7 +81,7 @@ class Entropy:
         }  # fmt: skip
 
 
-def entropy(model: Classifier, x: Images, y: Labels, batch_size: int = 250) -> Entropy:
+def entropy(model: Classifier, x: Images, y: Labels, batch_size: int | None = None) -> Entropy:
     """Entropy, confidence and correctness of every image; the model is left as it was."""
     logits = predict(model, x, batch_size)
     top, action = logits.softmax(1).max(1)

@@ -20,7 +20,7 @@ from holdfast.diagnosis.planes import Surface, directions, through
 from holdfast.errors import BadInput, choose
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said
-from holdfast.model import clean_logits, lent, usable
+from holdfast.model import at_once, clean_logits, lent, usable
 from holdfast.model.modes import exact
 from holdfast.record import Row
 from holdfast.result import aligned
@@ -116,7 +116,7 @@ def landscape(
     norm: Norm = "linf",
     attack: Attack | None = None,
     clip: bool = False,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     seed: int = 0,
     index: Labels | None = None,
     folder: Path | str | None = None,
@@ -138,8 +138,8 @@ def landscape(
         attack: whose images the first axis leads to; None: PGD with 20 steps on cross-entropy.
         clip: points are clipped to the pixel box before the model sees them; else it sees them as
             they are, and `outside` says how far out they lie.
-        batch_size: points (for weights: images) given to the model at once; results depend on it
-            by rounding alone.
+        batch_size: points (for weights: images) given to the model at once, None: 100 on a CPU,
+            1,000 elsewhere; results depend on it by rounding alone.
         seed: of the random directions, of the attack, and of a model that draws.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         folder: where finished rows are kept, so that a killed landscape that is called again with
@@ -151,6 +151,7 @@ def landscape(
     """
     _require(axes, size, span, radius, norm, batch_size)
     x, y, index = usable(model, x, y, index)
+    batch_size = at_once(batch_size, x)
     places = torch.linspace(-1, 1, size) * (SPAN[axes] if span is None else span)
     if attack is None:
         attack = PGD(radius=radius, norm=norm, steps=20, seed=seed)
@@ -190,7 +191,7 @@ def _over_weights(model: Classifier, x: Images, y: Labels, batch_size: int, seed
 
 
 def _require(
-    axes: str, size: int, span: float | None, radius: float, norm: str, batch_size: int
+    axes: str, size: int, span: float | None, radius: float, norm: str, batch_size: int | None
 ) -> None:
     """Raises BadInput for settings out of range."""
     choose(SPAN, axes, "axes")

@@ -14,7 +14,7 @@ from holdfast.diagnosis.spread import Spread, spread
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.loss import margin as margin_of
-from holdfast.model import lent, predict
+from holdfast.model import at_once, lent, predict
 from holdfast.record import Row
 from holdfast.result import Flags, Interval, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -97,7 +97,7 @@ def static(
     floor: float = FLOOR,
     probes: int = 4,
     rounds: int = 5,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     index: Labels | None = None,
     seed: int = 0,
 ) -> Static:
@@ -111,7 +111,7 @@ def static(
         floor: l2 length of a gradient under which directions are not looked at.
         probes: random points of the ball at which the gradient is measured too.
         rounds: of power iteration; each costs a gradient.
-        batch_size: images measured together.
+        batch_size: images measured together; None: 100 on a CPU, 1,000 elsewhere.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the random points and of the first direction of power iteration.
     """
@@ -121,8 +121,8 @@ def static(
         rounds=rounds, seed=seed,
     )  # fmt: skip
     with lent(model):
-        parts = [measure(*some) for some in zip(*(p.split(batch_size) for p in (x, y, index)),
-                                                strict=True)]  # fmt: skip
+        some = zip(*(part.split(at_once(batch_size, x)) for part in (x, y, index)), strict=True)
+        parts = [measure(*rows) for rows in some]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     logits = full(predict(model, x, batch_size)).cpu()
     return Static(

@@ -48,7 +48,7 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def wavering(model: Classifier, x: Images, batch_size: int) -> tuple[PerImage, Flags]:
+def wavering(model: Classifier, x: Images, batch_size: int | None) -> tuple[PerImage, Flags]:
     """By how much each image's logits differ over a few passes, and where by more than rounding."""
     looks = torch.stack([predict(model, x, batch_size) for _ in range(LOOKS)])
     apart = (looks.amax(0) - looks.amin(0)).amax(1)

@@ -11,13 +11,13 @@ from holdfast.types import Norm
 __all__ = ["clean_logits", "require_settings", "usable"]
 
 
-def require_settings(radius: Any, norm: str, batch_size: int, attacks: Any) -> None:
+def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: Any) -> None:
     """Raises BadInput for settings out of range."""
     if not isinstance(radius, (int, float)) or not 0 <= radius < math.inf:
         raise BadInput(f"expected a radius of 0 or more, got {radius!r}")
     if norm not in get_args(Norm):
         raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
     if attacks is None:
         return

@@ -23,7 +23,7 @@ from holdfast.margin.pieces import Piece
 from holdfast.margin.rays import Finder, Grid, Method, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
-from holdfast.model import Metered, clean_logits, lent, usable
+from holdfast.model import Metered, at_once, clean_logits, lent, usable
 from holdfast.model.modes import exact
 from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels
@@ -51,7 +51,7 @@ def search(
     reference: Reference = "prediction",
     tolerance: float | None = None,
     audit: float = 0.01,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     piece: int = PIECE,
     seed: int = 0,
     index: Labels | None = None,
@@ -80,7 +80,8 @@ def search(
             Algorithm 1. A misclassified image then has margin 0.
         tolerance: bisect the last step until the distance is known to within this, in `scale`.
         audit: share of the rays that are searched again by `linear`; at least one ray.
-        batch_size: points given to the model at once; results depend on it by rounding alone.
+        batch_size: points given to the model at once, None: 100 on a CPU, 1,000 elsewhere; results
+            depend on it by rounding alone.
         piece: rays searched together and saved together at most, in whole images; results depend
             on it by rounding alone, memory does.
         seed: of directions and audit. index: position of each image in its data set, which keys
@@ -109,7 +110,7 @@ def search(
             origin=y if reference == "label" else predicted, family=directions,
             shared=known_directions(directions, model, x, y, index, seed), grid=grid,
             audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
-            batch=batch_size, seed=seed,
+            batch=at_once(batch_size, x), seed=seed,
         )  # fmt: skip
         found, prepared = _in_pieces(job, finding, piece, folder, team, said)
     return Margins(
@@ -185,7 +186,12 @@ def _warn_of_probabilities(logits: Tensor) -> None:
 
 
 def _require(
-    grid: Grid, reference: str, tolerance: float | None, audit: float, batch_size: int, piece: int
+    grid: Grid,
+    reference: str,
+    tolerance: float | None,
+    audit: float,
+    batch_size: int | None,
+    piece: int,
 ) -> None:
     """Raises BadInput for settings out of range."""
     for name, value in (("reach", grid.reach), ("step", grid.step), ("tolerance", tolerance)):
@@ -203,5 +209,5 @@ def _require(
     if not 0 <= audit <= 1:
         raise BadInput(f"expected the audit as a share from 0 to 1, got {audit}")
     for name, count in (("batch_size", batch_size), ("piece", piece)):
-        if count < 1:
+        if count is not None and count < 1:
             raise BadInput(f"expected a {name} of 1 or more, got {count}")

@@ -2,7 +2,7 @@
 
 from holdfast.model.ensemble import ensemble
 from holdfast.model.inputs import clean_logits, usable
-from holdfast.model.modes import Metered, Mode, Module, lent, predict
+from holdfast.model.modes import Metered, Mode, Module, at_once, lent, predict
 from holdfast.model.networks import (
     NETWORKS,
     GuptaCNN,
@@ -41,6 +41,7 @@ __all__ = [
     "WideResNet",
     "ZouCNN4",
     "ZouCNN6",
+    "at_once",
     "clean_logits",
     "create",
     "ensemble",

@@ -35,7 +35,7 @@ def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images
     return x.to(where, _dtype(model, x)), y.to(where).long(), index.to(where)
 
 
-def clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int) -> Logits:
+def clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int | None) -> Logits:
     """Logits of the clean images, of any number of classes from 2.
 
     Raises BadInput where the model cannot take the images, gives something else or NaN, or where

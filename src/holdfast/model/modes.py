@@ -95,8 +95,15 @@ def exact() -> Iterator[None]:
             switch.allow_tf32 = allowed
 
 
+def at_once(wanted: int | None, x: Tensor) -> int:
+    """How many of these images are given to a model at once: as many as wanted; for None 100 on a
+    CPU, whose caches more would overflow, and 1,000 elsewhere."""
+    return wanted or (100 if x.device.type == "cpu" else 1000)
+
+
 @torch.no_grad()
-def predict(model: Classifier, x: Tensor, size: int = 500) -> Tensor:
-    """Logits `[batch, classes]` in fp32 or wider, `size` images at a time, in evaluation mode."""
+def predict(model: Classifier, x: Tensor, batch_size: int | None = None) -> Tensor:
+    """Logits `[batch, classes]` in fp32 or wider, in evaluation mode; `at_once` says what None
+    is."""
     with lent(model), exact():
-        return torch.cat([full(model(part)) for part in x.split(size)])
+        return torch.cat([full(model(part)) for part in x.split(at_once(batch_size, x))])
