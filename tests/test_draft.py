@@ -1,9 +1,6 @@
 """A killed evaluation goes on where it was, on the same images only; shares make the whole."""
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -147,30 +144,3 @@ def test_shares_of_the_images_make_the_whole():
     for one, other in zip(found.attacks, whole.attacks, strict=True):
         assert torch.equal(one.correct, other.correct) and one.passes == other.passes
         torch.testing.assert_close(one.distance, other.distance)
-
-
-SCRIPT = """
-import sys, torch
-from safetensors.torch import save_file
-from worlds import linear_world
-from holdfast.evaluation import evaluate
-torch.set_num_threads(1)
-world = linear_world()
-found = evaluate(world.model.float(), world.x.float(), world.y, radius=0.01, processes=2)
-save_file({a.name: a.distance for a in found.attacks} | {"adv": found.adv}, sys.argv[1])
-"""
-
-
-def test_two_processes_find_what_one_does(tmp_path):
-    pytest.importorskip("lightning_fabric")
-    script, out = tmp_path / "script.py", tmp_path / "out.safetensors"
-    script.write_text(SCRIPT)
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    subprocess.run(
-        [sys.executable, script, out], check=True, capture_output=True, timeout=120,
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    held, whole = load_file(out), evaluate(MODEL, X, Y, radius=0.01)
-    for attack in whole.attacks:
-        torch.testing.assert_close(held[attack.name], attack.distance)
-    torch.testing.assert_close(held["adv"], whole.adv)
