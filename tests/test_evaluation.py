@@ -8,7 +8,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import PGD, resized
+from holdfast.attack import ATTACKS, PGD, resized
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, inputs
 from holdfast.result import wilson
@@ -371,6 +371,9 @@ def test_the_full_suite_holds_every_other_and_each_attack_sees_every_image():
     for name in ("quick", "seeds", "standard"):
         assert set(evaluation.SUITES[name](task(0.1, 10)).attacks) <= set(full.attacks)
     assert not full.cascade and set(full.radii) <= set(full.attacks)
+    kinds = {type(attack) for attack in full.attacks.values()}
+    left = {kind.__name__ for kind in ATTACKS.values() if kind not in kinds}
+    assert left == {"MinMargin", "TransferMIM"}
 
 
 def quicker(attack):

@@ -14,6 +14,7 @@ from holdfast.attack import (
     FGSM,
     MIM,
     PGD,
+    Boundary,
     DeepFool,
     GaussianNoise,
     HopSkipJump,
@@ -157,11 +158,10 @@ def full(task: Task) -> Suite:
         "ddn": DDN(),
         "simba": SimBA(seed=task.seed),
         "hop-skip-jump": HopSkipJump(norm=task.norm, seed=task.seed),
+        "boundary": Boundary(seed=task.seed),
     }
-    return Suite(
-        attacks=attacks | other, radii=dict.fromkeys(("cw", "ddn", "simba"), task.in_l2),
-        findings=gathered[-1].findings,
-    )  # fmt: skip
+    radii = dict.fromkeys(("cw", "ddn", "simba", "boundary"), task.in_l2)
+    return Suite(attacks=attacks | other, radii=radii, findings=gathered[-1].findings)
 
 
 def _few(classes: int, instead: str) -> Finding:

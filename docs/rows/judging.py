@@ -1,0 +1,128 @@
+"""Tables of what attacks, margins and the diagnosis found, and of what they cost."""
+
+import statistics
+from functools import partial
+
+from rows.cells import HERE, RESULTS, percent, table
+
+from holdfast import record
+from holdfast.record import Row
+from holdfast.result import wilson
+from holdfast.study import song
+
+
+def attacks() -> str:
+    """Strength of ours and of each peer, and the cost beside the cheapest that is as strong, or
+    beside the strongest; the last run of each network and attack."""
+    runs: dict[tuple[str, str], list[Row]] = {}
+    for row in record.rows(RESULTS / "attack-speed.jsonl"):
+        key = (row["network"], row["attack"])
+        runs[key] = [row] if row["library"] == "holdfast" else [*runs[key], row]
+    body = []
+    for ours, *peers in (runs[key] for key in sorted(runs)):
+        body.append([
+            f"{ours['network']}, {ours['radius']:.3g}", ours["attack"], str(ours["images"]),
+            strength(ours), "; ".join(f"{row['library']} {strength(row)}" for row in peers),
+            f"{ours['forward'] + ours['backward']:.0f}", f"{ours['seconds']:.1f}",
+            f"{ours['ratio_passes']:.2f}", f"{ours['ratio']:.2f}",
+        ])  # fmt: skip
+    head = ["network, radius", "attack", "images", "ours", "peers", "passes/image", "seconds",
+            "times fewer passes", "times faster"]  # fmt: skip
+    return table(head, body)
+
+
+def strength(row: Row) -> str:
+    """Robust accuracy in per cent, or the median l2 distance of an attack that has no budget."""
+    if row["accuracy"] is not None:
+        return f"{percent(row['accuracy'])} %"
+    return "none" if row["median"] is None else f"{row['median']:.3f}"
+
+
+def reliable() -> str:
+    """Robust accuracy and passes per image of the suites standard and reliable."""
+    body = []
+    for row in record.rows(RESULTS / "reliable.jsonl"):
+        apart, scale = row["difference"], row["scale"]
+        masked = f", logits × {scale:g}" if scale != 1 else ""
+        body.append([
+            f"{row['network']}{masked}, {row['norm']} {row['radius']:.3g}", str(apart["images"]),
+            percent(row["standard"]["clean"]), percent(row["standard"]["accuracy"]),
+            percent(row["reliable"]["accuracy"]),
+            f"{100 * apart['low']:+.1f} to {100 * apart['high']:+.1f}",
+            f"{row['standard']['passes']:.0f}", f"{row['reliable']['passes']:.0f}",
+            percent(row["share_of_passes"]), ", ".join(row["without"]) or "-",
+        ])  # fmt: skip
+    head = ["network, budget", "images", "clean %", "`standard` %", "`reliable` %",
+            "95 % interval of the difference (points)", "passes/image of `standard`",
+            "of `reliable`", "share %", "left out"]  # fmt: skip
+    return table(head, body)
+
+
+def margins() -> str:
+    rows = record.rows(RESULTS / "margin-speed.jsonl")
+    body = [
+        [row["network"], f"{row['images']} x {row['rays'] // row['images']:,}",
+         "yes" if row["clip"] else "no", row["contender"], f"{row['forward'] / row['rays']:.2f}",
+         f"{row['fewer_passes']:.1f}", f"{row['faster']:.1f}",
+         f"{row['differing']} (at most {100 * row['differing_high']:.2f} %)"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["network", "images x rays", "clipped", "contender", "passes per ray",
+            "times fewer passes", "times faster", "rays that differ"]  # fmt: skip
+    return table(head, body)
+
+
+def masking() -> str:
+    """What the diagnosis says of models whose truth is known, by model over seeds."""
+    rows = record.rows(RESULTS / "masking-truth.jsonl")
+    body = []
+    for world in dict.fromkeys(row["world"] for row in rows):
+        held = [row for row in rows if row["world"] == world]
+        fired = sum(bool(row["findings"]) for row in held)
+        near = wilson(fired, len(held))
+        always = [name for name in held[0]["findings"]
+                  if all(name in row["findings"] for row in held)]  # fmt: skip
+        means = (percent(statistics.fmean(row[key] for row in held)) for key in ("claimed", "left"))
+        body.append([
+            world, "none" if held[0]["healthy"] else "ill",
+            f"{fired} of {len(held)} ({percent(near.low)} to {percent(near.high)} %)", *means,
+            ", ".join(always) or "-",
+        ])  # fmt: skip
+    head = ["model", "illness", "flagged", "claimed %", "left %", "findings in every seed"]
+    return table(head, body)
+
+
+def battery() -> str:
+    """Whole suites, attack by attack; the last evaluation of each network by each suite."""
+    last: dict[tuple[str, str, str], Row] = {}
+    for row in record.rows(RESULTS / "battery.jsonl"):
+        last[row["network"], row["battery"], row["name"]] = row
+    body = []
+    for (network, suite, name), row in last.items():
+        near = f"{percent(row['low'])} to {percent(row['high'])}"
+        median, images = row["median_distance"], row["images"]
+        body.append([
+            network, f"`{suite}`", f"`{name}`", f"{row['norm']} {row['radius']:.3g}",
+            f"{images:,}", f"{row['attacked']:,}", f"{percent(row['accuracy'])} ({near})",
+            "-" if median is None else f"{median:.3f}", f"{row['passes'] / images:,.0f}",
+            f"{row['seconds']:,.0f}",
+        ])  # fmt: skip
+    head = ["network", "suite", "attack", "budget", "images", "of them attacked", "left %",
+            "median distance", "passes/image", "seconds"]  # fmt: skip
+    return table(head, body)
+
+
+def song_table(data: str, name: str) -> str:
+    """A table of Song et al. 2019, with its figure; nothing before there are rows."""
+    rows = record.rows(RESULTS / f"song-{data}.jsonl")
+    head, body = song.TABLES[name](rows, song.PUBLISHED[data])
+    figure = f"figures/song-{data}-{name}.png"
+    drawn = f"\n\n![{name}, {data}]({figure})" if (HERE / figure).exists() else ""
+    return table(head, body) + drawn if body else ""
+
+
+TABLES = {
+    "attacks": attacks, "battery": battery, "margins": margins, "masking": masking,
+    "reliable": reliable,
+}  # fmt: skip
+TABLES |= {f"song_{d}_{n}": partial(song_table, d, n) for d in song.PUBLISHED for n in song.TABLES}
