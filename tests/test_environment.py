@@ -19,7 +19,7 @@ from holdfast.attack import PGD
 from holdfast.environment import Classification, VectorClassification, learn
 from holdfast.environment.lanes import padded
 from holdfast.errors import BadInput
-from holdfast.feedback import Expected, Matrix, Signed, Weighted
+from holdfast.feedback import Matrix, Signed, Weighted
 
 DATA = blobs()
 MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP]
@@ -293,16 +293,3 @@ def test_without_gymnasium_one_line_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(BadInput, match=r"pip install 'holdfast\[rl\]'"):
         importlib.import_module("holdfast.environment")
-
-
-@pytest.mark.parametrize("objective", [None, Expected(entropy=0.1)], ids=["told", "expected"])
-def test_our_own_trainer_learns_through_the_environment(objective):
-    model = network(DATA, dropout=(0.0, 0.0))
-    optimizer = torch.optim.Adam(model.parameters(), 0.01)
-    env = VectorClassification(64, data=DATA)
-    rewards = learn(model, env, steps=80, optimizer=optimizer, objective=objective, clip=1.0)
-    assert len(rewards) == 80
-    assert np.mean(rewards[:5]) < 0 < 0.8 < np.mean(rewards[-5:])
-    with pytest.raises(BadInput, match="SAME_STEP mode, got NEXT_STEP"):
-        learn(model, VectorClassification(2, data=DATA, autoreset_mode="NextStep"), steps=1,
-              optimizer=optimizer)  # fmt: skip

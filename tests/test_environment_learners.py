@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on the environment: its checker, its vector environment, its learners."""
+"""Learners on the environment: our own, and Stable-Baselines3 with its checker and vectors."""
 
 import copy
 import time
@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from small import blobs
+from small import blobs, network
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
@@ -17,8 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 import holdfast as hf
 from holdfast import environment
 from holdfast.attack import FGSM
-from holdfast.environment import Classification, VectorClassification, sb3
+from holdfast.environment import Classification, VectorClassification, learn, sb3
 from holdfast.errors import BadInput
+from holdfast.feedback import Expected
 
 DATA = blobs()
 LEARNERS: dict[str, tuple[type, int, dict[str, Any]]] = {
@@ -190,3 +191,16 @@ def test_what_cannot_be_is_refused_in_one_line():
     poles = PPO("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu")
     with pytest.raises(BadInput, match="PPO, A2C or DQN on images, got PPO on Box"):
         sb3.classifier(poles)
+
+
+@pytest.mark.parametrize("objective", [None, Expected(entropy=0.1)], ids=["told", "expected"])
+def test_our_own_trainer_learns_through_the_environment(objective):
+    model = network(DATA, dropout=(0.0, 0.0))
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    env = VectorClassification(64, data=DATA)
+    rewards = learn(model, env, steps=80, optimizer=optimizer, objective=objective, clip=1.0)
+    assert len(rewards) == 80
+    assert np.mean(rewards[:5]) < 0 < 0.8 < np.mean(rewards[-5:])
+    with pytest.raises(BadInput, match="SAME_STEP mode, got NEXT_STEP"):
+        learn(model, VectorClassification(2, data=DATA, autoreset_mode="NextStep"), steps=1,
+              optimizer=optimizer)  # fmt: skip
