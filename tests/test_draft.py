@@ -88,7 +88,7 @@ def test_a_damaged_draft_is_made_again_with_a_notice(tmp_path, caplog):
     (file,) = tmp_path.glob("*/01-second.safetensors")
     file.write_bytes(file.read_bytes()[:-40])
     assert same(battle(tmp_path, calls), whole)
-    assert calls[3:] == ["second"] and "damaged; second runs again" in caplog.text
+    assert calls[3:] == ["second"] and "01-second.safetensors is damaged" in caplog.text
 
 
 def test_an_attack_sets_out_from_the_best_image_so_far():

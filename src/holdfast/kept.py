@@ -1,13 +1,13 @@
 """Finished pieces of work, kept on disk so that a killed run that starts again goes on behind them.
 
-A piece is named tensors with a few facts and a digest; a search or a landscape has a folder of
-them, named by all that decides its result.
+A piece is named tensors with a few facts and a digest; an evaluation, a search or a landscape has a
+folder of them, named by all that decides its result.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,14 +23,14 @@ log = logging.getLogger("holdfast")
 Held = dict[str, Tensor]
 
 
-def read(file: Path | None, names: Collection[str]) -> tuple[Held, Row] | None:
-    """The tensors of these names and the facts in this file; None where there is none, or it is
-    damaged, which is said."""
+def read(file: Path | None) -> tuple[Held, Row] | None:
+    """The tensors and the facts in this file; None where there is none, or it is damaged, which is
+    said."""
     if file is None or not file.exists():
         return None
     try:
         with safe_open(file, framework="pt") as opened:
-            held = {name: opened.get_tensor(name) for name in names}
+            held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             about = dict(json.loads(opened.metadata()["about"]))
         if about.pop("digest") != digest(held):
             raise ValueError("its digest is another")

@@ -18,7 +18,7 @@ PIECE = 2**14  # forward passes whose result is saved together
 def remembered(place: Path | None, make: Callable[[], Pairs]) -> Pairs:
     """The axes that a killed landscape had, else those that are made, and kept."""
     file = place and place / "directions.safetensors"
-    found = kept.read(file, ["directions"])
+    found = kept.read(file)
     if found:
         return found[0]["directions"]
     pairs = make()
@@ -38,7 +38,7 @@ def mapped(
         for some in rows:
             first, last = int(some[0]), int(some[-1])
             file = place and place / f"plane-{plane}-rows-{first}-{last}.safetensors"
-            held = kept.read(file, MAPS)
+            held = kept.read(file)
             found.append(held[0] if held else _made(surface, plane, places, some, file, seed))
             if said:
                 said("landscape", plane * size + last + 1, planes * size)

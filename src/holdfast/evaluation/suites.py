@@ -160,7 +160,7 @@ def full(task: Task) -> Suite:
         "hop-skip-jump": HopSkipJump(norm=task.norm, seed=task.seed),
         "boundary": Boundary(seed=task.seed),
     }
-    radii = dict.fromkeys(("cw", "ddn", "simba", "boundary"), task.in_l2)
+    radii: dict[str, float] = dict.fromkeys(("cw", "ddn", "simba", "boundary"), task.in_l2)
     return Suite(attacks=attacks | other, radii=radii, findings=gathered[-1].findings)
 
 

@@ -31,7 +31,7 @@ TENSORS = ("step", "entered", "distance")
 
 def read(file: Path | None) -> Piece | None:
     """The piece in this file; None where there is none, or it is damaged, which is said."""
-    found = kept.read(file, TENSORS)
+    found = kept.read(file)
     return Piece(**found[0], **found[1]) if found else None
 
 
