@@ -57,10 +57,13 @@ def _parser(
     command: str, functions: Functions, choices: Mapping[str, Choice]
 ) -> jsonargparse.ArgumentParser:
     front = next(iter(functions))
-    wanted = [p.name for p in inspect.signature(front).parameters.values() if p.default is p.empty]
+    wanted = [
+        f"--{p.name} {p.name.upper()}" if p.kind is p.KEYWORD_ONLY else p.name.upper()
+        for p in inspect.signature(front).parameters.values() if p.default is p.empty
+    ]  # fmt: skip
     parser = jsonargparse.ArgumentParser(
         prog=f"holdfast {command}",
-        usage=" ".join(["%(prog)s", *(name.upper() for name in wanted), "[options]"]),
+        usage=" ".join(["%(prog)s", *wanted, "[options]"]),
         description=(inspect.getdoc(front) or "").partition("\n\nArgs")[0],
         exit_on_error=False,
         allow_abbrev=False,

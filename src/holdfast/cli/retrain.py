@@ -1,6 +1,5 @@
 """`holdfast retrain`: boundary feedback, from margins to examples to a retrained run."""
 
-import inspect
 import json as jsonlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,8 @@ SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training
 TRAINED = frozenset(
     {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes", "device"}
 )
+FRONT = ("run", "out", "force", "checkpoint", "model", "data", "data_root", "seed", "json")
+OWN = frozenset({"split", "images", "radius", "norm", "batch_size", "device"})
 SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"} | {
     name: Slot(
         table={"probe": retraining.Probe},
@@ -29,13 +30,7 @@ def retrain_options(
     run: str,
     *,
     out: str,
-    checkpoint: str = "best",
-    model: str | None = None,
-    data: str | None = None,
-    data_root: str | None = None,
     force: bool = False,
-    seed: int = 0,
-    json: bool = False,
 ) -> None:
     """Retrain a run on examples beyond its decision boundary (feedback learning).
 
@@ -46,23 +41,18 @@ def retrain_options(
     Args:
         run: run folder written by holdfast train.
         out: run folder of the retrained network; each round is a run folder within it.
-        checkpoint: best, last, or epoch-NNN.
-        model: MODULE:FUNCTION that built the model, where it is your own code.
-        data: data set; by default the one of the run.
-        data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         force: replace an existing run folder.
-        seed: of directions, examples and training.
-        json: print the result as JSON.
     """
 
 
 def retrain(argv: Sequence[str]) -> None:
     functions = {
         retrain_options: frozenset(), retraining.retrain: SUPPLIED, training.train: TRAINED,
+        runs.options: OWN,
     }  # fmt: skip
     parsed = parse("retrain", functions, SLOTS, argv)
     o = dict(parsed.values)
-    front = {name: o.pop(name) for name in inspect.signature(retrain_options).parameters}
+    front = {name: o.pop(name) for name in FRONT}
     network = runs.network(front)
     data = runs.data(front, network.card)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
