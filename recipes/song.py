@@ -30,7 +30,7 @@ import holdfast as hf
 from holdfast import record, retraining
 from holdfast.attack import FGSM, PGD, GaussianNoise, UniformNoise
 from holdfast.data import Augment
-from holdfast.margin import Margins, Orthonormal
+from holdfast.margin import Orthonormal
 from holdfast.training import AdamW, Adversarial, Cosine, Watch
 
 NOISES = {"fgsm": FGSM, "uniform-noise": UniformNoise, "gaussian-noise": GaussianNoise}
@@ -133,7 +133,7 @@ def retrained(run: Path, seed: int, weighted: bool) -> hf.model.Network:
     """`ori`, trained further with examples from its margins; kept whatever it costs, as in the
     paper."""
     network, images = made("ori", seed), probe.sample(data.train)
-    measured = searched(network, images, options.out / f"seed-{seed}" / "search" / "ori", 0.5, seed)
+    measured = probe(network, images, seed, options.out / f"seed-{seed}" / "search" / "ori")
     high, medium, low = (round(n * options.images / SEARCHED) for n in (20, 100, 150))
     feedback = hf.feedback.Boundary(high=high, medium=medium, low=low, weighted=weighted, seed=seed)
     more = retraining.examples(network, images, measured, probe.directions, feedback, seed)
@@ -180,38 +180,29 @@ def accuracies(network: hf.model.Network, seed: int) -> record.Row:
     return {"radii": setting.radii, "accuracy": found, "test_images": len(test)}
 
 
-def searched(
-    network: hf.model.Network, split: hf.data.Split, run: Path, reach: float, seed: int
-) -> Margins:
-    """Margins along the directions that all networks of a seed share."""
-    return hf.margin.search(
-        network, split.x, split.y, index=split.index, directions=probe.directions,
-        reference="label", reach=reach, step=setting.step, seed=seed, folder=run,
-    )  # fmt: skip
-
-
 for seed in options.seeds:
     networks = {name: made(name, seed) for name in options.networks}
     for name, network in networks.items():
         row = about(name, seed) | accuracies(network, seed)
         record.append(rows, row)
-        print(name, seed, {k: row["accuracy"][k] for k in ("clean",)}, flush=True)
+        print(name, seed, row["accuracy"]["clean"], flush=True)
     if not options.margins:
         continue
     images, centres = probe.sample(data.train), {}
     drafts = options.out / f"seed-{seed}" / "search"
     for name, network in networks.items():
-        found = searched(network, images, drafts / name, 0.5, seed)
+        found = probe(network, images, seed, drafts / name)
         record.append(rows, about(name, seed) | {"margins": found.as_dict()})
         print(name, found.table(), f"R = {found.robustness():.2f}", sep="\n", flush=True)
         centres[name] = found.centres()
-    for whose in ("ori", "fl"):  # Table II, twice the range as in the paper
+    further = dataclasses.replace(probe, reach=1.0)  # Table II: twice the range, as in the paper
+    for whose in ("ori", "fl"):
         if whose not in centres:
             continue
         places = centres[whose]
         some = images.only(places[places >= 0])
         for name, network in networks.items():
-            far = searched(network, some, drafts / f"{name}-{whose}", 1.0, seed)
+            far = further(network, some, seed, drafts / f"{name}-{whose}")
             measured = {"centres_of": whose, "labels": some.y.tolist(), "far": far.mean().tolist()}
             record.append(rows, about(name, seed) | measured)
             print(f"centres of {whose} under {name}: {far.mean_margin():.4f}", flush=True)

@@ -1,9 +1,11 @@
 """Slots inside slots: from words, from YAML, from what a run wrote down."""
 
+import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 import numpy as np
 import pytest
 import torch
@@ -11,13 +13,15 @@ import yaml
 from small import network
 
 from holdfast import data as datasets
-from holdfast import feedback, record, training
-from holdfast.cli import main
+from holdfast import diagnosis, feedback, margin, record, retraining, training
+from holdfast.attack import ATTACKS
+from holdfast.cli import main, runs
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.train import SIGNALS, SLOTS
 from holdfast.errors import BadInput
 from holdfast.feedback import CrossEntropy, Expected, Handover, Matrix, PolicyGradient, Signed
+from holdfast.model import NETWORKS
 from holdfast.types import Objective, Reward
 
 VALUES = ((1.0, -1.0), (-2.0, 1.0))
@@ -30,6 +34,27 @@ class Pair:
     needed: Objective
     later: Objective = field(default_factory=lambda: PolicyGradient(samples=4, entropy=0.1))
     reward: Reward | None = None
+
+
+TABLES = {
+    "networks": NETWORKS, "attacks": ATTACKS, "objectives": feedback.OBJECTIVES,
+    "rewards": feedback.REWARDS, "optimizers": training.OPTIMIZERS,
+    "schedules": training.SCHEDULES, "directions": margin.FAMILIES, "methods": margin.METHODS,
+}  # fmt: skip
+FRONTS = [
+    training.train, margin.search, diagnosis.landscape, retraining.retrain, retraining.Probe,
+    feedback.Boundary, runs.options,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", [*FRONTS, *(k for table in TABLES.values() for k in table.values())],
+    ids=lambda kind: kind.__name__,
+)  # fmt: skip
+def test_every_option_has_a_word_of_help(kind):
+    said = {param.arg_name for param in docstring_parser.parse(inspect.getdoc(kind) or "").params}
+    asked = inspect.signature(kind).parameters.values()
+    assert {p.name for p in asked if p.kind is not p.VAR_KEYWORD} <= said
 
 
 def command(*, watch: training.Watch = training.Watch(images=7)) -> None:  # noqa: B008

@@ -1,15 +1,18 @@
 """A killed evaluation goes on where it was, on the same images only; shares make the whole."""
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation
-from holdfast.attack import PGD
+from holdfast.attack import PGD, Transfer
+from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.shares import joined, share
 from holdfast.team import Team
@@ -80,6 +83,37 @@ def test_a_draft_belongs_to_its_weights(tmp_path):
         next(twin.parameters()).mul_(1.001)
     battle(tmp_path, calls, model=twin)
     assert len(calls) == 6
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A model that is no module, around one that is."""
+
+    within: nn.Module
+
+    def __call__(self, x):
+        return self.within(x)
+
+
+def test_a_draft_belongs_to_the_weights_wherever_they_are(tmp_path):
+    """In a model that is a dataclass, and in a source that an attempt of an attack starts from."""
+
+    def judged(model, source):
+        attempts = (Transfer(attack=PGD(radius=0.05, steps=3), source=source),)
+        found = evaluate(
+            model, X, Y, attacks={"it": Adaptive(radius=0.05, attempts=attempts)}, radius=0.05,
+            folder=tmp_path,
+        )  # fmt: skip
+        return found.worst_case.accuracy, len(list(tmp_path.iterdir()))
+
+    other = copy.deepcopy(MODEL)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.neg_()
+    strong, weak = judged(MODEL, MODEL), judged(MODEL, other)
+    assert strong[0] < weak[0] and (strong[1], weak[1]) == (1, 2)
+    assert judged(Asking(MODEL), MODEL) == (strong[0], 3)
+    assert judged(Asking(other), MODEL)[1] == 4 and judged(Asking(MODEL), MODEL)[1] == 4
 
 
 def test_a_damaged_draft_is_made_again_with_a_notice(tmp_path, caplog):

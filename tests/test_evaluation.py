@@ -11,6 +11,7 @@ from holdfast import evaluation, loss, record
 from holdfast.attack import ATTACKS, PGD, resized
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, inputs
+from holdfast.model import clean_logits, usable
 from holdfast.result import wilson
 from holdfast.types import Norm
 
@@ -161,8 +162,8 @@ UNUSABLE = {
 def test_what_cannot_be_evaluated_is_said_in_one_line(case):
     model, x, y, said = UNUSABLE[case]
     with pytest.raises(BadInput, match=said) as refusal:
-        x, y, _ = inputs.usable(model, x, y)
-        inputs.clean_logits(model, x, y, 250)
+        x, y, _ = usable(model, x, y)
+        clean_logits(model, x, y, 250)
     assert "\n" not in str(refusal.value)
 
 
@@ -184,7 +185,7 @@ def test_images_take_the_dtype_of_the_weights(model, images):
     twin = copy.deepcopy(WORLD.model).to(model)
     found = evaluate(twin, WORLD.x.to(images), WORLD.y, radius=0.01)
     assert found.attacks[0].distance.dtype == model
-    assert inputs.usable(lambda x: x, X.to(images), Y)[0].dtype == loss.full(X.to(images)).dtype
+    assert usable(lambda x: x, X.to(images), Y)[0].dtype == loss.full(X.to(images)).dtype
 
 
 @pytest.mark.parametrize("classes", [2, 3, 150])

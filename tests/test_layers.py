@@ -40,7 +40,7 @@ ALLOWED = {
     "margin": FLOOR + "record result geometry loss model kept engine team",
     "retraining": FLOOR
     + "record result geometry loss data model kept engine team attack feedback training margin",
-    "environment": FLOOR + "record data model attack feedback loss",
+    "environment": FLOOR + "data model attack feedback loss",
     "report": FLOOR + "record result",
     "study": BELOW_STUDY,
     "holdfast": BELOW_STUDY + "study",  # holdfast/__init__.py

@@ -51,7 +51,8 @@ def second(first: Path) -> Path:
 
 
 def test_two_processes_make_what_one_makes(first):
-    """fp64, no batch normalisation, no dropout: weights, losses and measurements to 1e-9."""
+    """fp64, no batch normalisation, no dropout: weights to 1e-9, losses and measurements to
+    1e-6."""
     one, two = (json.loads((first / f"{count}.json").read_text()) for count in (1, 2))
     for name, weight in one["weights"].items():
         torch.testing.assert_close(

@@ -1,10 +1,10 @@
 """Cells of tables, and where their rows are."""
 
-import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from holdfast.record import Row
+from holdfast.study import song
 
 HERE = Path(__file__).parents[1]
 RESULTS = HERE.parent / "results"
@@ -31,7 +31,6 @@ def tested(row: Row) -> list[str]:
     return [*cells, percent(found["worst_case_accuracy"])]
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(shares: Sequence[float]) -> str:
     """Mean and, over several seeds, standard deviation, in per cent."""
-    mean = percent(statistics.mean(values))
-    return f"{mean} ± {percent(statistics.stdev(values))}" if len(values) > 1 else mean
+    return song.spread(shares, 1, 100)

@@ -4,10 +4,11 @@ A piece is named tensors with a few facts and a digest; an evaluation, a search 
 folder of them, named by all that decides its result.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -52,16 +53,33 @@ def write(file: Path | None, held: Held, about: Mapping[str, object]) -> None:
 def place(folder: Path | None, stem: str, model: object, held: Held, about: object) -> Path | None:
     """The folder of the pieces of this piece of work and no other: named by what decides it.
 
-    A model that is a function is known by its name alone.
+    Modules are known by their weights, wherever they stand in the model and in `about`; a function
+    is known by its name alone.
     """
     if folder is None:
         return None
-    known = (
-        {**weights(model), **dict(model.named_buffers())} if isinstance(model, nn.Module) else {}
-    )
-    facts = json.dumps([record.version(), record.plain(about), record.plain(model)[:80]])
-    name = hashlib.sha256((digest(held) + digest(known) + facts).encode()).hexdigest()
+    known = [digest(_state(module)) for module in _modules([model, about])]
+    facts = json.dumps([record.version(), record.plain(about), record.plain(model)])
+    name = hashlib.sha256("".join([digest(held), *known, facts]).encode()).hexdigest()
     return folder / f"{stem}-{name[:16]}"
+
+
+def _modules(value: object) -> Iterator[nn.Module]:
+    """The modules in a value: in its fields, were they left out of its settings, and items."""
+    if isinstance(value, nn.Module):
+        yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _modules(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        yield from _modules(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _modules(item)
+
+
+def _state(module: nn.Module) -> Held:
+    return {**weights(module), **dict(module.named_buffers())}
 
 
 def digest(held: Held) -> str:

@@ -26,6 +26,7 @@ Logits = Float[Tensor, "batch classes"]
 PerImage = Float[Tensor, " batch"]
 Norm = Literal["linf", "l2", "l1"]
 State = dict[str, Tensor]
+OF_BATCH = "this/"  # in the names of what a state holds for one batch only
 
 Classifier = Callable[[Tensor], Tensor]
 """Images to logits. A `torch.nn.Module` is one; so is any function."""
@@ -81,7 +82,7 @@ class Objective(Protocol):
     The state is a plain dictionary of tensors (empty at the start) and is all that a resumed
     run needs: whatever an objective must remember belongs there. Where several processes train,
     floating-point entries become their mean over processes after each batch, and changes of
-    integer entries add up. An entry whose name contains `this/` is dropped after its batch.
+    integer entries add up. An entry whose name contains `OF_BATCH` is dropped after its batch.
     """
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]: ...

@@ -27,6 +27,7 @@ class SimBA:
     Raises BadInput for settings out of range.
 
     Attributes:
+        norm: in which the change is measured; the walk is the same in each.
         stride: how far a pixel is moved, in pixel units of [0, 1].
         queries: most predictions asked for per image.
         seed: of the order of pixels.

@@ -43,8 +43,7 @@ def diagnose(argv: Sequence[str]) -> None:
     o = parse("diagnose", {diagnose_options: frozenset(), runs.options: OWN}, {}, argv).values
     run, device = Path(o["run"]), engine.find_device(o["device"])
     network = runs.network(o)
-    data = runs.data(o, network.card)
-    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
     twin = runs.other(o, o["against"], network.card) if o["against"] else None
     network, twin = network.to(device), twin.to(device) if twin else None
@@ -66,8 +65,7 @@ def diagnose(argv: Sequence[str]) -> None:
     if o["json"]:
         print(jsonlib.dumps(record.plain(kept)))
     else:
-        title = f"{run}, {len(split)} {o['split']} images of {data.name}"
-        _say(found, f"{title}, {norm} radius {radius:.4g}")
+        _say(found, f"{run}, {named}, {norm} radius {radius:.4g}")
     if o["fail_on"] == "masking" and found.masked:
         raise SystemExit(FIRED)
 

@@ -54,8 +54,7 @@ def evaluate(argv: Sequence[str]) -> None:
     o = parsed.values
     run = Path(o["run"])
     model = runs.network(o)
-    data = runs.data(o, model.card)
-    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    split, named = runs.images(o, model.card)
     radius, norm = runs.budget(o)
     name, battery = _battery(parsed.slots["attack"], o, radius, norm, model.card)
     other = evaluation.latest(Path(o["against"])) if o["against"] else None
@@ -78,8 +77,7 @@ def evaluate(argv: Sequence[str]) -> None:
             told[name] = found, evaluation.save(found, run, split.index, split.y, about)
             record.remove(drafts)
     if team.leads():
-        title = f"{run}, {len(split)} {o['split']} images of {data.name}"
-        _say(told, f"{title}, {norm} radius {radius:.4g}", other, o)
+        _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)
 
 
 def _battery(
@@ -119,6 +117,7 @@ def _say(
             row["against"] = record.plain(pairs[o["against"]])
         if "reference" in told:
             row["reference"] = told["reference"][0].as_dict()
+            row["against_reference"] = record.plain(pairs["the reference"])
         print(jsonlib.dumps(row))
         return
     for shown, _ in told.values():

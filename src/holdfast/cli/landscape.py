@@ -1,13 +1,12 @@
 """`holdfast landscape`: the losses of a trained run over planes, as numbers and as figures."""
 
-import inspect
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import diagnosis, engine, record, report
 from holdfast.cli import runs, show
-from holdfast.cli.options import parse
+from holdfast.cli.options import asked, parse
 from holdfast.types import Norm
 
 SUPPLIED = frozenset({"model", "x", "y", "radius", "norm", "attack", "index", "folder", "said"})
@@ -49,11 +48,9 @@ def landscape(argv: Sequence[str]) -> None:
     o = parse("landscape", functions, {}, argv).values
     run, device = Path(o["run"]), engine.find_device(o["device"])
     network = runs.network(o)
-    data = runs.data(o, network.card)
-    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
-    settings = {name: o[name] for name in inspect.signature(diagnosis.landscape).parameters
-                if name in o and name not in SUPPLIED}  # fmt: skip
+    settings = asked(diagnosis.landscape, o, SUPPLIED)
     place = run / "landscape"
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.landscape(
@@ -69,9 +66,9 @@ def landscape(argv: Sequence[str]) -> None:
     size, far = len(found.places), found.places[-1].item()
     unit = "filter lengths" if found.axes == "weights" else f"{norm} radii of {radius:.4g}"
     print(
-        f"{run}, {len(split)} {o['split']} images of {data.name}, {size} x {size} points, "
-        f"{far:g} {unit} to either side\n{found.table()}\nFigures in {place}"
-    )
+        f"{run}, {named}, {size} x {size} points, {far:g} {unit} to either side",
+        found.table(), f"Figures in {place}", sep="\n",
+    )  # fmt: skip
 
 
 def _draw(found: diagnosis.Landscape, place: Path, title: str) -> None:

@@ -1,6 +1,5 @@
 """`holdfast margins`: how far images are from the decision boundary along many directions."""
 
-import inspect
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from holdfast import engine, margin, record, report, team
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
-from holdfast.cli.options import parse
+from holdfast.cli.options import asked, parse
 
 SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "said"})
 OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
@@ -38,13 +37,11 @@ def margins_options(
 def margins(argv: Sequence[str]) -> None:
     functions = {margins_options: frozenset(), margin.search: SUPPLIED, runs.options: OWN}
     parsed = parse("margins", functions, SLOTS, argv)
-    o = dict(parsed.values)
+    o = parsed.values
     network = runs.network(o)
-    data = runs.data(o, network.card)
-    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    split, named = runs.images(o, network.card)
     own = {name: o[name] for name in ("checkpoint", "split", "seed")}
-    settings = {name: o[name] for name in inspect.signature(margin.search).parameters
-                if name in o and name not in SUPPLIED}  # fmt: skip
+    settings = asked(margin.search, o, SUPPLIED)
     folder = Path(o["run"]) / "margins"
     network = network.to(engine.find_device(o["device"]))
     with show.progress(o["json"] or not team.leads()) as (bar, _):
@@ -57,7 +54,7 @@ def margins(argv: Sequence[str]) -> None:
         margin.save(found, folder, split.y, own)
         report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
         record.remove(folder / "drafts")
-        _say(found, f"{o['run']}, {len(split)} {o['split']} images of {data.name}", o["json"])
+        _say(found, f"{o['run']}, {named}", o["json"])
 
 
 def _say(found: margin.Margins, title: str, json: bool) -> None:

@@ -53,6 +53,12 @@ def parse(
     return Parsed(values=found, slots=told)
 
 
+def asked(function: Callable[..., Any], o: Options, supplied: frozenset[str]) -> Options:
+    """The values of this function's parameters, but for those that the command supplies itself."""
+    names = inspect.signature(function).parameters.keys() & o.keys() - supplied
+    return {name: o[name] for name in names}
+
+
 def _parser(
     command: str, functions: Functions, choices: Mapping[str, Choice]
 ) -> jsonargparse.ArgumentParser:

@@ -82,9 +82,13 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     return found
 
 
-def chosen(split: datasets.Split, images: int) -> datasets.Split:
-    """So many of the images, spread evenly over the classes; 0: all."""
-    return split.sample(images) if images else split
+def images(o: Options, card: models.Card) -> tuple[datasets.Split, str]:
+    """So many images of the split that was asked for, spread evenly over the classes, 0: all; and
+    what to call them. Raises BadInput as `data` does."""
+    found = data(o, card)
+    split = getattr(found, o["split"])
+    split = split.sample(o["images"]) if o["images"] else split
+    return split, f"{len(split)} {o['split']} images of {found.name}"
 
 
 def _checkpoint(run: Path, name: str) -> Path:

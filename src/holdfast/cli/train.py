@@ -4,13 +4,14 @@ import inspect
 import json as jsonlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from holdfast import attack, feedback, report, team, training
 from holdfast import data as datasets
+from holdfast import feedback, report, team, training
 from holdfast import model as models
-from holdfast.cli import show
+from holdfast.cli import attacks, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import Parsed, parse
 from holdfast.errors import BadInput
@@ -30,7 +31,7 @@ SLOTS = {
         others=("torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"),
     ),
     "objective": Slot(table=feedback.OBJECTIVES, default="ce", inner=SIGNALS),
-    "adversary": Slot(table={"none": None, **attack.ATTACKS}, default="none"),
+    "adversary": replace(attacks.ATTACK, skip=frozenset()),
     "optimizer": Slot(table=training.OPTIMIZERS, default="adamw"),
     "schedule": Slot(table=training.SCHEDULES, default="constant"),
 }

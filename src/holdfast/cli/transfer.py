@@ -31,16 +31,15 @@ def transfer_options(runs: list[str]) -> None:
 
 
 def transfer(argv: Sequence[str]) -> None:
-    named = list(takewhile(lambda word: not word.startswith("-"), argv))
-    front = [jsonlib.dumps(named)] if named else []
+    given = list(takewhile(lambda word: not word.startswith("-"), argv))
+    front = [jsonlib.dumps(given)] if given else []
     parsed = parse(
         "transfer", {transfer_options: frozenset(), runs.options: frozenset()},
-        {"attack": ATTACK}, [*front, *argv[len(named) :]],
+        {"attack": ATTACK}, [*front, *argv[len(given) :]],
     )  # fmt: skip
     networks = _networks(parsed.values)
     o: Options = parsed.values | {"run": next(iter(networks))}
-    data = runs.data(o, networks[o["run"]].card)
-    split = runs.chosen(getattr(data, o["split"]), o["images"])
+    split, named = runs.images(o, networks[o["run"]].card)
     radius, norm = runs.budget(o)
     one = attacks.named(parsed.slots["attack"], radius, norm, o["seed"])
     device = engine.find_device(o["device"])
@@ -57,7 +56,7 @@ def transfer(argv: Sequence[str]) -> None:
     if o["json"]:
         print(jsonlib.dumps(row))
         return
-    print(f"{len(split)} {o['split']} images of {data.name}, {norm} radius {radius:.4g}")
+    print(f"{named}, {norm} radius {radius:.4g}")
     print(found.table(), "What is left is an upper bound on robust accuracy.", sep="\n")
 
 

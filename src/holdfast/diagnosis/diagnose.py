@@ -205,7 +205,7 @@ def _examined(
     everything = torch.arange(len(patient.x))
     name = getattr(patient.claim, "name", "the attack")
     claimed = run({name: patient.aimed(patient.claim)}, everything)
-    evidence = gather(patient, claimed, depth, run)
+    evidence = gather(patient, claimed, depth, run, batch_size)
     signs = tuple(findings(evidence))
     strongest = answer(
         signs, radius=patient.radius, norm=patient.norm,

@@ -19,12 +19,11 @@ from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.views import Seen
 from holdfast.geometry import ORDER, confine, sample
 from holdfast.loss import LossName
-from holdfast.model import lent
+from holdfast.model import at_once, lent
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
 STREAM = 57  # keeps these numbers apart from those of other users of the same seed
-BATCH = 250  # images attacked together where only their entropy is asked for
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
 """Attacks by name, on the images of these rows: the evaluation of them."""
 
@@ -93,7 +92,9 @@ class Patient:
         return replace(self, x=self.x[:count], y=self.y[:count], index=self.index[:count])
 
 
-def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evidence:
+def gather(
+    patient: Patient, claimed: Evaluation, depth: Depth, run: Run, batch_size: int | None = None
+) -> Evidence:
     """All evidence. `claimed` is the evaluation of the claim on all images; `run` evaluates."""
     part = patient.first(depth.sample)
     clean, claim = (flags[: depth.sample] for flags in (
@@ -117,7 +118,7 @@ def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evi
         clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
         remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
         steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
-        dynamic=paths, entropy=_entropies(part),
+        dynamic=paths, entropy=_entropies(part, batch_size),
         wobble=probes.wobble(part.model, x, y, index, part.seed), agreement=agreement, rise=rise,
         bridged=bridged, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths),
@@ -140,10 +141,10 @@ def _indicators(
     }
 
 
-def _entropies(part: Patient) -> dict[str, Entropy]:
+def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
     """Of the images as they are, under the claim with all its steps, and in uniform noise."""
-    claim = part.aimed(part.claim)
-    batches = zip(*(p.split(BATCH) for p in (part.x, part.y, part.index)), strict=True)
+    claim, size = part.aimed(part.claim), at_once(batch_size, part.x)
+    batches = zip(*(some.split(size) for some in (part.x, part.y, part.index)), strict=True)
     with lent(part.model):
         adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])
     change = sample(part.x, part.radius, part.norm, part.index, part.seed, STREAM)

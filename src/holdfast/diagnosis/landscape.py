@@ -126,15 +126,17 @@ def landscape(
 
     Args:
         model: images in [0, 1] to logits; left as it was.
-        x, y: images and integer labels. A plane goes through each of them; with weights as axes
-            there is one plane, of the means over them.
+        x: images. A plane goes through each of them; with weights as axes there is one plane, of
+            the means over them.
+        y: integer labels.
         axes: attack: along the attack and a random direction orthogonal to it; random: two random
             ones; weights: random directions, each filter as long as the model's (Li et al. 2018,
             arXiv 1712.09913), biases and batch normalisation left alone.
         size: points along each axis; size squared are looked at.
         span: how far to look to either side, in radii, or for weights in lengths of the filters;
             None: 2, for weights 1.
-        radius, norm: 1 on the axes of an image; also the budget of the attack.
+        radius: 1 on the axes of an image; also the budget of the attack.
+        norm: of the radius.
         attack: whose images the first axis leads to; None: PGD with 20 steps on cross-entropy.
         clip: points are clipped to the pixel box before the model sees them; else it sees them as
             they are, and `outside` says how far out they lie.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from holdfast import attack, noise
 from holdfast.environment.task import Task
@@ -19,6 +21,7 @@ from holdfast.types import Attack, Classifier, Labels, device_of
 STREAM = 81  # keeps these numbers apart from those of other users of the same seed
 SEEDS = 2**63
 AHEAD = 64  # visits whose random numbers are made together
+TOLD: tuple[str, ...] = ("label", "correct", "regret", "index")  # what `info` holds of an answer
 EDGE = 1e-3  # of a level: what float32 loses where an attack uses the whole of its budget
 
 
@@ -38,8 +41,7 @@ class Answer:
 
     def info(self) -> dict[str, np.ndarray]:
         """What a learner may know afterwards."""
-        names = ("label", "correct", "regret", "index")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in TOLD}
 
 
 class Lanes:
@@ -160,15 +162,18 @@ def attacked(
     return (pixels + levels.cpu().numpy()).clip(0, 255).astype(np.uint8)
 
 
+def pad(x: Tensor, image: tuple[int, int, int]) -> Tensor:
+    """The images in the middle of black ones of this shape."""
+    down, across = image[1] - x.shape[2], image[2] - x.shape[3]
+    top, left = down // 2, across // 2
+    return F.pad(x, (left, across - left, top, down - top))
+
+
 def padded(pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """The images in the middle of black ones of this shape; themselves where it is their own."""
     if pixels.shape[1:] == shape:
         return pixels
-    (_, height, width), (_, tall, wide) = pixels.shape[1:], shape
-    top, left = (tall - height) // 2, (wide - width) // 2
-    found = np.zeros((len(pixels), *shape), dtype=pixels.dtype)
-    found[:, :, top : top + height, left : left + width] = pixels
-    return found
+    return pad(torch.from_numpy(pixels), shape).numpy()
 
 
 def picks(actions: object, classes: int, count: int) -> np.ndarray:

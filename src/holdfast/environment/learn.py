@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from holdfast import feedback
 from holdfast.environment.vector import VectorClassification
 from holdfast.errors import BadInput
-from holdfast.feedback import EpsilonGreedy
+from holdfast.feedback import EpsilonGreedy, lasting
 from holdfast.loss import entropy, full
 from holdfast.types import Batch, Objective, PerImage, State, device_of
 
@@ -89,7 +89,7 @@ def _judged(
 ) -> tuple[PerImage, State]:
     """The objective at logits that are there already."""
     loss, state = objective(lambda _: logits, batch, state)
-    return loss, {name: kept for name, kept in state.items() if "this/" not in name}
+    return loss, lasting(state)
 
 
 def _update(

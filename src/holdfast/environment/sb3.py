@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 
 from holdfast import model as models
+from holdfast.environment.lanes import TOLD, pad
 from holdfast.environment.vector import VectorClassification
 from holdfast.errors import BadInput
 from holdfast.types import Images, Logits, image_shape
@@ -56,9 +57,8 @@ class LaneVecEnv(VecEnv):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Next images, rewards in float32, which episodes ended, and a dictionary for each lane."""
         shown, reward, done, _, info = self.env.step(self.actions)
-        names = ["label", "correct", "regret", "index"]
-        columns = [info[name].tolist() for name in names]
-        infos = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        columns = [info[name].tolist() for name in TOLD]
+        infos = [dict(zip(TOLD, row, strict=True)) for row in zip(*columns, strict=True)]
         for lane in np.flatnonzero(done):
             infos[lane]["terminal_observation"] = info["final_obs"][lane]
         return shown, reward.astype(np.float32), done, infos
@@ -159,10 +159,3 @@ def classifier(learner: BaseAlgorithm) -> PolicyClassifier:
             "train one of them on holdfast/Classification-v0"
         )
     return PolicyClassifier(policy, image_shape(torch.empty(0, *space.shape)))
-
-
-def pad(x: Tensor, image: tuple[int, int, int]) -> Tensor:
-    """The images in the middle of black ones of this shape."""
-    down, across = image[1] - x.shape[2], image[2] - x.shape[3]
-    top, left = down // 2, across // 2
-    return nn.functional.pad(x, (left, across - left, top, down - top))

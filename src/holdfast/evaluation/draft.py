@@ -8,8 +8,6 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from holdfast import kept
 from holdfast.evaluation.judge import Case, Outcome
 from holdfast.evaluation.suites import Suite
@@ -52,13 +50,5 @@ class Draft:
 def draft(folder: Path | None, case: Case, battery: Suite) -> Draft:
     """The draft of this evaluation in `folder`, or one that keeps nothing."""
     held = {"x": case.x, "y": case.y, "index": case.index}
-    for name, attack in battery.attacks.items():
-        for key, tensor in _weights(getattr(attack, "source", None)).items():
-            held[f"{name}.{key}"] = tensor
     about = [case.radius, case.norm, battery.attacks, battery.cascade, battery.radii]
     return Draft(folder=kept.place(folder, "evaluation", case.model, held, about))
-
-
-def _weights(source: object) -> dict[str, Tensor]:
-    """Those of a model that an attack starts from."""
-    return dict(source.state_dict()) if isinstance(source, nn.Module) else {}

@@ -11,11 +11,11 @@ from holdfast.errors import choose
 from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import findings
 from holdfast.evaluation.front import moved, over_all, untouched
-from holdfast.evaluation.inputs import clean_logits, require_settings, usable
+from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Case, Said, attacked
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.suites import SUITES, Suite, Task
-from holdfast.model import at_once, swift
+from holdfast.model import at_once, clean_logits, swift, usable
 from holdfast.result import Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
@@ -61,8 +61,8 @@ def evaluate(
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the suite's random starts.
         folder: where finished attacks are kept, so that a killed evaluation that is called again
-            with the same weights, images and attacks goes on behind them. A model that is a
-            function is known by its name alone.
+            with the same weights, images and attacks goes on behind them. Functions, be they
+            the model, an attack or its loss, are known by their names alone.
         processes: that share the images; more than one run the same command again (extra `scale`).
         said: called after each batch with (attack, images done, images).
 

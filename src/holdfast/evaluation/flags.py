@@ -1,7 +1,7 @@
 """Cheap signs that an evaluation cannot be believed as it stands.
 
-AutoAttack's checks (Croce and Hein, arXiv 2003.01690, and `FAQs` of its authors' code) and the one
-that it lacks: gradients that are zero because the logits saturate the softmax in fp32.
+AutoAttack's checks (Croce and Hein, arXiv 2003.01690, and `flags_doc.md` of its authors' code) and
+the one that it lacks: gradients that are zero because the logits saturate the softmax in fp32.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from holdfast.errors import BadInput
-from holdfast.model import clean_logits, usable
 from holdfast.types import Norm
-
-__all__ = ["clean_logits", "require_settings", "usable"]
 
 
 def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: Any) -> None:

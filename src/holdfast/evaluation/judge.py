@@ -58,7 +58,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     start: for each of them the point from which an attack that names `start` may set out.
     """
     meter, clock = Metered(case.swift), time.perf_counter()
-    radius, norm = _budget(attack, case)
+    radius, norm = budget(attack, case.radius, case.norm)
     reach = math.inf if getattr(attack, "minimal", False) else radius
     parts, refused, fell = [], 0, torch.full_like(shown, -1)
     for rows in torch.arange(len(shown), device=shown.device).split(case.batch_size):
@@ -134,10 +134,10 @@ def _joined(parts: list[tuple[Tensor, ...]], case: Case) -> tuple[Images, PerIma
     return offered, height, distance.cpu()
 
 
-def _budget(attack: Attack, case: Case) -> tuple[float, Norm]:
-    """The attack's own radius and norm, where it states them."""
+def budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:
+    """The attack's own radius and norm, where it states them; else these."""
     stated = getattr(attack, "radius", None)
-    return case.radius if stated is None else stated, getattr(attack, "norm", case.norm)
+    return radius if stated is None else stated, getattr(attack, "norm", norm)
 
 
 def _settings(attack: Attack) -> record.Row:

@@ -150,7 +150,7 @@ def reliable(task: Task) -> Suite:
 
 
 def full(task: Task) -> Suite:
-    """Every attack, each on all images, so that their strengths can be compared: those of `seeds`
+    """Many attacks, each on all images, so that their strengths can be compared: those of `seeds`
     and `standard`, PGD on the margin, the other minimum-norm attacks and those by queries."""
     gathered = [quick(task), seeds(task), standard(task)]
     attacks = {name: attack for suite in gathered for name, attack in suite.attacks.items()}

@@ -10,10 +10,9 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import Said, acceptable
+from holdfast.evaluation.judge import Said, acceptable, budget
 from holdfast.geometry import per_image
-from holdfast.model import at_once, lent
-from holdfast.model.inputs import clean_logits, usable
+from holdfast.model import at_once, clean_logits, lent, usable
 from holdfast.record import Row
 from holdfast.result import aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -90,8 +89,7 @@ def transfer_matrix(
     """
     if not models or (sources is not None and not sources):
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
-    stated = getattr(attack, "radius", None)
-    radius, norm = radius if stated is None else stated, getattr(attack, "norm", norm)
+    radius, norm = budget(attack, radius, norm)
     require_settings(radius, norm, batch_size, {"attack": attack})
     sources = models if sources is None else sources
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])

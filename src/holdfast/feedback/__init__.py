@@ -1,7 +1,16 @@
 """Training signals: rewards, and the objectives built from them."""
 
 from holdfast.feedback.boundary import Boundary
-from holdfast.feedback.handover import Handover, alone, climbs, leaves, pairs, passes, within
+from holdfast.feedback.handover import (
+    Handover,
+    alone,
+    climbs,
+    lasting,
+    leaves,
+    pairs,
+    passes,
+    within,
+)
 from holdfast.feedback.maxrl import MaxRL
 from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
 from holdfast.feedback.policy import PolicyGradient
@@ -48,6 +57,7 @@ __all__ = [
     "climbs",
     "draw",
     "expected_reward",
+    "lasting",
     "leaves",
     "pairs",
     "passes",

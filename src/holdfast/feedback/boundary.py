@@ -40,13 +40,16 @@ class Boundary:
     Raises BadInput for numbers that make no sense.
 
     Attributes:
-        low, medium, high: images of a class of that robustness level ("maximum", "medium" and
-            "minimum selection").
-        bottom, top: shares of the classes whose level is low and high.
+        low: images of a class of low robustness ("maximum selection").
+        medium: images of a class of medium robustness.
+        high: images of a class of high robustness ("minimum selection").
+        bottom: share of the classes whose robustness is low.
+        top: share of the classes whose robustness is high.
         weighted: False is "Reduced F.L.": every class gives `medium` images, whatever its level.
             The paper does not say how many those are.
         rays: of each image, those of smallest margin.
-        nearest, furthest: an example lies between so many times the margin, drawn uniformly.
+        nearest: an example lies at least so many times the margin away, drawn uniformly.
+        furthest: and at most so many times.
         seed: of the choice of images and of the distances.
     """
 

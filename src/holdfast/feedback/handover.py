@@ -6,7 +6,7 @@ from typing import ClassVar
 from holdfast.errors import BadInput
 from holdfast.feedback.objective import CrossEntropy
 from holdfast.feedback.policy import PolicyGradient
-from holdfast.types import Batch, Classifier, Objective, PerImage, State
+from holdfast.types import OF_BATCH, Batch, Classifier, Objective, PerImage, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,11 @@ class Handover:
         first, state = within("first", self.first, lambda _: logits, batch, state)
         second, state = within("second", self.second, lambda _: logits, batch, state)
         return (1 - weight) * first + weight * second, state
+
+
+def lasting(state: State) -> State:
+    """The state less what belongs to one batch."""
+    return {name: kept for name, kept in state.items() if OF_BATCH not in name}
 
 
 def within(

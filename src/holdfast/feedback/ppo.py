@@ -11,9 +11,9 @@ from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Baseline, EpsilonGreedy
 from holdfast.loss import entropy, full
-from holdfast.types import Batch, Classifier, PerImage, Reward, State
+from holdfast.types import OF_BATCH, Batch, Classifier, PerImage, Reward, State
 
-BEFORE = "this/before"
+BEFORE = f"{OF_BATCH}before"
 
 
 @dataclass(frozen=True, kw_only=True)

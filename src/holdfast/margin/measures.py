@@ -15,7 +15,6 @@ from torch import Tensor
 
 from holdfast.errors import BadInput
 
-LEVELS = ("low", "medium", "high")
 TOGETHER = 500  # samples of a jackknife that are held at once
 
 

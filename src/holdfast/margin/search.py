@@ -70,8 +70,9 @@ def search(
             `[direction, channel, height, width]`, with a first axis for images where each has its
             own. They are made unit vectors.
         method: `linear`, `traced`, `screened`, or one of those with settings.
-        reach: how far to look. step: the distance between two looks. Both in `scale`; the papers
-            have 0.5 and 0.02 for MNIST, 0.5 and 2/255 for CIFAR-10.
+        reach: how far to look, in `scale`; the papers have 0.5.
+        step: the distance between two looks, in `scale`; the papers have 0.02 for MNIST and 2/255
+            for CIFAR-10.
         scale: `rms`: a step of 1 changes a pixel by 1 in root mean square, as in the papers; `l2`.
         signs: 2 looks both ways along each direction, 1 only along it.
         clip: points are clipped to the pixel box before the model sees them (He et al. do);
@@ -84,10 +85,12 @@ def search(
             depend on it by rounding alone.
         piece: rays searched together and saved together at most, in whole images; results depend
             on it by rounding alone, memory does.
-        seed: of directions and audit. index: position of each image in its data set, which keys
-            them; None: 0, 1, 2, ...
+        seed: of directions and audit.
+        index: position of each image in its data set, which keys directions and audit; None: 0, 1,
+            2, ...
         folder: where finished pieces are kept, so that a killed search that is called again with
-            the same weights, images and settings goes on behind them.
+            the same weights, images and settings goes on behind them. Functions are known by their
+            names alone.
         processes: that share the pieces, which are the same for any number of them, and so is what
             is found; more than one run the same command again (extra `scale`).
         said: called after each piece with ("search", images done, images).
@@ -161,7 +164,7 @@ def _made(job: Job, finder: Callable[[], Finder], images: Labels, file: Path | N
 
 def _deciding(job: Job, method: Method) -> tuple[dict[str, Tensor], object]:
     """What decides the result, besides the model: tensors, and settings."""
-    held = {"x": job.x, "origin": job.origin, "index": job.index}
+    held = {"x": job.x, "y": job.y, "origin": job.origin, "index": job.index}
     if job.shared is not None:
         held["directions"] = job.shared
     family = None if isinstance(job.family, Tensor) else job.family

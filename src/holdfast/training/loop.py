@@ -147,7 +147,7 @@ def _fit(job: Job, session: Session) -> Trained:
         if alarm and before and session.rollbacks < ROLLBACKS:
             _roll_back(job, session, before, alarm)
             continue
-        stopped = _judge(job, session, row, history, alarm)
+        stopped = _judge(job, row, history, alarm)
         history.append(row)
         _keep(job, session, row)
         stopped = stopped or job.recipe.guard.tired(session.epoch, session.best_epoch)
@@ -171,9 +171,7 @@ def _roll_back(job: Job, session: Session, before: checkpoint.Snapshot, alarm: s
         )
 
 
-def _judge(
-    job: Job, session: Session, row: record.Row, history: list[record.Row], alarm: str | None
-) -> str | None:
+def _judge(job: Job, row: record.Row, history: list[record.Row], alarm: str | None) -> str | None:
     """Warnings of this epoch, in its row and aloud; the reason to stop, if there is one."""
     if alarm:
         row["warning"] = alarm

@@ -9,7 +9,7 @@ from torch import Tensor, nn, optim
 
 from holdfast import attack
 from holdfast.engine import Engine
-from holdfast.feedback import alone, climbs, pairs, passes, within
+from holdfast.feedback import alone, climbs, lasting, pairs, passes, within
 from holdfast.loss import Loss, divergence, full
 from holdfast.model import Metered, lent
 from holdfast.team import Team
@@ -91,9 +91,8 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
     loss, norm, state = update(bench, losses, batch)
     for _ in range(1, passes(alone(bench.recipe.objective, batch.epoch))):
         loss, norm, state = update(bench, losses, batch)
-    state = {name: kept for name, kept in state.items() if "this/" not in name}
     return Stepped(
-        loss=loss, norm=norm, state=bench.team.merge(before, state),
+        loss=loss, norm=norm, state=bench.team.merge(before, lasting(state)),
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from holdfast import attack, loss
 from holdfast.data import Split
 from holdfast.engine import Engine
 from holdfast.feedback import Signed, alone, expected_reward
-from holdfast.model import lent, predict
+from holdfast.model import at_once, lent, predict
 from holdfast.team import Team
 from holdfast.training.recipe import Recipe
 from holdfast.types import Attack, Images
@@ -66,8 +66,9 @@ def _measure(
 
 
 def _adversarial(
-    model: nn.Module, split: Split, x: Images, rival: Attack, engine: Engine, size: int = 250
+    model: nn.Module, split: Split, x: Images, rival: Attack, engine: Engine
 ) -> Images:
+    size = at_once(None, x)
     parts = zip(x.split(size), split.y.split(size), split.index.split(size), strict=True)
     with lent(model), engine.autocast():
         return torch.cat([attack.run(rival, model, *part) for part in parts])

@@ -13,7 +13,15 @@ class GuptaCNN(nn.Sequential):
     example from which the paper takes its optimiser (32-32-pool-64-64-pool-dense 512, dropout
     0.25 after each pool and 0.5 after the dense layer), every convolution padded to keep its
     size (the example leaves out the padding of every second one), layer normalisation with a
-    learned gain and offset. Every one of these is an argument.
+    learned gain and offset.
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
+        widths: channels of each pair of convolutions.
+        dense: width of the dense layer before the last.
+        dropout: after each pool, and after the dense layer.
+        logit_norm: layer normalisation on the logits.
     """
 
     def __init__(
@@ -44,6 +52,10 @@ class GuptaCNN(nn.Sequential):
 class MadryMNIST(nn.Sequential):
     """Madry et al.'s MNIST network (arXiv 1706.06083, section 5): two 5x5 convolutions (32, 64),
     each with a 2x2 pooling, then a dense layer of 1,024. Also the network of Song et al. 2019.
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
     """
 
     def __init__(self, *, image: tuple[int, int, int], classes: int) -> None:
@@ -63,7 +75,12 @@ class ZouCNN4(nn.Sequential):
     normalisation. 2.35 M parameters for CIFAR-10.
 
     Ours where the code's description is silent: a pooling is the maximum of 2x2, and ReLU
-    follows every convolution. dropout: the three rates, from the image to the logits.
+    follows every convolution.
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
+        dropout: the three rates, from the image to the logits.
     """
 
     def __init__(
@@ -91,8 +108,12 @@ class ZouCNN6(nn.Sequential):
     normalisation and ReLU; dropout after each pooling and the dense layer. 3.71 M parameters for
     CIFAR-10.
 
-    A pooling is the maximum of 2x2 (ours: the description says no more). dropout: the four rates,
-    from the image to the logits.
+    A pooling is the maximum of 2x2 (ours: the description says no more).
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
+        dropout: the four rates, from the image to the logits.
     """
 
     def __init__(

@@ -29,7 +29,12 @@ class BasicBlock(nn.Module):
 
 class ResNet18(nn.Sequential):
     """ResNet-18 (arXiv 1512.03385) with the stem for CIFAR: one 3x3 convolution of stride 1 and no
-    pooling, as robust-training code has it. `width` is the number of channels of the first stage.
+    pooling, as robust-training code has it.
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
+        width: channels of the first stage.
     """
 
     def __init__(self, *, image: tuple[int, int, int], classes: int, width: int = 64) -> None:
@@ -75,7 +80,12 @@ class PreActResNet18(nn.Sequential):
     normalisation and ReLU before the pooling (its appendix). 11.17 M parameters for CIFAR-10.
 
     As robust-training code has it, not the paper: the stem reaches the first block's shortcut
-    without normalisation and ReLU. `width` is the number of channels of the first stage.
+    without normalisation and ReLU.
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
+        width: channels of the first stage.
     """
 
     def __init__(self, *, image: tuple[int, int, int], classes: int, width: int = 64) -> None:
@@ -98,6 +108,13 @@ class WideResNet(nn.Sequential):
 
     First weights as robust-training code draws them: convolutions by He et al. (arXiv 1502.01852)
     over the outputs, the last layer's offsets zero. Raises BadInput: another depth than 6 n + 4.
+
+    Args:
+        image: channels, height and width.
+        classes: how many logits.
+        depth: layers, 6 n + 4.
+        width: times which channels are multiplied.
+        dropout: rate between the two convolutions of a block.
     """
 
     def __init__(
