@@ -10,7 +10,8 @@ value beside it). `reward` hears only what its pick was told; `expected` and `ma
 that the environment tells afterwards. With --cut the digits 3 and 8 keep that share of their
 images; --weighted multiplies rewards by balanced class weights (Gupta 2020, section 5). A row per
 learner and seed goes to results/rl-mnist.jsonl: accuracy and recall of every digit on the whole
-test split, FGSM and PGD-20 at radius 0.1 on --test-images. On one slow core 100,000 images take
+test split, FGSM and PGD-20 (on cross-entropy, and on the margin, since DQN's values make a flat
+softmax) at radius 0.1 on --test-images. On one slow core 100,000 images take
 our learners some 5 minutes each and PPO, which sees each five times, a quarter of an hour.
 """
 
@@ -94,7 +95,10 @@ for seed in range(options.seeds):
         recall = [right[data.test.y == digit].float().mean().item() for digit in range(10)]
         attacked = hf.evaluate(
             model, test.x, test.y, index=test.index, radius=RADIUS,
-            attacks={"fgsm": FGSM(radius=RADIUS), "pgd-20": PGD(radius=RADIUS, steps=20)},
+            attacks={
+                "fgsm": FGSM(radius=RADIUS), "pgd-20": PGD(radius=RADIUS, steps=20),
+                "pgd-20-margin": PGD(radius=RADIUS, steps=20, loss="margin"),
+            },
         )  # fmt: skip
         found = {
             "learner": name, "seed": seed, "steps": options.steps, "envs": options.envs,

@@ -194,6 +194,7 @@ def test_a_killed_search_goes_on_and_a_damaged_piece_is_searched_again(tmp_path,
         found = search(bumpy(), X, Y, **settings)
     assert [record.message.count("is damaged") for record in caplog.records] == [1, 1]
     assert files[0].stat().st_mtime_ns == before[0]
+    assert search(bumpy(), X, Y, **settings).seconds == found.seconds > 0  # all were made before
     for name in ("step", "entered", "distance"):
         assert torch.equal(getattr(found, name), getattr(truth, name))
     assert found.forward == truth.forward

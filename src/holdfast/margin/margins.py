@@ -46,7 +46,8 @@ class Margins:
     step: the first point of the grid in another class; 0: the image itself; -1: none.
     entered: the class there, the adjacent class; -1: none.
     origin: the class of each image that its rays leave. classes: how many there are.
-    forward: passes through the network, without those of the audit. seconds: wall time, with it.
+    forward: passes through the network, without those of the audit. seconds: of all pieces, with
+    it, whether found in this call or before a kill.
     """
 
     distance: Float[Tensor, "image direction sign"]

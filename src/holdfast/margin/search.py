@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -101,7 +100,6 @@ def search(
     grid = Grid(reach=reach, step=step, scale=scale, clip=clip, signs=signs)
     _require(grid, reference, tolerance, audit, batch_size, piece)
     finding = choose(METHODS, method, "a method")() if isinstance(method, str) else method
-    start = time.perf_counter()
     x, y, index = usable(model, x, y, index)
     team = teams.join(processes, str(x.device))
     logits = clean_logits(model, x, y, batch_size)
@@ -122,7 +120,7 @@ def search(
         method=str(getattr(finding, "name", record.plain(finding))),
         audit=Audit(rays=sum(p.audited for p in found), differing=sum(p.differing for p in found)),
         forward=len(x) + prepared + sum(p.forward for p in found),
-        seconds=time.perf_counter() - start,
+        seconds=sum(p.seconds for p in found),
     )  # fmt: skip
 
 
