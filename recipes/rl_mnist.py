@@ -11,8 +11,8 @@ that the environment tells afterwards. With --cut the digits 3 and 8 keep that s
 images; --weighted multiplies rewards by balanced class weights (Gupta 2020, section 5). A row per
 learner and seed goes to results/rl-mnist.jsonl: accuracy and recall of every digit on the whole
 test split, FGSM and PGD-20 (on cross-entropy, and on the margin, since DQN's values make a flat
-softmax) at radius 0.1 on --test-images. On one slow core 100,000 images take
-our learners some 5 minutes each and PPO, which sees each five times, a quarter of an hour.
+softmax) at radius 0.1 on --test-images. On one slow core 100,000 images take our learners some 5
+minutes each and PPO, which sees each four times, a quarter of an hour.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from stable_baselines3 import A2C, DQN, PPO
-from torch import nn
 
 import holdfast as hf
 from holdfast import record
@@ -49,6 +48,7 @@ parser.add_argument("--cut", type=float, default=1.0, help="share kept of the di
 parser.add_argument("--weighted", action="store_true")
 parser.add_argument("--seeds", type=int, default=3)
 parser.add_argument("--test-images", type=int, default=1000)
+parser.add_argument("--out", type=Path, help="folder that each network becomes a run in")
 parser.add_argument("--threads", type=int, default=torch.get_num_threads())
 parser.add_argument("--results", type=Path, default=Path("results"))
 options = parser.parse_args()
@@ -64,7 +64,7 @@ test = data.test.sample(options.test_images)
 reward = Weighted() if options.weighted else Signed()
 
 
-def trained(name: str, seed: int) -> nn.Module:
+def trained(name: str, seed: int) -> hf.model.Network:
     """The classifier that this learner makes of the environment's images."""
     env = VectorClassification(options.envs, data=data, reward=reward)
     if name in OURS:
@@ -83,7 +83,7 @@ def trained(name: str, seed: int) -> nn.Module:
         seed=seed, device="cpu", **settings,
     )  # fmt: skip
     learner.learn(options.steps)
-    return sb3.classifier(learner)
+    return sb3.network(learner)
 
 
 for seed in range(options.seeds):
@@ -91,6 +91,9 @@ for seed in range(options.seeds):
         start = time.perf_counter()
         model = trained(name, seed)
         seconds = time.perf_counter() - start
+        if options.out:
+            kind = f"{name}-{options.cut:g}{'-weighted' * options.weighted}-{seed}"
+            hf.model.save_run(model, options.out / kind, data="mnist")
         right = hf.model.predict(model, data.test.x).argmax(1) == data.test.y
         recall = [right[data.test.y == digit].float().mean().item() for digit in range(10)]
         attacked = hf.evaluate(

@@ -1,6 +1,7 @@
 """Learners on the environment: our own, and Stable-Baselines3 with its checker and vectors."""
 
 import copy
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 import holdfast as hf
 from holdfast import environment
 from holdfast.attack import FGSM
+from holdfast.cli import main
 from holdfast.environment import Classification, VectorClassification, learn, sb3
 from holdfast.errors import BadInput
 from holdfast.feedback import Expected
@@ -163,20 +165,45 @@ def test_their_cnn_sees_padded_images_and_its_classifier_pads_itself():
     np.testing.assert_array_equal(hf.model.predict(sb3.classifier(learner), x).argmax(1), expected)
 
 
+OURS: dict[str, Any] = {
+    "features_extractor_class": sb3.Features, "net_arch": [],
+    "features_extractor_kwargs": {
+        "network": "gupta_cnn", "widths": (4,), "dense": 16, "logit_norm": False
+    },
+}  # fmt: skip
+
+
 def test_a_network_of_ours_less_its_last_layer():
-    options = {"network": "gupta_cnn", "widths": (4,), "dense": 16, "logit_norm": False}
-    kwargs = {"features_extractor_class": sb3.Features, "features_extractor_kwargs": options,
-              "net_arch": []}  # fmt: skip
-    learner = small_ppo(lanes(32), policy_kwargs=kwargs)
+    learner = small_ppo(lanes(32), policy_kwargs=OURS)
     ours = hf.model.create(
         "gupta_cnn", image=DATA.image, classes=3, widths=(4,), dense=16, logit_norm=False
     )
     count = sum(w.numel() for w in learner.policy.parameters())
     assert count - 17 == sum(w.numel() for w in ours.parameters()), "17: the value of an image"
     learner.learn(256)
-    bad = kwargs | {"features_extractor_kwargs": {"network": "gupta_cnn"}}
+    bad = OURS | {"features_extractor_kwargs": {"network": "gupta_cnn"}}
     with pytest.raises(BadInput, match="ends in a linear one, got gupta_cnn"):
         small_ppo(lanes(32), policy_kwargs=bad)
+
+
+@pytest.mark.parametrize("kind", [PPO, A2C, DQN])
+def test_a_policy_becomes_a_run_for_every_command(kind, tmp_path, capsys):
+    env = lanes(8, data="digits")
+    learner = kind("CnnPolicy", env, policy_kwargs=OURS, seed=0, device="cpu")
+    learner.learn(64)
+    made, split = sb3.network(learner), hf.data.load("digits").test.sample(30)
+    theirs, ours = (hf.model.predict(model, split.x) for model in (sb3.classifier(learner), made))
+    if kind is not DQN:  # theirs are log-probabilities
+        ours = ours.log_softmax(1)
+    torch.testing.assert_close(ours, theirs)
+    run = hf.model.save_run(made, tmp_path / "run", data="digits")
+    assert main(["evaluate", str(run), "--images", "30", "--json"]) == 0
+    right = (theirs.argmax(1) == split.y).double().mean().item()
+    assert json.loads(capsys.readouterr().out)["clean_accuracy"] == right
+    with pytest.raises(BadInput, match="a new folder for a run"):
+        hf.model.save_run(made, run)
+    with pytest.raises(BadInput, match="got FlattenExtractor and 4 layers behind it"):
+        sb3.network(small_ppo(lanes(8)))
 
 
 def test_what_cannot_be_is_refused_in_one_line():

@@ -111,14 +111,15 @@ class Features(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: Space, *, network: str, **options: Any) -> None:
         shape: Any = observation_space.shape
-        body = models.create(network, image=shape, classes=2, **options).body
+        made = models.create(network, image=shape, classes=2, **options)
+        body = made.body
         last = body[-1] if isinstance(body, nn.Sequential) else body
         if not isinstance(body, nn.Sequential) or not isinstance(last, nn.Linear):
             raise BadInput(
                 f"expected a sequence of layers that ends in a linear one, got {network}"
             )
         super().__init__(observation_space, last.in_features)
-        self.layers = nn.Sequential(*list(body)[:-1])
+        self.layers, self.card = nn.Sequential(*list(body)[:-1]), made.card
 
     def forward(self, x: Tensor) -> Tensor:
         """Features `[batch, features]` of images in [0, 1]."""
@@ -159,3 +160,29 @@ def classifier(learner: BaseAlgorithm) -> PolicyClassifier:
             "train one of them on holdfast/Classification-v0"
         )
     return PolicyClassifier(policy, image_shape(torch.empty(0, *space.shape)))
+
+
+def network(learner: BaseAlgorithm) -> models.Network:
+    """A copy of a policy whose features are `Features` and whose `net_arch` is empty, as the
+    network of holdfast that it is: to be saved (`holdfast.model.save_run`), for every command.
+
+    Raises BadInput for another policy, and as `classifier` does.
+    """
+    policy: Any = classifier(learner).policy
+    acts = isinstance(policy, ActorCriticPolicy)
+    hidden = policy.mlp_extractor.policy_net if acts else policy.q_net[:-1]
+    last: Any = policy.action_net if acts else policy.q_net[-1]
+    features = policy.pi_features_extractor if acts else policy.features_extractor
+    if not isinstance(features, Features) or len(hidden):
+        raise BadInput(
+            "expected a policy of holdfast.environment.sb3.Features with net_arch=[], got "
+            f"{type(features).__name__} and {len(hidden)} layers behind it; use its classifier"
+        )
+    card = features.card
+    made = models.create(
+        card.architecture, image=card.image, classes=last.out_features, **card.options
+    )
+    *layers, end = made.body.children()
+    nn.Sequential(*layers).load_state_dict(features.layers.state_dict())
+    end.load_state_dict(last.state_dict())
+    return made.eval()

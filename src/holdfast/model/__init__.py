@@ -23,6 +23,7 @@ from holdfast.model.store import (
     read_weights,
     restore,
     save,
+    save_run,
     weights,
 )
 from holdfast.model.swift import folded, swift
@@ -54,6 +55,7 @@ __all__ = [
     "read_weights",
     "restore",
     "save",
+    "save_run",
     "swift",
     "usable",
     "weights",

@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,22 @@ def save(model: nn.Module, folder: Path, card: Card) -> None:
     """Write `model.safetensors` and `card.json` into an existing folder."""
     record.write(folder / "model.safetensors", tensors.save(weights(model)))
     record.write(folder / "card.json", json.dumps(record.plain(card.__dict__), indent=2))
+
+
+def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
+    """A run folder with this network as its only checkpoint, for the commands that judge runs.
+
+    data: name of the data set from which those take their images, unless they are told another.
+    Raises BadInput where something is there already.
+    """
+    run = Path(run)
+    if run.exists():
+        raise BadInput(f"expected a new folder for a run, got {run}; name another")
+    card = replace(model.card, data=data or model.card.data, provenance=record.provenance())
+    with record.folder(run / "checkpoints" / "last") as draft:
+        save(model, draft, card)
+    record.point(run / "checkpoints" / "best", "last")
+    return run
 
 
 def load(path: Path | str, *, architecture: str | None = None) -> Network:
