@@ -6,6 +6,8 @@
 
 `ori` is trained on labels; `adv` the same against PGD at Linf 0.3 (CIFAR-10: 8/255); `fl` is `ori`
 retrained by boundary feedback with the paper's numbers, `reduced` the same without regard to class.
+`longer` is not in the paper: `ori` trained as much longer as those, without their examples, which
+tells what the examples do from what the epochs do.
 MNIST has Madry's network and the paper's search of 1,500 images along 784 directions. CIFAR-10 is
 cut down to some hours on one slow core: a ResNet-18 of width 16, 20,000 training images, a search
 of 300 images along 200 directions (the paper: 1,500 and 1,000), in the paper's steps of 2/255 up to
@@ -69,7 +71,7 @@ parser = argparse.ArgumentParser(description="Boundary feedback on MNIST or CIFA
 parser.add_argument("--data", choices=list(SETTINGS), default="mnist")
 parser.add_argument("--data-root")
 parser.add_argument("--out", type=Path, required=True)
-parser.add_argument("--networks", nargs="+", default=["ori", "adv", "fl", "reduced"])
+parser.add_argument("--networks", nargs="+", default=["ori", "adv", "longer", "fl", "reduced"])
 parser.add_argument("--images", type=int, help="searched, of the training set")
 parser.add_argument("--directions", type=int)
 parser.add_argument("--epochs", type=int, help="of ori, and of each retraining")
@@ -160,6 +162,7 @@ def made(name: str, seed: int) -> hf.model.Network:
     makers: dict[str, Callable[[], hf.model.Network]] = {
         "ori": lambda: trained(run, untrained(seed), data, seed, options.epochs),
         "adv": lambda: attacked(run, seed),
+        "longer": lambda: trained(run, made("ori", seed), data, seed, options.epochs),
         "fl": lambda: retrained(run, seed, True), "reduced": lambda: retrained(run, seed, False),
     }  # fmt: skip
     return makers[name]().eval()

@@ -14,7 +14,10 @@ from holdfast.record import Row
 
 Table = tuple[list[str], list[list[str]]]
 Numbers = Sequence[float | None]
-NETWORKS = {"ori": "Ori.", "adv": "Adv.", "fl": "F.L.", "reduced": "Reduced F.L."}
+NETWORKS = {
+    "ori": "Ori.", "adv": "Adv.", "longer": "Ori., trained longer", "fl": "F.L.",
+    "reduced": "Reduced F.L.",
+}  # fmt: skip
 NOISES = {"fgsm": "FGSM", "uniform-noise": "uniform noise", "gaussian-noise": "Gaussian noise"}
 
 
@@ -88,7 +91,7 @@ PUBLISHED = {
 
 
 def held(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:
-    """The rows that hold `key`, by network in the paper's order: the last of each seed."""
+    """The rows that hold `key`, by network in the order of `NETWORKS`: the last of each seed."""
     last = {(row["network"], row["seed"]): row for row in rows if key in row}
     found = {name: [row for (own, _), row in sorted(last.items()) if own == name]
              for name in NETWORKS}  # fmt: skip
@@ -128,7 +131,8 @@ def classes(rows: Sequence[Row], paper: Published) -> Table:
     """Table IV: class robustness."""
     head, body = ["network", *map(str, range(10)), "mean", "std"], []
     for name, own in held(rows, "margins").items():
-        body.append([f"{NETWORKS[name]}, published", *summary(paper.class_robustness[name], 3)])
+        if name in paper.class_robustness:
+            body.append([f"{NETWORKS[name]}, published", *summary(paper.class_robustness[name], 3)])
         body.append([NETWORKS[name], *summary(own[0]["margins"]["class_robustness"], 3)])
     return head, body
 
@@ -142,7 +146,7 @@ def robustness(rows: Sequence[Row], paper: Published) -> Table:
         found = [row["margins"] for row in own]
         right = [row["accuracy"]["clean"] for row in clean.get(name, [])]
         body.append([
-            NETWORKS[name], f"{paper.robustness[name]:.2f}",
+            NETWORKS[name], spread([paper.robustness.get(name)], 2),
             spread([one["robustness"] for one in found], 2, paper.scale),
             between(found[0], paper.scale),
             spread([one["mean_margin"] for one in found], 3, paper.scale),
