@@ -189,7 +189,7 @@ def test_a_network_of_ours_less_its_last_layer():
 @pytest.mark.parametrize("kind", [PPO, A2C, DQN])
 def test_a_policy_becomes_a_run_for_every_command(kind, tmp_path, capsys):
     env = lanes(8, data="digits")
-    short = {"buffer_size": 100} if kind is DQN else {"n_steps": 8}
+    short: dict[str, Any] = {"buffer_size": 100} if kind is DQN else {"n_steps": 8}
     learner = kind("CnnPolicy", env, policy_kwargs=OURS, seed=0, device="cpu", **short)
     learner.learn(64)
     made, split = sb3.network(learner), hf.data.load("digits").test.sample(30)
