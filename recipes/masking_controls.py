@@ -50,6 +50,8 @@ parser.add_argument(
 )
 parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
 parser.add_argument("--images", type=int, default=10_000, help="training images; 0: all")
+parser.add_argument("--widths", type=int, nargs="+", default=[32, 64], help="of the convolutions")
+parser.add_argument("--dense", type=int, default=512, help="width of the dense layer")
 parser.add_argument("--epochs", type=int, default=10, help="of all but ce, which has half of them")
 parser.add_argument("--diagnosed", type=int, default=200, help="test images")
 parser.add_argument("--quick", action=argparse.BooleanOptionalAction, default=True)
@@ -84,8 +86,9 @@ def made(name: str, seed: int) -> hf.model.Network:
     """The trained network of this name, read or trained on where it is there already."""
     run = options.out / f"seed-{seed}" / name
     network = hf.model.create(
-        "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std, seed=seed
-    )
+        "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std, seed=seed,
+        widths=options.widths, dense=options.dense,
+    )  # fmt: skip
     objective, optimizer = CONTROLS[name.removesuffix("-fgsm")]
     adversary = FGSM(radius=RADIUS) if name.endswith("-fgsm") else None
     hf.train(
@@ -131,7 +134,8 @@ for seed in options.seeds:
     for name in options.networks:
         about = {
             "network": name, "seed": seed, "epochs": epochs(name), "images": len(data.train),
-            "radius": RADIUS, "diagnosed": len(test), "quick": options.quick,
+            "widths": options.widths, "dense": options.dense, "radius": RADIUS,
+            "diagnosed": len(test), "quick": options.quick,
         }  # fmt: skip
         if any(about.items() <= row.items() for row in record.rows(rows)):
             continue
