@@ -1,5 +1,6 @@
 """Every illness is seen, by its own signs; the healthy twins have none."""
 
+import dataclasses
 import functools
 
 import ill_worlds
@@ -10,8 +11,10 @@ from ill_worlds import RADIUS, Ill, trained
 from holdfast import diagnosis
 from holdfast.attack import PGD
 from holdfast.diagnosis import Depth, Diagnosis
+from holdfast.diagnosis.failures import unfinished
 from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
+from holdfast.result import Finding
 
 SMALL = Depth(
     sample=60, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10, targets=0,
@@ -77,6 +80,20 @@ def test_what_a_remedy_takes_alone_and_beyond_all_others():
     everything = torch.stack([evidence.claim, *evidence.remedies.values()]).all(0)
     assert found.left.accuracy <= everything.double().mean().item()
     assert f"{100 * taken['margin'].alone:.1f}" in found.table()
+
+
+def test_the_last_images_at_the_boundary_are_no_unfinished_climb():
+    evidence = diagnosed("small steps").evidence
+    path = evidence.dynamic["ce"]
+    rows = (~path.wrong.any(1)).nonzero().flatten()
+
+    def left(count: int) -> Finding | None:
+        wrong = path.wrong.clone()
+        wrong[rows[count:], -1] = True
+        shorter = {"ce": dataclasses.replace(path, wrong=wrong)}
+        return unfinished(dataclasses.replace(evidence, dynamic=shorter))
+
+    assert left(4) is None and left(12) is not None
 
 
 def test_entropy_is_told_of_clean_attacked_and_noisy_images():

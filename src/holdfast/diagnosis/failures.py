@@ -5,11 +5,10 @@ evaluation and in `comparisons`, and what they miss.
 """
 
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.result import Finding
+from holdfast.result import Finding, wilson
 
-FEW = 0.05  # share of images with a bad gradient that is worth a word
+FEW = 0.05  # share of images with a bad gradient or climb that is worth a word
 OFTEN = 0.1  # share of images on which a step along the gradient does not climb, likewise
-SOME = 3  # images left standing on which a climb can be looked at
 WOBBLE = 0.1  # Pintor et al.'s bound on the relative change of the loss
 MOVED = 0.05  # and on what the loss, scaled to [0, 1], still moved in the last steps
 LAST = 10  # steps, of a path of at least twice as many
@@ -45,16 +44,20 @@ def silent(evidence: Evidence) -> Finding | None:
 
 
 def unfinished(evidence: Evidence) -> Finding | None:
-    """Pintor's I4: the loss, scaled to [0, 1], still rises in the last steps."""
+    """Pintor's I4: the loss, scaled to [0, 1], still rises in the last steps.
+
+    The last few images of a network that falls lie at the boundary, where it always does: it must
+    be so on more images than might count.
+    """
     path = evidence.dynamic.get("ce")
     if path is None:
         return None
     top = path.height[~path.wrong.any(1)].cummax(1).values
-    if len(top) < SOME or top.shape[1] <= 2 * LAST:
+    if not len(top) or top.shape[1] <= 2 * LAST:
         return None
     whole = (top[:, -1] - top[:, 0]).clamp_min(1e-30)
-    share = ((top[:, -1] - top[:, -1 - LAST]) / whole > MOVED).double().mean().item()
-    if share <= HALF:
+    rising = int(((top[:, -1] - top[:, -1 - LAST]) / whole > MOVED).sum())
+    if (share := rising / len(top)) <= HALF or wilson(rising, len(path.wrong)).low <= FEW:
         return None
     return Finding(
         name="unfinished climb", evidence={"share": share, "images": len(top)},
