@@ -1,4 +1,4 @@
-"""Networks for digits whose robustness is what it seems, and copies of them that are ill.
+"""Networks for digits whose robustness is what it seems, and copies that are ill, of any network.
 
 Each illness hides the gradient in its own way and adds hardly any robustness: what is true of it is
 known from its healthy twin. Trained once for a session, in a second or two.
@@ -18,15 +18,18 @@ RADIUS = 0.1  # Linf
 
 
 class Ill(nn.Module):
-    """A network behind one illness; `kind` names it."""
+    """A network behind one illness; `kind` names it.
 
-    def __init__(self, net: nn.Module, kind: str) -> None:
+    fine: how many times finer than for digits what it does to pixels is.
+    """
+
+    def __init__(self, net: nn.Module, kind: str, fine: float = 1) -> None:
         super().__init__()
-        self.net, self.kind = net, kind
+        self.net, self.kind, self.fine = net, kind, fine
 
     def forward(self, x: Tensor) -> Tensor:
         before, after = BEFORE.get(self.kind), AFTER.get(self.kind)
-        logits = self.net(before(x) if before else x)
+        logits = self.net(before(x, self.fine) if before else x)
         return after(logits) if after else logits
 
 
@@ -52,23 +55,24 @@ class Backwards(torch.autograd.Function):
 
 def _moved(x: Tensor) -> Tensor:
     """Shrunk by up to a quarter and put somewhere in a frame of the same size, at random."""
-    side = int(torch.randint(6, 9, ()))
+    whole = x.shape[-1]
+    side = int(torch.randint(whole * 3 // 4, whole + 1, ()))
     small = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-    left, top = (int(torch.randint(0, 9 - side, ())) for _ in range(2))
-    return F.pad(small, (left, 8 - side - left, top, 8 - side - top))
+    left, top = (int(torch.randint(0, whole + 1 - side, ())) for _ in range(2))
+    return F.pad(small, (left, whole - side - left, top, whole - side - top))
 
 
-def _by_numpy(x: Tensor) -> Tensor:
-    return torch.from_numpy(x.detach().numpy().round(1))
+def _by_numpy(x: Tensor, fine: float) -> Tensor:
+    return torch.from_numpy((x.detach() * 10 * fine).numpy().round()) / (10 * fine)
 
 
 BEFORE = {
-    "rounded": lambda x: (x * 4).round() / 4,
-    "threshold": lambda x: (x > 0.5).float(),
-    "noisy": lambda x: x + 0.15 * torch.randn_like(x),
-    "resized": _moved,
-    "detached": lambda x: x.detach() + 0.001 * x**2,
-    "wrong way": Backwards.apply,
+    "rounded": lambda x, fine: (x * 4 * fine).round() / (4 * fine),
+    "threshold": lambda x, fine: (x > 0.5).float(),
+    "noisy": lambda x, fine: x + 0.15 / fine * torch.randn_like(x),
+    "resized": lambda x, fine: _moved(x),
+    "detached": lambda x, fine: x.detach() + 0.001 * x**2,
+    "wrong way": lambda x, fine: Backwards.apply(x),
     "numpy": _by_numpy,
 }
 AFTER = {
