@@ -15,13 +15,15 @@ of the Gupta CNN tell "noise of the reward" from "shape of the loss" from "lengt
 each without and with FGSM training at 8/255 (`-fgsm`). Of every network results/
 masking-controls.jsonl gets a row: its diagnosis (indicators, signs, what PGD-20 claims and what the
 strongest attack leaves; images of the undefended `ce` network of the same seed are tried on it),
-accuracy under the suite `reliable`, and PGD-20 on cross-entropy at test-time temperatures. Trained
-networks and finished attacks are kept in --out: called again, the recipe goes on behind them, and
-leaves out what has its row.
+accuracy under the suite `reliable`, and PGD-20 on cross-entropy at test-time temperatures; another
+row holds its loss landscape: cross-entropy along the attack, mean over 20 images, and over the
+whole plane of the first image. Trained networks and finished attacks are kept in --out: called
+again, the recipe goes on behind them, and leaves out what has its row.
 """
 
 import argparse
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -86,8 +88,8 @@ def made(name: str, seed: int) -> hf.model.Network:
     """The trained network of this name, read or trained on where it is there already."""
     run = options.out / f"seed-{seed}" / name
     network = hf.model.create(
-        "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std, seed=seed,
-        widths=options.widths, dense=options.dense,
+        "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std,
+        seed=seed, widths=options.widths, dense=options.dense,
     )  # fmt: skip
     objective, optimizer = CONTROLS[name.removesuffix("-fgsm")]
     adversary = FGSM(radius=RADIUS) if name.endswith("-fgsm") else None
@@ -129,17 +131,35 @@ def examined(name: str, seed: int, network: nn.Module, twin: nn.Module | None) -
     }  # fmt: skip
 
 
+def mapped(network: nn.Module, seed: int) -> record.Row:
+    """Cross-entropy over planes through images; 1 is one radius along either axis."""
+    found = diagnosis.landscape(
+        network, test.x[:20], test.y[:20], index=test.index[:20], radius=RADIUS, size=25, seed=seed
+    )
+    middle = len(found.places) // 2
+    lists = {"along": found.ce[:, middle].mean(0), "plane": found.ce[0], "places": found.places}
+    return {"landscape": {name: rounded(values) for name, values in lists.items()}}
+
+
+def rounded(values: Tensor) -> list[float]:
+    return values.double().mul(1e4).round().div(1e4).tolist()
+
+
 for seed in options.seeds:
     undefended = made("ce", seed)
     for name in options.networks:
+        network = undefended if name == "ce" else made(name, seed)
+        twin = None if name == "ce" else undefended
         about = {
             "network": name, "seed": seed, "epochs": epochs(name), "images": len(data.train),
             "widths": options.widths, "dense": options.dense, "radius": RADIUS,
             "diagnosed": len(test), "quick": options.quick,
         }  # fmt: skip
-        if any(about.items() <= row.items() for row in record.rows(rows)):
-            continue
-        network = undefended if name == "ce" else made(name, seed)
-        twin = None if name == "ce" else undefended
-        found = examined(name, seed, network, twin)
-        record.append(rows, record.plain(record.provenance(**about) | found))
+        parts = {
+            "diagnosis": partial(examined, name, seed, network, twin),
+            "landscape": partial(mapped, network, seed),
+        }
+        held = [row for row in record.rows(rows) if about.items() <= row.items()]
+        for part, look in parts.items():
+            if not any(part in row for row in held):
+                record.append(rows, record.plain(record.provenance(**about) | look()))

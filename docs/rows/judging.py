@@ -3,12 +3,17 @@
 import statistics
 from functools import partial
 
-from rows.cells import HERE, RESULTS, percent, table
+from rows.cells import HERE, RESULTS, percent, spread, table
 
 from holdfast import record
 from holdfast.record import Row
 from holdfast.result import wilson
 from holdfast.study import song
+
+STATIC = {"size": "gradient length", "gap": "linearity gap", "eigenvalue": "largest eigenvalue",
+          "scale": "logit scale"}  # fmt: skip
+DYNAMIC = {"cos_to_prev": "cosine to the last step", "sign_consistency": "sign consistency",
+           "turn": "turn of the path"}  # fmt: skip
 
 
 def attacks() -> str:
@@ -72,9 +77,10 @@ def margins() -> str:
     return table(head, body)
 
 
-def masking() -> str:
+def masking(data: str) -> str:
     """What the diagnosis says of models whose truth is known, by model over seeds."""
     rows = record.rows(RESULTS / "masking-truth.jsonl")
+    rows = [row for row in rows if row.get("data", "digits") == data]
     body = []
     for world in dict.fromkeys(row["world"] for row in rows):
         held = [row for row in rows if row["world"] == world]
@@ -90,6 +96,47 @@ def masking() -> str:
         ])  # fmt: skip
     head = ["model", "illness", "flagged", "claimed %", "left %", "findings in every seed"]
     return table(head, body)
+
+
+def by_network(part: str) -> dict[str, list[Row]]:
+    """Of the controls on CIFAR-10, the rows that hold this, seed by seed."""
+    rows = [row for row in record.rows(RESULTS / "masking-controls.jsonl") if part in row]
+    return {name: [row for row in rows if row["network"] == name]
+            for name in dict.fromkeys(row["network"] for row in rows)}  # fmt: skip
+
+
+def controls() -> str:
+    """What PGD claims for each control and what stronger attacks leave, over seeds."""
+    body = []
+    for name, rows in by_network("diagnosis").items():
+        found = [row["diagnosis"] for row in rows]
+        keys = ("clean_accuracy", "claimed_accuracy", "left_accuracy")
+        tempered = zip(*(row["pgd_at"] for row in rows), strict=True)
+        flagged = sorted({finding["name"] for each in found for finding in each["findings"]})
+        body.append([
+            f"`{name}`", *(spread([each[key] for each in found]) for key in keys),
+            spread([row["reliable"] for row in rows]), *map(spread, tempered),
+            f"{sum(bool(each['findings']) for each in found)} of {len(rows)}"
+            + f" ({', '.join(flagged)})" * bool(flagged),
+        ])  # fmt: skip
+    degrees = next(iter(by_network("diagnosis").values()), [{"temperatures": []}])[0]
+    head = ["network", "clean %", "PGD-20 claims %", "diagnosis leaves %", "`reliable` leaves %",
+            *(f"PGD-20 at T = {degree:g} %" for degree in degrees["temperatures"]),
+            "flagged"]  # fmt: skip
+    return table(head, body)
+
+
+def indicators() -> str:
+    """Indicators of each control on cross-entropy, over seeds: means over images."""
+    body = []
+    for name, rows in by_network("diagnosis").items():
+        found = [row["diagnosis"] for row in rows]
+        still, moving = ([each[kind][0] for each in found] for kind in ("static", "dynamic"))
+        cells = [[each[key]["mean"] for each in still] for key in STATIC]
+        cells += [[each[key]["mean"] for each in moving] for key in DYNAMIC]
+        cells += [[each["entropy"]["attacked"]["bits"]["overall"]["mean"] for each in found]]
+        body.append([f"`{name}`", *(song.spread(values, 3, 1) for values in cells)])
+    return table(["network", *STATIC.values(), *DYNAMIC.values(), "entropy, attacked (bits)"], body)
 
 
 def battery() -> str:
@@ -122,7 +169,8 @@ def song_table(data: str, name: str) -> str:
 
 
 TABLES = {
-    "attacks": attacks, "battery": battery, "margins": margins, "masking": masking,
-    "reliable": reliable,
+    "attacks": attacks, "battery": battery, "controls": controls, "indicators": indicators,
+    "margins": margins, "masking": partial(masking, "digits"),
+    "masking_cifar10": partial(masking, "cifar10"), "reliable": reliable,
 }  # fmt: skip
 TABLES |= {f"song_{d}_{n}": partial(song_table, d, n) for d in song.PUBLISHED for n in song.TABLES}
