@@ -1,8 +1,9 @@
 """Where and how precisely the work is done: device, number format, memory layout.
 
 bf16 with channels_last is 2 to 4 times faster than fp32 on a CPU with AVX512-bf16 and slower on
-one without, so `auto` measures both on the model at hand and the choice is written to the run's
-configuration. Weights, optimiser state and losses stay in fp32; evaluation always runs in fp32.
+one without, so `auto` measures both on the model at hand, where the device has bf16 arithmetic, and
+the choice is written to the run's configuration. Weights, optimiser state and losses stay in fp32;
+evaluation always runs in fp32.
 """
 
 import copy
@@ -73,7 +74,10 @@ def choose_engine(
 def fastest(
     model: nn.Module, image: tuple[int, int, int], device: torch.device, batch: int = 64
 ) -> Engine:
-    """bf16 if a training step of a copy of the model takes at most 0.9 of fp32's time."""
+    """bf16 if a training step of a copy of the model takes at most 0.9 of fp32's time, and the
+    device has the arithmetic."""
+    if not multiplies_bf16(device):
+        return Engine(device=device)
     engines = [Engine(device=device, precision=p) for p in ("fp32", "bf16")]
     x = torch.full((batch, *image), 0.5, device=device)
     twins = [(engine, engine.place(copy.deepcopy(model))) for engine in engines]
