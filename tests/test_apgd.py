@@ -175,9 +175,7 @@ def doubles() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(
-    "targets", [0, 1, pytest.param(9, marks=pytest.mark.slow)], ids="{} targets".format
-)
+@pytest.mark.parametrize("targets", [0, 1, 3], ids="{} targets".format)
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_images_that_stand_are_those_of_the_authors(digits, norm, targets):
     model, x, y = digits

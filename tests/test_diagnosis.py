@@ -16,9 +16,10 @@ from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
 from holdfast.result import Finding
 
+IMAGES = 60
 SMALL = Depth(
-    sample=60, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10, targets=0,
-    losses=("ce", "margin"),
+    sample=IMAGES, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10,
+    targets=0, losses=("ce", "margin"),
 )  # fmt: skip
 SLOW = PGD(radius=RADIUS, steps=20, stride=0.01, start="clean")
 SIGNS = {  # what must fire, among others
@@ -40,7 +41,7 @@ SURVIVES = {"resized", "softmax", "detached"}  # PGD is about right on these, as
 
 @functools.cache
 def diagnosed(kind: str) -> Diagnosis:
-    x, y = ill_worlds.some(60)
+    x, y = ill_worlds.some(IMAGES)
     bare = kind in (*HEALTHY, "winners")
     model = trained(kind) if bare else Ill(trained("plain"), kind)
     twin = trained("plain") if kind == "numpy" else None
@@ -97,7 +98,7 @@ def test_the_last_images_at_the_boundary_are_no_unfinished_climb():
 
 
 def test_entropy_is_told_of_clean_attacked_and_noisy_images():
-    found, (x, y) = diagnosed("plain"), ill_worlds.some(60)
+    found, (x, y) = diagnosed("plain"), ill_worlds.some(IMAGES)
     clean = diagnosis.entropy(trained("plain"), x, y)
     assert torch.equal(found.entropy["clean"].bits, clean.bits)
     adv = PGD(radius=RADIUS)(trained("plain"), x, y)
@@ -107,17 +108,15 @@ def test_entropy_is_told_of_clean_attacked_and_noisy_images():
     assert not torch.equal(noisy.bits, clean.bits) and noisy.correct.double().mean() > 0.8
     row = found.as_dict()["entropy"]
     assert {name: one["images"] for name, one in row.items()} == {
-        "clean": 60, "attacked": 60, "noisy": 60,
+        "clean": IMAGES, "attacked": IMAGES, "noisy": IMAGES,
     }  # fmt: skip
     assert f"entropy, attacked: {found.entropy['attacked']}" in found.table()
 
 
 def test_the_record_is_plain_and_the_same_again():
-    x, y = ill_worlds.some(30)
-    rows = [
-        diagnosis.diagnose(Ill(trained("plain"), "noisy"), x, y, radius=RADIUS, depth=SMALL)
-        for _ in range(2)
-    ]
+    x, y = ill_worlds.some(12)
+    noisy, depth = Ill(trained("plain"), "noisy"), dataclasses.replace(SMALL, few=2, steps=20)
+    rows = [diagnosis.diagnose(noisy, x, y, radius=RADIUS, depth=depth) for _ in range(2)]
     first, second = (row.as_dict() for row in rows)
     assert repr(first | {"seconds": 0}) == repr(second | {"seconds": 0})
     assert first["findings"][0]["name"] == "random outputs"

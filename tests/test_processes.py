@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from holdfast.cli import main
 from holdfast.evaluation import evaluate
 from holdfast.margin import Margins, search
 
-pytest.importorskip("lightning_fabric")
+pytestmark = pytest.mark.skipif(
+    find_spec("lightning_fabric") is None, reason="needs lightning-fabric"
+)  # importing it here would take each worker seconds
 HERE = Path(__file__).parent
 
 
