@@ -11,6 +11,7 @@ from ill_worlds import RADIUS, Ill, trained
 from holdfast import diagnosis
 from holdfast.attack import PGD
 from holdfast.diagnosis import Depth, Diagnosis
+from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished
 from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
@@ -95,6 +96,15 @@ def test_the_last_images_at_the_boundary_are_no_unfinished_climb():
         return unfinished(dataclasses.replace(evidence, dynamic=shorter))
 
     assert left(4) is None and left(12) is not None
+
+
+@pytest.mark.parametrize(
+    ("claimed", "left", "clear"),
+    [(60, 50, True), (60, 51, False), (17, 8, True), (24, 18, False), (8, 4, False), (6, 0, False)],
+)
+def test_what_a_stronger_attack_must_take(claimed, left, clear):
+    image = torch.arange(100)
+    assert (stronger(image < claimed, image < left) is not None) == clear
 
 
 def test_entropy_is_told_of_clean_attacked_and_noisy_images():

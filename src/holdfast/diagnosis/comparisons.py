@@ -10,6 +10,7 @@ from holdfast.result import Finding, Flags
 
 GAIN = 0.1  # share of images that another attack must fell beyond the first
 MORE = 0.05  # share of images that must fall to more of the same attack
+HALF = 0.5  # share of a small claim; of so much of it MORE are enough
 CHANCE = 0.01  # of so uneven a split of the images by McNemar's test
 FEW = 0.05  # share of images that may withstand an attack without a bound
 SOME = 3  # images that blind search must fell where the claim did not
@@ -17,12 +18,14 @@ SHARE = 0.1  # of the images shown to blind search, likewise
 
 
 def stronger(claim: Flags, other: Flags) -> Row | None:
-    """By how much the other attack leaves less than the claim, where it is clear that it does."""
-    compared = paired(claim, other)
-    if compared.difference < GAIN or compared.p > CHANCE:
+    """By how much the other attack leaves less than the claim, where it is clear that it does:
+    GAIN of all images, or MORE that are HALF of the claim."""
+    compared, claimed = paired(claim, other), claim.double().mean().item()
+    enough = min(GAIN, max(MORE, HALF * claimed))
+    if compared.difference < enough or compared.p > CHANCE:
         return None
     return {
-        "claim": claim.double().mean().item(), "left": other.double().mean().item(),
+        "claimed": claimed, "left": other.double().mean().item(),
         "low": compared.low, "high": compared.high, "p": compared.p, "images": compared.images,
     }  # fmt: skip
 
@@ -84,7 +87,7 @@ def _compared(
     row = stronger(evidence.claim, tried[name])
     if row is None:
         return None
-    less = f"{name} leaves {row['left']:.1%} where the claim left {row['claim']:.1%}"
+    less = f"{name} leaves {row['left']:.1%} where the claim left {row['claimed']:.1%}"
     return Finding(
         name=finding, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
     )

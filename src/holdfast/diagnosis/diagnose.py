@@ -9,7 +9,7 @@ import torch
 
 from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
-from holdfast.diagnosis.comparisons import CHANCE, GAIN
+from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.gather import DEFAULT, Depth, Patient, gather
@@ -17,7 +17,7 @@ from holdfast.diagnosis.masking import findings
 from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput
-from holdfast.evaluation import evaluate, paired
+from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.judge import Said
 from holdfast.model import clean_logits, lent, usable
@@ -255,13 +255,12 @@ def _share(flags: Flags) -> float:
 
 
 def _broken(claim: Flags, left: Flags, name: str) -> list[Finding]:
-    compared = paired(claim, left)
-    if compared.difference < GAIN or compared.p > CHANCE:
+    row = stronger(claim, left)
+    if row is None:
         return []
     return [Finding(
-        name="claim does not hold",
-        evidence={"claimed": _share(claim), "left": _share(left), "p": compared.p},
-        meaning=f"{name} left {_share(claim):.1%}, the strongest attack on each image "
-        f"{_share(left):.1%}",
+        name="claim does not hold", evidence=row,
+        meaning=f"{name} left {row['claimed']:.1%}, the strongest attack on each image "
+        f"{row['left']:.1%}",
         advice="quote the latter, as an upper bound",
     )]  # fmt: skip
