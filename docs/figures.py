@@ -5,6 +5,8 @@ python docs/figures.py         # docs/figures/STUDY.png for every study below th
 
 from pathlib import Path
 
+import torch
+
 from holdfast import record, report
 from holdfast.study import song
 
@@ -55,8 +57,36 @@ def draw_song(data: str, title: str, unit: str) -> None:
         )  # fmt: skip
 
 
+def draw_controls() -> None:
+    """Loss landscapes of the controls on CIFAR-10: along the attack, and over one image's plane."""
+    looked: dict[str, list[record.Row]] = {}
+    for row in record.rows(HERE.parent / "results/masking-controls.jsonl"):
+        if "landscape" in row:
+            looked.setdefault(row["network"], []).append(row["landscape"])
+    if not looked:
+        return
+    kinds = {"labels and rewards alone": False, "under FGSM training": True}
+    panels = {
+        title: {name: [found["along"] for found in looks] for name, looks in looked.items()
+                if name.endswith("-fgsm") == attacked}
+        for title, attacked in kinds.items()
+    }  # fmt: skip
+    first = {name: looks[0] for name, looks in looked.items() if name.endswith("-fgsm")}
+    places = next(iter(first.values()))["places"]
+    report.ranges(
+        HERE / "figures/controls-along.png", panels, places,
+        ("radii along the attack", "cross-entropy"), "CIFAR-10: mean and range over seeds",
+    )  # fmt: skip
+    report.contour(
+        HERE / "figures/controls-plane.png", torch.tensor(places),
+        {name: torch.tensor(look["plane"]) for name, look in first.items()},
+        ("radii along the attack", "radii across"), "Cross-entropy around one CIFAR-10 image",
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
     for study, (label, title) in STUDIES.items():
         draw(study, label, title)
     for data, (title, unit) in SONG.items():
         draw_song(data, title, unit)
+    draw_controls()
