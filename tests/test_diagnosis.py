@@ -2,20 +2,26 @@
 
 import dataclasses
 import functools
+import threading
+from typing import Any
 
 import ill_worlds
 import pytest
 import torch
 from ill_worlds import RADIUS, Ill, trained
+from torch import nn
 
 from holdfast import diagnosis
-from holdfast.attack import PGD
+from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer
 from holdfast.diagnosis import Depth, Diagnosis
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished
+from holdfast.diagnosis.views import Seen
 from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
+from holdfast.model import Metered
 from holdfast.result import Finding
+from holdfast.types import Classifier, Images, Labels
 
 IMAGES = 60
 SMALL = Depth(
@@ -144,6 +150,84 @@ def test_a_model_is_left_as_it_was_and_bad_settings_are_one_line():
         diagnosis.diagnose(net, x, y, norm="l1")
     with pytest.raises(BadInput, match="pixels in"):
         diagnosis.diagnose(net, 2 * x, y)
+    with pytest.raises(BadInput, match=r"a claim within linf 0\.1, got one within linf 0\.03"):
+        diagnosis.diagnose(net, x, y, radius=RADIUS, claim=PGD(steps=20))
+    with pytest.raises(BadInput, match=r"a claim within linf 0\.1, got one within l2"):
+        diagnosis.diagnose(net, x, y, radius=RADIUS, claim=CW())
+
+
+def tiny(model: Classifier, x: Images, y: Labels, **settings: Any) -> Diagnosis:
+    """The diagnosis of a few images with hardly any steps."""
+    depth = dataclasses.replace(SMALL, few=1, points=20, hard=20, queries=10, steps=2, climb=2)
+    settings = {"radius": RADIUS} | settings
+    return diagnosis.diagnose(model, x, y, depth=depth, **settings)
+
+
+def test_a_model_that_draws_is_not_masked_for_being_looked_at_often():
+    """Nothing can be found at radius 0; what falls fell by chance."""
+    x, y = ill_worlds.some(60)
+    net = trained("linear")
+    found = tiny(lambda x: net(x) + 5 * torch.randn(len(x), 10), x, y, radius=0.0)
+    assert found.claimed.accuracy - found.left.accuracy > 0.1
+    assert "claim does not hold" not in [finding.name for finding in found.findings]
+
+
+def test_images_that_are_all_wrong_already_are_no_sign():
+    x = ill_worlds.some(12)[0]
+    found = tiny(trained("plain"), x, (trained("plain")(x).argmax(1) + 1) % 10)
+    assert found.findings == () and found.clean.accuracy == 0
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Targeted(attack=PGD(radius=RADIUS, steps=2)),
+        Transfer(attack=PGD(radius=RADIUS, steps=2), source=trained("linear")),
+        APGD(radius=RADIUS, steps=4, loss="dlr", targets=3),
+        HopSkipJump(queries=30, norm="linf"),
+        lambda model, x, y: x,
+    ],
+    ids=["targeted", "transfer", "apgd", "decisions", "function"],
+)
+def test_whatever_attacks_may_claim(claim):
+    x, y = ill_worlds.some(10)
+    found = tiny(trained("plain"), x, y, claim=claim)
+    assert found.left.accuracy <= found.claimed.accuracy
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_rows_of_numbers_are_diagnosed_too(norm):
+    x, y = ill_worlds.some(10)
+    found = tiny(trained("plain"), x.flatten(1), y, norm=norm, twin=trained("linear"))
+    assert found.left.accuracy <= found.claimed.accuracy
+
+
+def test_a_model_that_takes_gradients_inside_and_cannot_be_copied_is_diagnosed():
+    class Purified(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.lock = trained("plain"), threading.Lock()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_()
+                self.net(leaf).square().sum().backward()
+            assert leaf.grad is not None
+            return self.net(x + 0 * leaf.grad)
+
+    found = tiny(Purified(), *ill_worlds.some(10))
+    assert "gradients inside the forward pass" in [finding.name for finding in found.findings]
+
+
+def test_passes_of_a_wider_copy_count_and_it_lies_below_other_views():
+    x, y = ill_worlds.some(5)
+    meter = Metered(trained("plain"))
+    Seen(attack=PGD(radius=RADIUS, steps=3), views=("float64", "logged"))(meter, x, y)
+    assert meter.forward == meter.backward == 15
+    both = [Finding(name=n, evidence={}, meaning="", advice="")
+            for n in ("probabilities for logits", "float32 gradients are wrong")]  # fmt: skip
+    stacks = [one.views for one in diagnosis.answer(both).attempts if isinstance(one, Seen)]
+    assert ("float64", "logged") in stacks
 
 
 def test_a_model_that_draws_seldom_is_known_to_be_random():

@@ -113,7 +113,15 @@ def test_a_draft_belongs_to_the_weights_wherever_they_are(tmp_path):
     strong, weak = judged(MODEL, MODEL), judged(MODEL, other)
     assert strong[0] < weak[0] and (strong[1], weak[1]) == (1, 2)
     assert judged(Asking(MODEL), MODEL) == (strong[0], 3)
-    assert judged(Asking(other), MODEL)[1] == 4 and judged(Asking(MODEL), MODEL)[1] == 4
+
+    def named(x: torch.Tensor) -> torch.Tensor:
+        return MODEL(x)
+
+    def other_name(x: torch.Tensor) -> torch.Tensor:
+        return -MODEL(x)
+
+    assert (judged(MODEL, named)[0], judged(MODEL, other_name)[0]) == (strong[0], weak[0])
+    assert judged(Asking(other), MODEL)[1] == 6 and judged(Asking(MODEL), MODEL)[1] == 6
 
 
 def test_a_damaged_draft_is_made_again_with_a_notice(tmp_path, caplog):

@@ -53,3 +53,9 @@ def test_a_part_without_images_is_null_and_a_dash():
     row = found.as_dict()
     assert row["bits"]["wrong"]["mean"] is None and row["bits"]["wrong"]["count"] == 0
     assert "wrong -" in str(found) and row["calibration_error"] < 0.001
+
+
+def test_a_class_that_is_ruled_out_takes_no_part():
+    logits = torch.tensor([[0.0, 0.0, -torch.inf], [3.0, -torch.inf, -torch.inf]])
+    found = entropy(lambda x: logits, torch.zeros(2, 1, 2, 2), torch.tensor([0, 0]))
+    assert found.bits.tolist() == [1.0, 0.0]

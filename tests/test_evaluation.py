@@ -8,9 +8,9 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import ATTACKS, PGD, resized
+from holdfast.attack import ATTACKS, PGD, DeepFool, resized
 from holdfast.errors import BadInput
-from holdfast.evaluation import evaluate, inputs
+from holdfast.evaluation import SUITES, Task, evaluate, inputs
 from holdfast.model import clean_logits, usable
 from holdfast.result import wilson
 from holdfast.types import Norm
@@ -312,25 +312,83 @@ def test_the_interval_of_a_difference_covers_it_as_often_as_it_says():
 
 
 def test_two_evaluations_are_compared_image_by_image(tmp_path):
-    weak = evaluate(MODEL, X, Y, radius=0.001)
-    strong = evaluate(MODEL, X, Y, radius=0.03)
-    for name, found, order in (("a", weak, slice(None)), ("b", strong, torch.arange(20).flip(0))):
+    weak = {"pgd": PGD(radius=0.03, steps=1, stride=0.05, start="clean")}
+    attacks = {"a": weak, "b": {"pgd": PGD(radius=0.03)}, "c": {"pgd": PGD(radius=0.02)}}
+    orders = {"a": torch.arange(32), "b": torch.arange(20).flip(0), "c": torch.arange(32)}
+    found, files = {}, {}
+    for name, order in orders.items():
         (tmp_path / name).mkdir()
-        part = evaluate(MODEL, X[order], Y[order], radius=0.001 if name == "a" else 0.03)
-        evaluation.save(part, tmp_path / name, torch.arange(32)[order], Y[order], {})
-        assert found.attacks
-    files = [next((tmp_path / name).glob("*.safetensors")) for name in ("a", "b")]
-    found = evaluation.compare(*files)
-    assert set(found) == {"clean", "fgsm", "pgd", "pgd-margin", "worst case"}
-    worst = found["worst case"]
-    wanted = weak.worst_case.correct[:20].sum() - strong.worst_case.correct[:20].sum()
-    assert worst.images == 20 and worst.difference == pytest.approx(int(wanted) / 20)
+        found[name] = evaluate(MODEL, X[order], Y[order], attacks=attacks[name], radius=0.03)
+        about = (tmp_path / name, order, Y[order], {})
+        files[name] = evaluation.save(found[name], *about)
+    compared = evaluation.compare(files["a"], files["b"])
+    assert set(compared) == {"clean", "pgd", "worst case"}
+    worst, weak, strong = compared["worst case"], found["a"], found["b"]
+    wanted = weak.worst_case.correct[:20].sum() - strong.worst_case.correct.sum()
+    assert worst.images == 20 and wanted > 0
+    assert worst.difference == pytest.approx(int(wanted) / 20)
     assert "points" in str(worst)
     with pytest.raises(BadInput, match="per-image results"):
-        evaluation.compare(files[0], tmp_path / "none")
+        evaluation.compare(files["a"], tmp_path / "none")
     other = evaluation.save(weak, tmp_path / "b", torch.arange(32), 1 - Y, {})
     with pytest.raises(BadInput, match="same data and split"):
-        evaluation.compare(files[0], other)
+        evaluation.compare(files["a"], other)
+    with pytest.raises(BadInput, match="pgd with the same budget in both, got linf"):
+        evaluation.compare(files["a"], files["c"])
+
+
+def test_a_cascade_that_has_felled_everything_says_so_and_ends():
+    said = []
+    attacks = {"one": PGD(radius=0.9), "two": PGD(radius=0.9)}
+    found = evaluate(
+        MODEL, X, Y, attacks=attacks, radius=0.9, cascade=True, said=lambda *told: said.append(told)
+    )
+    assert found.worst_case.accuracy == 0 and {told[0] for told in said} == {"one"}
+    assert found.attacks[1].passes == 0
+
+
+def test_logits_that_are_no_numbers_are_no_prediction_whatever_the_label():
+    def breaks(x: torch.Tensor) -> torch.Tensor:
+        off_grid = ((x * 1e6).round() % 2 == 1).flatten(1).any(1)
+        return MODEL(x).masked_fill(off_grid[:, None], math.nan)
+
+    x = (X * 1e3).round() / 1e3
+    y = MODEL(x).argmax(1)
+    noise = {"noise": lambda model, x, y: (x + 1e-6).clamp(0, 1)}
+    found = evaluate(breaks, x, y, attacks=noise, radius=0.01)
+    assert len(set(y.tolist())) == 2 and found.attacks[0].accuracy == 0
+
+
+def test_the_images_kept_are_the_nearest_of_another_class_that_were_found():
+    found = evaluate(MODEL, X, Y, attacks={"deepfool": DeepFool(norm="linf")}, radius=1e-4)
+    assert found.worst_case.accuracy > 0.9 and (MODEL(found.adv).argmax(1) != Y).all()
+    wrong = evaluate(MODEL, X, 1 - Y, radius=0.03)
+    assert torch.equal(wrong.adv, X)
+
+
+def test_images_that_do_not_count_are_said():
+    cheat = {"outside": lambda model, x, y: flipped(x)}
+    found = evaluate(MODEL, X, Y, attacks=cheat, radius=0.01)
+    (finding,) = [one for one in found.findings if one.name == "images refused"]
+    assert finding.evidence == {"attack": "outside", "share": found.attacks[0].refused / 32}
+    for name in ("clean", "worst case"):
+        with pytest.raises(BadInput, match=f"another name for an attack than {name}"):
+            evaluate(MODEL, X, Y, attacks={name: PGD()})
+
+
+@pytest.mark.parametrize("suite", ["quick", "seeds"])
+@pytest.mark.parametrize("wide", ["logits", "images"])
+def test_logits_may_be_wider_or_narrower_than_images(suite, wide):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        logits = MODEL(x.float())
+        return logits.double() if wide == "logits" else logits
+
+    task = Task(radius=0.01, norm="linf", classes=2, pixels=16)
+    attacks = SUITES[suite](task).attacks
+    short = {n: quicker(one) if hasattr(one, "steps") else one for n, one in attacks.items()}
+    x = X.double() if wide == "images" else X
+    found = evaluate(model, x[:6], Y[:6], attacks=short, radius=0.01)
+    assert all(attack.refused == 0 for attack in found.attacks)
 
 
 def test_the_standard_suite_has_autoattacks_schedule_and_runs_on_few_classes():

@@ -65,3 +65,5 @@ def test_samples_fill_the_ball_and_depend_on_the_index_alone(norm):
     assert drawn.mean(0).abs().max() < 0.03
     part = geometry.sample(x[7:9], 0.5, norm, index[7:9], 0)
     torch.testing.assert_close(part, drawn[7:9], rtol=0, atol=0)
+    rows = geometry.sample(x.flatten(1), 0.5, norm, index, 0)
+    assert rows.shape == (3000, 4) and geometry.length(rows, norm).max() <= 0.5 * (1 + 1e-6)

@@ -65,6 +65,17 @@ def test_the_axes_are_orthogonal_and_a_radius_long(axes, norm: Norm):
     torch.testing.assert_close(again.ce, found.ce[2:])
 
 
+@pytest.mark.parametrize("axes", ["attack", "random"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_two_pixels_have_a_plane(axes, norm: Norm):
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Flatten(), nn.Linear(2, 3)), torch.rand(40, 1, 1, 2)
+    found = landscape(net, x, torch.arange(40) % 3, axes=axes, norm=norm, **SMALL)
+    one, two = found.directions.unbind(1)
+    torch.testing.assert_close(length(two, norm), torch.full((40,), 0.01))
+    assert (F.cosine_similarity(one.flatten(1), two.flatten(1)).abs() < 1e-5).all()
+
+
 def test_points_outside_the_box_are_shown_as_they_are_and_marked():
     seen = []
 

@@ -113,7 +113,7 @@ def sample(x: Images, radius: float, norm: Norm, index: Labels, seed: int, *stre
     if norm == "l1":
         return (radius * _simplex(index, shape, seed, *stream)).to(x.dtype)
     direction = steepest(noise.normal(index, shape, seed, *stream, 0), norm)
-    share = noise.uniform(index, (1, 1, 1), seed, *stream, 1) ** (1 / math.prod(shape))
+    share = noise.uniform(index, (1,) * len(shape), seed, *stream, 1) ** (1 / math.prod(shape))
     return (radius * share * direction).to(x.dtype)
 
 

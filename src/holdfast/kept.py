@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FunctionType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -58,24 +59,28 @@ def place(folder: Path | None, stem: str, model: object, held: Held, about: obje
     """
     if folder is None:
         return None
-    known = [digest(_state(module)) for module in _modules([model, about])]
+    parts = list(_parts([model, about]))
+    known = [digest(_state(part)) if isinstance(part, nn.Module) else part for part in parts]
     facts = json.dumps([record.version(), record.plain(about), record.plain(model)])
     name = hashlib.sha256("".join([digest(held), *known, facts]).encode()).hexdigest()
     return folder / f"{stem}-{name[:16]}"
 
 
-def _modules(value: object) -> Iterator[nn.Module]:
-    """The modules in a value: in its fields, were they left out of its settings, and items."""
+def _parts(value: object) -> Iterator[nn.Module | str]:
+    """The modules in a value and the names of functions: in its fields, were they left out of its
+    settings, and items."""
     if isinstance(value, nn.Module):
         yield value
+    elif isinstance(value, FunctionType):
+        yield value.__qualname__
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
-            yield from _modules(getattr(value, field.name))
+            yield from _parts(getattr(value, field.name))
     elif isinstance(value, Mapping):
-        yield from _modules(list(value.values()))
+        yield from _parts(list(value.values()))
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _modules(item)
+            yield from _parts(item)
 
 
 def _state(module: nn.Module) -> Held:

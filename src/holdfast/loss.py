@@ -83,8 +83,7 @@ def _above(gap: PerImage) -> PerImage:
 
 def entropy(logits: Logits) -> PerImage:
     """Entropy of the policy softmax(logits), in nats; 0 where it is certain, log K if uniform."""
-    logp = logits.log_softmax(1)
-    return -(logp.exp() * logp).sum(1)
+    return torch.special.entr(logits.softmax(1)).sum(1)
 
 
 def divergence(logits: Logits, reference: Logits) -> PerImage:
@@ -118,14 +117,15 @@ def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Imag
 
 
 def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
-    """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them.
+    """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them,
+    and in pixels where it is no number.
 
     again: the same graph will be asked for another.
     """
     if not height.requires_grad:
         return torch.zeros_like(pixels)
     found = torch.autograd.grad(height, pixels, retain_graph=again, allow_unused=True)[0]
-    return torch.zeros_like(pixels) if found is None else found
+    return torch.zeros_like(pixels) if found is None else found.nan_to_num(0.0, 0.0, 0.0)
 
 
 def called(loss: LossName | Loss) -> Loss:

@@ -136,9 +136,10 @@ class _Images:
         return _Images(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
     def put(self, rows: Tensor, some: "_Images") -> None:
-        """Takes these rows back."""
+        """Takes these rows back; logits may be wider than pixels."""
         for one in fields(self):
-            getattr(self, one.name)[rows] = getattr(some, one.name)
+            whole = getattr(self, one.name)
+            whole[rows] = getattr(some, one.name).to(whole)
 
     def judge(self, adv: Images, wrong: Tensor) -> None:
         """Remembers the images that are wrong, and nearer than any before."""

@@ -87,7 +87,7 @@ class DeepFool:
             closer = far < nearest
             nearest = torch.where(closer, far, nearest)
             found = torch.where(per_image(closer, found), per_image(far, unit) * unit, found)
-        return found
+        return found.to(pixels)
 
 
 def _recorded(model: Classifier, x: Images) -> tuple[Images, Logits]:

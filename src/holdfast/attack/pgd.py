@@ -80,7 +80,7 @@ class PGD:
         is wrong and may rest."""
         loss, compare = called(self.loss), self.best or self.restarts > 1
         out, rows = adv.clone(), positions(x, None)
-        height = torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
+        height = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
         for _ in range(self.steps):
             climb, logits = gradient(model, adv, y, loss)
             if compare:

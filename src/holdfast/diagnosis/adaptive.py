@@ -29,7 +29,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "random points find more": ("smoothed",),
     "gradient-free finds more": ("smoothed",),
 }
-LAYERS = ("straight-through", "logged", "float64", "smoothed", "turned")  # nearest first
+LAYERS = ("float64", "straight-through", "logged", "smoothed", "turned")  # nearest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ def answer(
     targets: int = 9,
     queries: int = 300,
     twin: Classifier | None = None,
+    images: bool = True,
     seed: int = 0,
 ) -> Adaptive:
     """The attack that answers these findings.
@@ -100,8 +101,10 @@ def answer(
         radius, norm: the budget.
         steps: of the longest climb.
         targets: classes that short climbs go towards.
-        queries: of the random search; 0: none. It is for images alone, [batch, c, h, w].
+        queries: of the random search; 0: none.
         twin: a model of the same classes without the defence, whose images are tried too.
+        images: whether it attacks images, [batch, c, h, w], and not other inputs, for which there
+            are no random search and no transforms.
         seed: of all random starts.
     """
     budget: dict[str, Any] = {"radius": radius, "norm": norm}
@@ -115,12 +118,15 @@ def answer(
     for views in _stacks(names):
         tries += [Seen(attack=longest, views=views), Seen(attack=slow, views=views)]
     if twin is not None:
-        sources: list[Attack] = [TransferMIM(**drawn), PGD(steps=steps, loss="margin", **drawn)]
+        sources: list[Attack] = [TransferMIM(**drawn)] if images else []
+        sources += [PGD(steps=steps, loss="margin", **drawn)]
         tries += [Transfer(attack=one, source=twin) for one in sources]
     tries += [
         MinMargin(steps=max(steps // 5, 1), targets=targets, **drawn) if targets else None,
         MIM(steps=steps, loss="margin", **budget),
-        Square(queries=queries, share=0.1, rescale=True, warm=True, **drawn) if queries else None,
+        Square(queries=queries, share=0.1, rescale=True, warm=True, **drawn)
+        if queries and images
+        else None,
     ]
     return Adaptive(**budget, attempts=tuple(one for one in tries if one is not None))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from holdfast import attack as attacks_of
 from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import stronger
@@ -19,8 +20,8 @@ from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
-from holdfast.evaluation.judge import Said
-from holdfast.model import clean_logits, lent, usable
+from holdfast.evaluation.judge import Said, budget
+from holdfast.model import clean_logits, lent, predict, usable
 from holdfast.record import Row
 from holdfast.result import Evaluation, Finding, Flags, Standing, aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -162,13 +163,19 @@ def diagnose(
             goes on behind them.
         said: called after each batch of each attack with (attack, images done, images).
 
-    Raises BadInput: as `evaluate` does, and for the norm l1.
+    Raises BadInput: as `evaluate` does, for the norm l1, and for a claim of another budget.
     """
     began = time.perf_counter()
     if norm == "l1":
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
+    if budget(claim, radius, norm) != (radius, norm):
+        held, own = budget(claim, radius, norm)
+        raise BadInput(
+            f"expected a claim within {norm} {radius:g}, got one within {own} {held:g}; give both "
+            "the same radius and norm"
+        )
     x, y, index = usable(model, x, y, index)
     with torch.random.fork_rng(), lent(model):
         torch.manual_seed(seed)  # for a model that draws
@@ -210,18 +217,32 @@ def _examined(
     strongest = answer(
         signs, radius=patient.radius, norm=patient.norm,
         steps=depth.climb, targets=depth.targets, twin=patient.twin, seed=patient.seed,
-        queries=depth.search if patient.x.ndim == 4 else 0,
+        queries=depth.search, images=patient.x.ndim == 4,
     )  # fmt: skip
     standing = claimed.worst_case.correct
     adaptive = run({"adaptive": strongest}, everything).worst_case.correct
     sample = {**evidence.remedies, "adaptive": adaptive[: len(evidence.claim)]}
     left = _left(standing & adaptive, evidence)
-    broken = _broken(standing, left, name)
+    held = _again(patient, standing, len(evidence.steps) + len(evidence.restarts) + len(sample))
+    broken = _broken(held, left, name)
     return Diagnosis(
         clean=claimed.clean, claimed=Standing(correct=standing), left=Standing(correct=left),
         claim=name, findings=(*signs, *broken), remedies=_remedies(evidence.claim, sample),
         evidence=evidence, passes=sum(spent), seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _again(patient: Patient, standing: Flags, looks: int) -> Flags:
+    """What stands after the claim's images were looked at as often as those of all attacks were: a
+    model that draws errs on some of them every time, whoever attacks it."""
+    if not patient.random:
+        return standing
+    claim = patient.aimed(patient.claim)
+    adv = attacks_of.run(claim, patient.judged, patient.x, patient.y, patient.index).detach()
+    held = standing.clone()
+    for _ in range(looks):
+        held &= (predict(patient.judged, adv).argmax(1) == patient.y).cpu()
+    return held
 
 
 def _left(standing: Flags, evidence: Evidence) -> Flags:

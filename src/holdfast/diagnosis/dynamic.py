@@ -76,7 +76,7 @@ class Dynamic:
         about: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
         steps = self.dir_var_step
         about |= {"dir_var": self.dir_var, "dir_var_step": steps.nanmean().item()}
-        return about | {name: vars(one) for name, one in self.spreads().items()}
+        return about | {name: one.as_dict() for name, one in self.spreads().items()}
 
 
 def dynamic(

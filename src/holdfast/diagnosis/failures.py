@@ -31,7 +31,7 @@ def unstable(evidence: Evidence) -> Finding | None:
 def silent(evidence: Evidence) -> Finding | None:
     """Pintor's I3: an image was wrong on the way and is right at the end."""
     path = evidence.dynamic.get("ce")
-    if path is None:
+    if path is None or not len(path.wrong):
         return None
     share = (path.wrong.any(1) & ~path.wrong[:, -1]).double().mean().item()
     if share <= FEW:
@@ -70,7 +70,7 @@ def unfinished(evidence: Evidence) -> Finding | None:
 def vanishing(evidence: Evidence) -> Finding | None:
     """A gradient that is tiny but not zero, which no flag for zero gradients sees."""
     around = evidence.static.get("ce")
-    if around is None:
+    if around is None or not len(around.zero):
         return None
     tiny = around.vanishing & ~around.zero
     if (share := tiny.double().mean().item()) <= FEW:

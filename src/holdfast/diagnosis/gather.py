@@ -1,5 +1,6 @@
 """The evidence of a diagnosis: attacks that differ from the claim in one thing, and probes."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -215,9 +216,16 @@ def _repairs(
 
 def _climber(part: Patient) -> Attack:
     """The claim where it climbs a loss, else PGD."""
-    if hasattr(part.claim, "loss"):
+    if _sets(part.claim, "loss") and not getattr(part.claim, "targets", 0):
         return part.claim
     return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
+
+
+def _sets(attack: Attack, setting: str) -> bool:
+    """Whether the attack can be had with this setting changed (`attack.resized`)."""
+    return dataclasses.is_dataclass(attack) and setting in {
+        field.name for field in dataclasses.fields(attack)
+    }
 
 
 def _pace(claim: Attack) -> dict[str, Any]:
@@ -230,7 +238,8 @@ def _doubled(
 ) -> tuple[Ladder, Flags]:
     """The claim with twice the steps (or restarts), and twice those, on what still stands, until
     two doublings in a row fell nothing."""
-    count, left, idle = getattr(part.claim, setting, 0), claim.clone(), 0
+    count = getattr(part.claim, setting) if _sets(part.claim, setting) else 0
+    left, idle = claim.clone(), 0
     ladder = [(float(count), left.double().mean().item())]
     while 0 < 2 * count <= most and idle < 2 and left.any():
         count, rows = 2 * count, left.nonzero().flatten()
@@ -244,13 +253,13 @@ def _doubled(
 
 def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     """Accuracy of the sample under the claim at growing budgets, the last the whole box."""
-    if not hasattr(part.claim, "radius") or not part.radius:
+    if not _sets(part.claim, "radius") or not part.radius:
         return ()
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
     radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]
     wanted = {
-        f"radius {radius:.3g}": part.aimed(attacks_of.resized(part.claim, radius=radius))
-        for radius in radii
+        f"budget {i}": part.aimed(attacks_of.resized(part.claim, radius=radius))
+        for i, radius in enumerate(radii)
     }
     found = run(wanted, torch.arange(len(part.x))).attacks
     left = [(radius, one.accuracy) for radius, one in zip(radii, found, strict=True)]

@@ -4,6 +4,7 @@ The straight-through estimate (Bengio et al., arXiv 1308.3432) as an attack on w
 (BPDA, Athalye et al., arXiv 1802.00420).
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,7 @@ class StraightThrough(TorchFunctionMode):
         if not isinstance(result, Tensor):
             return result
         if name in COMPARED and first.is_floating_point():
-            self._note(COMPARED[name], result, first, rest[0])
+            self._note(COMPARED[name], result, first, rest[0] if rest else more["other"])
         elif name in CAST and id(first) in self.compared and result.is_floating_point():
             self.met.add("comparison")
             return _bridged(result, self.compared[id(first)][1])
@@ -100,8 +101,12 @@ def _bridged(value: Tensor, way: Tensor) -> Tensor:
 
 def hidden(model: Classifier, x: Images) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The operations without a gradient through which these images go: those that were bridged,
-    and those that carry them out of reach."""
+    and those that carry them out of reach; none of a model that fails when it is looked through."""
     leaf = x.detach().requires_grad_()
-    with lent(model), torch.enable_grad(), StraightThrough() as mode:
-        model(leaf)
+    quiet, mode = warnings.catch_warnings(action="ignore"), StraightThrough()
+    try:
+        with quiet, lent(model), torch.enable_grad(), mode:
+            model(leaf)
+    except Exception:  # of a model that takes gradients inside, say, and misses them here
+        return (), ()
     return tuple(sorted(mode.met)), tuple(sorted(mode.missed))

@@ -44,9 +44,18 @@ def directions(
                         "random too", int((~moved).sum()), len(x))  # fmt: skip
         first = torch.where(per_image(moved, x), found, first)
     second = _random(x, index, norm, seed, 1)
+    across = _across(first, second)
+    alike = length(across, "l2") < 1e-9 * length(second, "l2")  # as signs of few pixels may be
+    if alike.any():
+        other = _across(first, _random(x, index, "l2", seed, 1))
+        across = torch.where(per_image(alike, x), other, across)
+    return torch.stack([_scaled(one, radius, norm) for one in (first, across)], 1).to(x)
+
+
+def _across(first: Images, second: Images) -> Images:
+    """The part of the second change that is orthogonal to the first."""
     share = (first * second).flatten(1).sum(1) / first.square().flatten(1).sum(1)
-    pair = [_scaled(one, radius, norm) for one in (first, second - per_image(share, x) * first)]
-    return torch.stack(pair, 1).to(x)
+    return second - per_image(share, first) * first
 
 
 def _attacked(

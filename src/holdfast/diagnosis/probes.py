@@ -72,11 +72,11 @@ def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
     """
     if not len(x) or not isinstance(model, nn.Module):
         return torch.full((len(x),), torch.nan)
-    wide = copy.deepcopy(model).double()
     try:
+        wide = copy.deepcopy(model).double()
         with lent(wide):
             wanted = climb(wide, x.double(), y, cross_entropy)[1]
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         return torch.full((len(x),), torch.nan)
     with lent(model):
         return _cosine(climb(model, x, y, cross_entropy)[1].double(), wanted)

@@ -1,5 +1,6 @@
 """What a number per image says of all images: a mean with an interval, and two models compared."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.errors import BadInput
+from holdfast.record import Row
 from holdfast.types import PerImage
 
 DRAWS = 1000  # resamples, and flips of signs
@@ -26,6 +28,10 @@ class Spread:
     low: float
     high: float
     count: int
+
+    def as_dict(self) -> Row:
+        """None for what is NaN, which JSON does not know."""
+        return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

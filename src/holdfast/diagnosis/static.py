@@ -78,7 +78,7 @@ class Static:
             near = self.share(flags)
             mean = flags.double().mean().item()
             found[name] = {"mean": mean, "low": near.low, "high": near.high}
-        return found | {name: vars(one) for name, one in self.spreads().items()}
+        return found | {name: one.as_dict() for name, one in self.spreads().items()}
 
 
 INDICATORS = (

@@ -81,8 +81,8 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
     """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
 
     The worst case is taken over the attacks that both have; images are matched by index.
-    Raises BadInput where a file cannot be read, the two have no image in common, or one index
-    has two labels (other data, or another split).
+    Raises BadInput where a file cannot be read, the two have no image in common, one index has two
+    labels (other data, or another split), or one attack had two budgets.
     """
     one, two = _read(first), _read(second)
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
@@ -92,12 +92,23 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
     if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
         raise BadInput(f"expected the same data and split in {first} and {second}, got others")
     names = [name for name in one if name.endswith(".correct") and name in two]
+    for name in names:
+        _require_alike(name.removesuffix(".correct"), one, two)
     flags = {
         name.removesuffix(".correct"): (one[name][rows[0]], two[name][rows[1]]) for name in names
     }
     worst = [torch.stack(side).all(0) for side in zip(*flags.values(), strict=True)]
     flags["worst case"] = (worst[0], worst[1])
     return {name: paired(*pair) for name, pair in flags.items()}
+
+
+def _require_alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
+    """Raises BadInput where the attack of this name had another budget in each."""
+    first, second = (held.get(f"{name}.budget") for held in (one, two))
+    if first is None or second is None or torch.equal(first, second):
+        return
+    had = " and ".join("l{:g} {:g}".format(*budget.tolist()) for budget in (first, second))
+    raise BadInput(f"expected {name} with the same budget in both, got {had}; evaluate both alike")
 
 
 def _places(index: Tensor, wanted: list[int]) -> Tensor:

@@ -73,9 +73,10 @@ def evaluate(
     x, y, index = usable(model, x, y, index)
     team = teams.join(processes, str(x.device))
     x, y, index = (share(part, team) for part in (x, y, index))
+    clean = clean_logits(model, x, y, batch_size)
     case = Case(
         model=model, swift=swift(model, x[:FEW]), x=x, y=y, index=index,
-        clean=clean_logits(model, x, y, batch_size), radius=radius, norm=norm,
+        clean=clean, radius=radius, norm=norm,
         batch_size=at_once(batch_size, x), said=said if team.leads else None,
     )  # fmt: skip
     if attacks is None:

@@ -32,7 +32,20 @@ def findings(case: Case, results: Sequence[AttackResult]) -> Iterator[Finding]:
         yield from probabilities(case, x)
         yield from dynamics(case, x[:1])
         yield from gradients(case, x, y)
+    yield from refusals(results)
     yield from blind_gain(results)
+
+
+def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:
+    """Images that an attack returned and that do not count: outside its budget, or no numbers."""
+    for one in results:
+        if (share := one.refused / len(one.correct)) > FEW:
+            yield Finding(
+                name="images refused", evidence={"attack": one.name, "share": share},
+                meaning=f"{share:.1%} of the images of {one.name} were outside its budget or the "
+                "pixel box, or no numbers, and count as if they had not been attacked",
+                advice=f"repair {one.name}, or a model whose gradient is no number",
+            )  # fmt: skip
 
 
 def randomness(case: Case, x: Images) -> Iterator[Finding]:

@@ -15,7 +15,8 @@ from holdfast.types import Images, PerImage
 class Front:
     """standing: images that nothing has fooled so far.
 
-    adv, distance: the nearest image of another class found so far, x and inf where there is none.
+    adv, distance: the nearest image of another class found so far, within the budget or not; x and
+    inf where there is none, x and 0 where x is one.
     lead, height: the image of largest margin that any attack offered so far, and that margin:
     where the next attack may set out.
     """
@@ -29,9 +30,10 @@ class Front:
 
 def untouched(case: Case) -> Front:
     """Before the first attack."""
+    right = case.clean.argmax(1) == case.y
     return Front(
-        standing=case.clean.argmax(1) == case.y, adv=case.x,
-        distance=torch.full_like(case.clean[:, 0], torch.inf),
+        standing=right, adv=case.x,
+        distance=torch.zeros_like(case.clean[:, 0]).masked_fill(right, torch.inf),
         lead=case.x, height=margin(case.clean, case.y),
     )  # fmt: skip
 
@@ -39,7 +41,8 @@ def untouched(case: Case) -> Front:
 def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Front:
     """After an attack on the images of the rows `shown`."""
     offered, correct = outcome.offered, outcome.result.correct.to(shown.device)
-    far = length(offered - case.x[shown], case.norm).where(~correct, torch.inf)
+    found = outcome.result.distance.to(shown.device).isfinite()
+    far = length(offered - case.x[shown], case.norm).where(found, torch.inf)
     nearer, higher = far < front.distance[shown], outcome.height > front.height[shown]
     keep = {
         "standing": front.standing[shown] & correct,

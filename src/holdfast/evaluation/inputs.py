@@ -20,3 +20,5 @@ def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: An
         return
     if not (isinstance(attacks, Mapping) and all(map(callable, attacks.values()))):
         raise BadInput(f"expected attacks as a dictionary, name: attack; got {attacks!r:.60}")
+    if taken := {"clean", "worst case"} & set(attacks):
+        raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")

@@ -62,6 +62,8 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     reach = math.inf if getattr(attack, "minimal", False) else radius
     parts, refused, fell = [], 0, torch.full_like(shown, -1)
     for rows in torch.arange(len(shown), device=shown.device).split(case.batch_size):
+        if not len(rows):  # of nothing, split makes one batch of nothing
+            break
         some = shown[rows]
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
@@ -118,10 +120,12 @@ def _judged(
     case: Case, rows: Labels, offered: Images, norm: Norm
 ) -> tuple[Images, PerImage, PerImage]:
     """The images offered, their margins, and the length of each change that fools the model:
-    0 if the clean image is wrong already, inf if the change does not fool it."""
+    0 if the clean image is wrong already, inf if the change does not fool it. Logits that are no
+    numbers are no prediction, whatever the label."""
     x, y = case.x[rows], case.y[rows]
     logits = predict(case.model, offered)
-    distance = torch.where(logits.argmax(1) != y, length(offered - x, norm), torch.inf)
+    fooled = (logits.argmax(1) != y) | logits.isnan().any(1)
+    distance = torch.where(fooled, length(offered - x, norm), torch.inf)
     wrong = case.clean[rows].argmax(1) != y
     return offered, margin(logits, y), torch.where(wrong, 0.0, distance)
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import torch as tensors
 
 from holdfast import record
 from holdfast.errors import BadInput
+from holdfast.geometry import ORDER
 from holdfast.result import Evaluation
 from holdfast.types import Labels
 
@@ -31,8 +33,9 @@ def save(
 
     The tensors are `index` and `y` of the images, `clean.correct`, `adv` (the nearest image of
     another class that was found, the image itself where none was), and for each attack
-    `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled) and, where it counts
-    them, `NAME.queries` (-1: never fooled). Gives their path.
+    `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.budget` (order of
+    the norm, radius) and, where it counts them, `NAME.queries` (-1: never fooled). Gives their
+    path.
     """
     number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     file = run / f"evaluation-{number:03d}.safetensors"
@@ -42,6 +45,7 @@ def save(
         held |= {
             f"{attack.name}.correct": attack.correct,
             f"{attack.name}.distance": attack.distance,
+            f"{attack.name}.budget": torch.tensor([ORDER[attack.norm], attack.radius]),
         }
         if attack.queries is not None:
             held[f"{attack.name}.queries"] = attack.queries
