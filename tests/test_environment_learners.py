@@ -232,3 +232,18 @@ def test_our_own_trainer_learns_through_the_environment(objective):
     with pytest.raises(BadInput, match="SAME_STEP mode, got NEXT_STEP"):
         learn(model, VectorClassification(2, data=DATA, autoreset_mode="NextStep"), steps=1,
               optimizer=optimizer)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [hf.feedback.Handover(at=1), hf.feedback.PPO(passes=2), hf.feedback.Trades()],
+    ids=lambda o: o.name,
+)
+def test_objectives_that_need_more_than_an_environment_has_are_refused(objective):
+    data = blobs()
+    env, model = VectorClassification(2, data=data), network(data)
+    with pytest.raises(BadInput, match="an objective without"):
+        learn(model, env, steps=1, optimizer=torch.optim.Adam(model.parameters()),
+              objective=objective)  # fmt: skip
+    with pytest.raises(BadInput, match="a seed of 0 or more, got -1"):
+        env.reset(seed=-1)

@@ -159,3 +159,9 @@ def test_margins_speak_for_themselves(tmp_path):
     assert interval.low.shape == (4,) and torch.allclose(interval.value, found.shares())
     heat(tmp_path / "heat.png", {"Ori.": found.matrix(), "F.L.": found.matrix()}, "margins")
     assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_image_has_no_interval():
+    distance, entered = torch.rand(1, 3, 2), torch.ones(1, 3, 2).long()
+    found = jackknife(*per_image(distance, entered, 2), torch.zeros(1).long(), robustness)
+    assert found.value.isfinite() and found.low.isnan() and found.high.isnan()

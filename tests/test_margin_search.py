@@ -251,3 +251,13 @@ def test_nan_off_the_image_is_said_and_probabilities_are_warned_of(caplog):
     with caplog.at_level(logging.WARNING, "holdfast"):
         search(lambda x: bumpy()(x).softmax(1), X, Y, method=Linear(), reach=0.1)
     assert "probabilities" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Traced(pilots=1), lambda: Traced(safety=float("nan")), lambda: Screened(sample=0),
+     lambda: search(bumpy(), X, Y, reach=1.0, step=1e-5)],
+)  # fmt: skip
+def test_methods_and_grids_that_make_no_sense_are_refused(make):
+    with pytest.raises(BadInput, match="expected"):
+        make()

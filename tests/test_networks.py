@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from small import NARROW
+from small import NARROW, blobs, network
 from torch.nn import functional as F
 
 from holdfast import model as models
 from holdfast.cli import main
 from holdfast.errors import BadInput
 from holdfast.model.networks import residual
+from holdfast.training import AdamW, Watch, train
 
 
 def narrow(name: str, image: tuple[int, int, int], classes: int = 4) -> models.Network:
@@ -223,3 +224,14 @@ def test_the_command_line_trains_resumes_and_evaluates_a_network_of_a_library(
     said = " ".join(capsys.readouterr().out.split())
     assert "wide_resnet, torchvision:NAME, timm:NAME, MODULE:FUNCTION" in said
     assert "side of a patch in pixels" in said
+
+
+def test_logits_of_two_classes_are_not_normalised():
+    """Layer normalisation of two numbers leaves their order alone, and no gradient."""
+    data = blobs(classes=2)
+    model = network(data)
+    trained = train(model, data, epochs=8, batch_size=32, optimizer=AdamW(rate=1e-2),
+                    precision="fp32", watch=Watch(every=8))  # fmt: skip
+    assert trained.history[-1]["validation_clean"] > 0.9
+    with pytest.raises(BadInput, match="3 classes or more for logit_norm, got 2"):
+        network(data, logit_norm=True)

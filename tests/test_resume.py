@@ -196,7 +196,12 @@ def test_what_cannot_work_fails_before_an_old_run_is_replaced(tmp_path):
     training.train(network(data), data, out=run, epochs=1, precision="fp32")
     too_far = datasets.Augment(crop=9)
     wide = models.create("gupta_cnn", image=data.image, classes=5, widths=(4,), dense=8).body
-    tries: list[tuple[Any, dict[str, Any]]] = [(network(data), {"augment": too_far}), (wide, {})]
+    tries: list[tuple[Any, dict[str, Any]]] = [
+        (network(data), {"augment": too_far}), (wide, {}),
+        (network(data), {"objective": feedback.CrossEntropy(weights=(1.0, 2.0))}),
+        (network(data), {"objective": feedback.Trades()}),
+        (network(data), {"guard": training.Guard(catastrophe="rollback")}),
+    ]  # fmt: skip
     for model, settings in tries:
         with pytest.raises(BadInput, match="expected"):
             training.train(model, data, out=run, force=True, epochs=1, **settings)
@@ -257,3 +262,12 @@ def test_a_full_disk_loses_nothing(tmp_path, straight, monkeypatch):
     monkeypatch.undo()
     assert [p.name for p in (run / "checkpoints").glob("*epoch*")] == ["epoch-001"]
     finish(run, straight)
+
+
+def test_a_batch_of_one_image_is_refused_where_it_would_be_normalised(tmp_path):
+    data = blobs()
+    narrow = models.create("resnet18", image=data.image, classes=3, width=4)
+    images = len(data.train)
+    with pytest.raises(BadInput, match=f"got 1 of {images} in the last batch of {images - 1}"):
+        training.train(narrow, data, epochs=1, batch_size=images - 1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

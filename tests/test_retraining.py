@@ -12,7 +12,7 @@ from holdfast import margin, record, training
 from holdfast import model as models
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary, CrossEntropy
-from holdfast.margin import Orthonormal
+from holdfast.margin import Gradient, Orthonormal
 from holdfast.retraining import Probe, examples, mixed, retrain
 
 FEW = Boundary(low=6, medium=4, high=2, rays=5)
@@ -176,3 +176,60 @@ def test_margins_may_be_reused(trained, monkeypatch):
 def test_rounds_that_make_no_sense_are_refused(trained, wrong):
     with pytest.raises(BadInput, match="rounds of 1 or more"):
         retrain(*trained, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": 0}, "epochs of 1 or more"),
+        ({"objective": CrossEntropy(weights=(1.0, 2.0))}, "weights"),
+        ({"probe": dataclasses.replace(PROBE, reach=0.05)}, "rays that cross"),
+    ],
+)
+def test_what_cannot_be_retrained_replaces_nothing(trained, tmp_path, settings, said):
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    run = tmp_path / "run"
+    quick: dict[str, Any] = SETTINGS | {"epochs": 1, "loss": 1.0}
+    retrain(model, data, out=run, **quick)
+    before = sorted(str(path) for path in run.rglob("*"))
+    with pytest.raises(BadInput, match=said):
+        retrain(model, data, out=run, force=True, **quick | settings)
+    assert set(before) <= {str(path) for path in run.rglob("*")}
+    retrain(model, data, out=run, force=True, **quick)
+    assert len(record.rows(run / "retraining.jsonl")) == 1
+
+
+def test_a_retrained_run_is_not_resumed_without_its_examples(trained, tmp_path, monkeypatch):
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    settings: dict[str, Any] = SETTINGS | {"epochs": 1}
+    retrain(model, data, out=tmp_path / "run", **settings)
+    for run in (tmp_path / "run", tmp_path / "run" / "round-1"):
+        with pytest.raises(BadInput, match="the data that"):
+            training.train(
+                model,
+                data,
+                out=run,
+                resume=True,
+                epochs=2,
+                batch_size=30,
+                precision="fp32",
+                optimizer=SETTINGS["optimizer"],
+                watch=SETTINGS["watch"],
+            )
+
+
+def test_averaged_weights_are_what_is_judged_and_left(trained, tmp_path, monkeypatch):
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    settings: dict[str, Any] = SETTINGS | {"epochs": 1, "ema": 0.99}
+    retrain(model, data, out=tmp_path / "run", **settings)
+    left = models.load(tmp_path / "run" / "checkpoints" / "last")
+    for one, other in zip(left.parameters(), model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_directions_that_follow_the_model_are_not_reused(trained):
+    steep = dataclasses.replace(PROBE, directions=Gradient(count=3))
+    with pytest.raises(BadInput, match="got gradient"):
+        retrain(*trained, rounds=2, reuse=True, **SETTINGS | {"probe": steep})

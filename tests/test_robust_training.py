@@ -280,3 +280,19 @@ def test_bad_settings_are_one_clear_line(bad):
     with pytest.raises(BadInput, match="expected") as caught:
         bad()
     assert "\n" not in str(caught.value)
+
+
+def test_patience_counts_from_measurement_to_measurement(tmp_path):
+    """Measured in epochs 1, 4 and 7 with a patience of 3: not tired before the second look."""
+    settings = fast(epochs=9, watch=Watch(every=4), guard=Guard(patience=2))
+    trained = train(network(DATA), DATA, adversary=FGSM(radius=0.1), **settings)
+    assert len(trained.history) % 4 == 0 or len(trained.history) == 9
+    stopped = train(
+        network(DATA), DATA, out=tmp_path / "run",
+        **fast(epochs=9, optimizer=AdamW(rate=1e-9), guard=Guard(patience=1)),
+    )  # fmt: skip
+    again = train(
+        network(DATA), DATA, out=tmp_path / "run", resume=True,
+        **fast(epochs=9, optimizer=AdamW(rate=1e-9), guard=Guard(patience=1)),
+    )  # fmt: skip
+    assert stopped.stopped == again.stopped and len(again.history) == len(stopped.history) < 9

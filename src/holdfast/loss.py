@@ -83,7 +83,8 @@ def _above(gap: PerImage) -> PerImage:
 
 def entropy(logits: Logits) -> PerImage:
     """Entropy of the policy softmax(logits), in nats; 0 where it is certain, log K if uniform."""
-    return torch.special.entr(logits.softmax(1)).sum(1)
+    logp = logits.log_softmax(1)
+    return -(logp.exp() * logp.clamp_min(torch.finfo(logp.dtype).min)).sum(1)  # of -inf: 0
 
 
 def divergence(logits: Logits, reference: Logits) -> PerImage:

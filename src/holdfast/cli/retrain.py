@@ -4,7 +4,7 @@ import json as jsonlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast import margin, record, retraining, team, training
+from holdfast import engine, margin, record, retraining, team, training
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
@@ -56,6 +56,7 @@ def retrain(argv: Sequence[str]) -> None:
     network = runs.network(front)
     data = runs.data(front, network.card)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
+    network = network.to(engine.find_device(settings["device"]))
     with show.progress(front["json"] or not team.leads()) as (bar, _):
         found = retraining.retrain(
             network, data, **settings, out=front["out"], force=front["force"], seed=front["seed"],

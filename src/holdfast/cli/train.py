@@ -147,6 +147,8 @@ def _fresh_name(parsed: Parsed, data: str) -> str:
 
 
 def _say_trained(trained: Trained, json: bool) -> None:
+    if not trained.history:
+        raise BadInput(f"expected rows in {trained.folder}/metrics.jsonl, got none; train it anew")
     last = trained.history[-1]
     if json:
         print(jsonlib.dumps({"run": str(trained.folder), "best_epoch": trained.best_epoch,

@@ -44,12 +44,15 @@ def learn(
         clip: largest norm of the gradient; None: not clipped.
         seed: of images and actions.
 
-    Raises BadInput for fewer than one step, and for another autoreset mode.
+    Raises BadInput for fewer than one step, for another autoreset mode, and for an objective that
+    needs epochs, several passes or adversarial twins, which an environment does not have.
     """
     if steps < 1:
         raise BadInput(f"expected 1 step or more, got {steps}; raise it")
     if env.mode is not AutoresetMode.SAME_STEP:
         raise BadInput(f"expected an environment in SAME_STEP mode, got {env.mode.name}")
+    if objective is not None:
+        _require_alone(objective)
     model.train()
     device, state, rewards, mean = device_of(model, torch.device("cpu")), {}, [], 0.0
     shown, _ = env.reset(seed=seed)
@@ -69,6 +72,18 @@ def learn(
         rewards.append(float(np.mean(told)))
         mean += (MEMORY if step else 1.0) * (rewards[-1] - mean)
     return rewards
+
+
+def _require_alone(objective: Objective) -> None:
+    """Raises BadInput for an objective that asks for more than one look at a batch of images."""
+    wants = {
+        "epochs": isinstance(objective, feedback.Handover),
+        "several passes": feedback.passes(objective) > 1,
+        "adversarial twins": feedback.pairs(objective),
+    }
+    for what, wanted in wants.items():
+        if wanted:
+            raise BadInput(f"expected an objective without {what}, got {objective!r:.60}; train it")
 
 
 def _drawn(logits: Tensor, x: Tensor, visit: Tensor, seed: int) -> Tensor:

@@ -111,7 +111,7 @@ class Features(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: Space, *, network: str, **options: Any) -> None:
         shape: Any = observation_space.shape
-        made = models.create(network, image=shape, classes=2, **options)
+        made = models.create(network, image=shape, classes=3, **options)  # of any number
         body = made.body
         last = body[-1] if isinstance(body, nn.Sequential) else body
         if not isinstance(body, nn.Sequential) or not isinstance(last, nn.Linear):

@@ -1,5 +1,6 @@
 """One environment: an image in, a class out, a reward back."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
@@ -53,6 +54,7 @@ class Classification(gymnasium.Env[np.ndarray, np.integer | int]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """The first image of an episode. Without a seed the stream of images goes on."""
         require_no_options(options)
+        require_seeds([] if seed is None else [seed])
         super().reset(seed=seed)
         if seed is not None or not self.seeded:
             self.lanes.seed([int(self.np_random.integers(SEEDS)) if seed is None else seed])
@@ -89,6 +91,12 @@ def shown(mode: str | None) -> str | None:
     if mode not in (None, *RENDER_MODES):
         raise BadInput(f"expected render_mode rgb_array or None, got {mode!r:.60}")
     return mode
+
+
+def require_seeds(seeds: Iterable[int]) -> None:
+    """Raises BadInput for a seed below 0."""
+    if (least := min(seeds, default=0)) < 0:
+        raise BadInput(f"expected a seed of 0 or more, got {least}")
 
 
 def require_no_options(options: dict[str, Any] | None) -> None:

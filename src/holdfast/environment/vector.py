@@ -9,7 +9,13 @@ from gymnasium.vector.utils import batch_space
 
 from holdfast.environment.lanes import SEEDS, Answer, Lanes, picks
 from holdfast.environment.picture import picture
-from holdfast.environment.single import RENDER_MODES, require_no_options, shown, spaces
+from holdfast.environment.single import (
+    RENDER_MODES,
+    require_no_options,
+    require_seeds,
+    shown,
+    spaces,
+)
 from holdfast.environment.task import task
 from holdfast.errors import BadInput
 from holdfast.types import Classifier
@@ -72,6 +78,7 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """The first images of episodes. Without a seed the streams of images go on."""
         require_no_options(options)
         seeds = self._seeds(seed)
+        require_seeds(seeds)
         super().reset(seed=None if seed is None else int(seeds[0]))
         if seed is None and not self.seeded:
             seeds = self.np_random.integers(SEEDS, size=self.num_envs).tolist()

@@ -1,5 +1,6 @@
 """Two classifiers on the same images: which stands more often, and could that be chance."""
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from holdfast.errors import BadInput
 from holdfast.result import Flags, wilson
+
+log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +83,9 @@ def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
 def compare(first: Path, second: Path) -> dict[str, Comparison]:
     """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
 
-    The worst case is taken over the attacks that both have; images are matched by index.
-    Raises BadInput where a file cannot be read, the two have no image in common, one index has two
-    labels (other data, or another split), or one attack had two budgets.
+    The worst case is taken over the attacks that both have, within the same budget; images are
+    matched by index. Raises BadInput where a file cannot be read, the two have no image in common,
+    or one index has two labels (other data, or another split).
     """
     one, two = _read(first), _read(second)
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
@@ -91,24 +94,28 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
     rows = [_places(held["index"], index) for held in (one, two)]
     if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
         raise BadInput(f"expected the same data and split in {first} and {second}, got others")
-    names = [name for name in one if name.endswith(".correct") and name in two]
-    for name in names:
-        _require_alike(name.removesuffix(".correct"), one, two)
+    both = [name for name in one if name.endswith(".correct") and name in two]
+    names = [name.removesuffix(".correct") for name in both]
     flags = {
-        name.removesuffix(".correct"): (one[name][rows[0]], two[name][rows[1]]) for name in names
+        name: tuple(
+            held[f"{name}.correct"][row] for held, row in zip((one, two), rows, strict=True)
+        )
+        for name in names
+        if _alike(name, one, two)
     }
     worst = [torch.stack(side).all(0) for side in zip(*flags.values(), strict=True)]
     flags["worst case"] = (worst[0], worst[1])
     return {name: paired(*pair) for name, pair in flags.items()}
 
 
-def _require_alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
-    """Raises BadInput where the attack of this name had another budget in each."""
+def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    """Whether the attack of this name had the same budget in both; said where it had not."""
     first, second = (held.get(f"{name}.budget") for held in (one, two))
     if first is None or second is None or torch.equal(first, second):
-        return
+        return True
     had = " and ".join("l{:g} {:g}".format(*budget.tolist()) for budget in (first, second))
-    raise BadInput(f"expected {name} with the same budget in both, got {had}; evaluate both alike")
+    log.warning("%s is not compared: its budgets are %s; evaluate both alike", name, had)
+    return False
 
 
 def _places(index: Tensor, wanted: list[int]) -> Tensor:

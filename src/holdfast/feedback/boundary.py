@@ -72,6 +72,11 @@ class Boundary:
                 f"expected numbers of images of 0 or more, some above, and of rays of 1 or more; "
                 f"got {counts} and {self.rays}"
             )
+        if not (self.top >= 0 and self.bottom >= 0 and self.top + self.bottom <= 1):
+            raise BadInput(
+                f"expected shares top and bottom of 0 or more that add up to at most 1, got "
+                f"{self.top} and {self.bottom}"
+            )
         if not 1 < self.nearest <= self.furthest < float("inf"):
             raise BadInput(
                 "expected examples beyond the boundary, 1 < nearest <= furthest; got "

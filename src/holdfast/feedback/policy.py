@@ -77,12 +77,14 @@ class PolicyGradient:
                 "expected coin=image with baseline=leave_one_out: one coin for the batch makes an "
                 "image's actions depend on each other; got coin=batch"
             )
+        if not self.clip > 0:
+            raise BadInput(f"expected a clip of the correction above 0, got {self.clip}")
         if self.diverges and not self.allow_divergent:
             raise BadInput(f"exploration without correction, with rewards below 0: {REMEDIES}")
 
     @property
     def diverges(self) -> bool:
-        lowest = getattr(self.reward, "lowest", -1.0) - self.repeated.growth
+        lowest = getattr(self.reward, "lowest", -1.0) - self.repeated.growth * self.repeated.most
         punishes = lowest < 0 or self.baseline != "none"
         return self.exploration.explores and self.correction == "none" and punishes
 

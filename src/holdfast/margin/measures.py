@@ -147,12 +147,12 @@ def jackknife(
     """
     count = len(origin)
     parts = [
-        measure(summed(margin, rays, origin, 1.0 - torch.eye(count)[places]))
+        measure(summed(margin, rays, origin, (torch.arange(count) != places[:, None]).float()))
         for places in torch.arange(count).split(TOGETHER)
     ]
     among, value = torch.cat(parts), measure(summed(margin, rays, origin))
     spread = (count - 1) / count * (among - among.mean(0)).square().sum(0)
-    half = 1.96 * spread.sqrt()
+    half = 1.96 * spread.sqrt().masked_fill(torch.tensor(count < 2), torch.nan)
     return Estimate(value=value, low=value - half, high=value + half)
 
 

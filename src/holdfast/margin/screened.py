@@ -6,13 +6,15 @@ linear, applied once to the images and once to the shared directions instead of 
 """
 
 import copy
+import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
+from holdfast.errors import BadInput
 from holdfast.loss import full
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
@@ -37,7 +39,16 @@ class Screened:
     name: ClassVar[str] = "screened"
     safety: float = 4.0
     sample: int = 512
-    precision: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise BadInput(f"expected a precision out of auto, fp32, bf16; got '{self.precision}'")
+        if self.sample < 1 or not 0 <= self.safety < math.inf:
+            raise BadInput(
+                "expected a sample of 1 point or more and a safety of 0 or more, got "
+                f"{self.sample} and {self.safety}"
+            )
 
     def __call__(self, sample: Rays) -> Finder:
         model = sample.model.model if isinstance(sample.model, Metered) else sample.model

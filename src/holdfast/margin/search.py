@@ -200,6 +200,10 @@ def _require(
             raise BadInput(f"expected a {name} above 0, got {value}")
     if grid.steps < 1:
         raise BadInput(f"expected a step within the reach, {grid.reach}; got {grid.step}")
+    if grid.steps >= 2**15:
+        raise BadInput(
+            f"expected at most 32,767 steps to a ray, got {grid.steps}; take longer ones"
+        )
     named = (
         ("a scale", grid.scale, get_args(Scale)), ("signs", grid.signs, (1, 2)),
         ("a reference", reference, get_args(Reference)),

@@ -11,6 +11,7 @@ So strides are long where gaps are wide and smooth, and shrink where they are sm
 rays of the image bend back.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
+from holdfast.errors import BadInput
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
 
@@ -45,6 +47,13 @@ class Traced:
     name: ClassVar[str] = "traced"
     pilots: int = 8
     safety: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.pilots < 2 or not 0 < self.safety < math.inf:
+            raise BadInput(
+                f"expected 2 pilots or more and a safety above 0, got {self.pilots} and "
+                f"{self.safety}"
+            )
 
     def __call__(self, sample: Rays) -> Finder:
         if sample.each < 4 * self.pilots:

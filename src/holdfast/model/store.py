@@ -275,4 +275,5 @@ def _all_options(
         ) from None
     plain = (bool, int, float, str, tuple)  # what a card can hold
     defaults = {p.name: p.default for p in signature.parameters.values()}
-    return {k: v for k, v in defaults.items() if isinstance(v, plain)} | dict(options)
+    held = {k: v for k, v in defaults.items() if isinstance(v, plain)} | dict(options)
+    return {k: v for k, v in held.items() if v is not None or defaults.get(k) is not None}

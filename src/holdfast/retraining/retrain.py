@@ -1,9 +1,10 @@
 """Measure margins, generate examples beyond the boundary, train on them too, measure again."""
 
 import copy
+import inspect
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from holdfast.data import Dataset, Split
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary
 from holdfast.margin import Margins
-from holdfast.margin.directions import Orthonormal
+from holdfast.margin.directions import Gradient, Orthonormal
 from holdfast.margin.search import Said
 from holdfast.retraining.examples import examples, mixed
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
 from holdfast.training import train
+from holdfast.training.recipe import Recipe
 from holdfast.types import device_of
 
 JUDGED, DRAWN = 71, 72  # streams: directions that judge a round are never those it was made from
@@ -102,6 +104,12 @@ def retrain(
         raise BadInput(
             f"expected rounds of 1 or more and a loss from 0 to 1, got {rounds} and {loss}"
         )
+    if reuse and rounds > 1 and isinstance(probe.directions, Gradient):
+        raise BadInput(
+            "expected directions that do not depend on the model with reuse, got gradient; they "
+            "are others once it is trained"
+        )
+    _require(model, data, training)
     team = teams.join(processes, device)
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
@@ -115,16 +123,25 @@ def retrain(
             drawn = noise.scramble(seed, DRAWN, number)
             drafts = job.folder and job.folder / DRAFTS
             measured = probe(model, job.images, drawn, drafts, said, team.size)
+        done.append(_round(job, model, number, measured, drawn, force and number == 0))
         if number == 0 and job.folder and team.leads:
             _cleared(job.folder)
-        done.append(_round(job, model, number, measured, drawn))
         _recorded(job, done)
         if not done[-1].kept:
             break
     return Retrained(rounds=tuple(done), folder=job.folder)
 
 
-def _round(job: _Job, model: nn.Module, number: int, measured: Margins, drawn: int) -> Round:
+def _require(model: nn.Module, data: Dataset, training: Mapping[str, Any]) -> None:
+    """Raises BadInput for settings of training that make no sense, before a search is begun."""
+    held = inspect.signature(train).bind(model, data, **training)
+    held.apply_defaults()
+    Recipe(**{field.name: held.arguments[field.name] for field in fields(Recipe)})
+
+
+def _round(
+    job: _Job, model: nn.Module, number: int, measured: Margins, drawn: int, force: bool
+) -> Round:
     """Examples from these margins, training with them, and the judgement; undone if not kept."""
     feedback = replace(job.feedback, seed=noise.scramble(job.feedback.seed, number))
     made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
@@ -134,8 +151,10 @@ def _round(job: _Job, model: nn.Module, number: int, measured: Margins, drawn: i
     before, accuracy = judged(), _accuracy(model, job.judges)
     trained = train(
         model, mixed(job.data, made), seed=job.seed + number, processes=job.team.size,
-        out=job.folder and job.folder / f"round-{number + 1}", **job.training,
+        out=job.folder and job.folder / f"round-{number + 1}", force=force, **job.training,
     )  # fmt: skip
+    if trained.averaged is not None:
+        model.load_state_dict(trained.averaged.state_dict())
     found = Round(
         examples=made.counts(job.data.classes), measured=measured, before=before,
         after=judged(), clean=(accuracy, _accuracy(model, job.judges)),
@@ -170,9 +189,9 @@ def _allowed(out: Path, force: bool) -> Path:
 
 
 def _cleared(out: Path) -> None:
-    """Remove what is replaced, now that the first search is done."""
+    """Remove what is replaced, now that the first round is trained."""
     for path in out.iterdir():
-        if path.name != DRAFTS:
+        if path.name not in (DRAFTS, "round-1"):
             record.remove(path)
 
 
@@ -189,5 +208,5 @@ def _written(folder: Path, job: _Job, done: list[Round]) -> None:
     record.append(folder / ROWS, done[-1].as_row() | about)
     record.remove(folder / DRAFTS)
     if done[-1].kept:
-        for name in ("checkpoints", "config.yaml"):
+        for name in ("checkpoints", "config.yaml", "provenance.json", "metrics.jsonl"):
             record.point(folder / name, f"round-{len(done)}/{name}")

@@ -76,8 +76,10 @@ def _write_head(run: Path, recipe: Recipe, data: Dataset, session: Session, resu
 
 def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Path) -> None:
     """Raises BadInput where a resumed run would be shorter, or of data that have changed."""
-    if recipe.epochs < before["epochs"]:
-        raise BadInput(f"expected {before['epochs']} epochs or more for {run}, got {recipe.epochs}")
+    if not isinstance(done := before.get("epochs"), int):
+        raise BadInput(f"expected a number of epochs in {run / 'config.yaml'}, got {done}; mend it")
+    if recipe.epochs < done:
+        raise BadInput(f"expected {done} epochs or more for {run}, got {recipe.epochs}")
     head = run / "provenance.json"
     digests = record.read_json(head).get("digests") if head.exists() else None
     if digests not in (None, data.digests):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from holdfast import model as models
 from holdfast import record
@@ -90,6 +91,17 @@ def make_job(
         recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,
         tell=tell if team.leads else None,
     )  # fmt: skip
+
+
+def require_batches(network: nn.Module, job: Job) -> None:
+    """Raises BadInput where batch normalisation would meet a batch of one image."""
+    images, size = len(job.data.train), job.recipe.batch_size
+    least = min(images, size if images % size == 0 else images % size) // job.team.size
+    if least == 1 and any(isinstance(part, _BatchNorm) for part in network.modules()):
+        raise BadInput(
+            f"expected 2 images or more for batch normalisation, got 1 of {images} in the last "
+            f"batch of {size}; take another batch_size"
+        )
 
 
 def make_session(network: models.Network, recipe: Recipe, engine: Engine) -> Session:

@@ -15,6 +15,7 @@ from holdfast import team as teams
 from holdfast.data import Augment, Dataset
 from holdfast.engine import choose_engine
 from holdfast.feedback import CrossEntropy
+from holdfast.model import lent
 from holdfast.result import Trained
 from holdfast.training import checkpoint, folder
 from holdfast.training.checkpoint import Session
@@ -28,11 +29,13 @@ from holdfast.training.job import (
     make_job,
     make_session,
     rehearse,
+    require_batches,
 )
 from holdfast.training.optimizer import AdamW, Constant, Optimizer, Schedule
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch
-from holdfast.training.step import Bench, Tally, step
+from holdfast.training.step import Bench, Tally, attacked, step
+from holdfast.training.step import objective as objective_of
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
@@ -127,17 +130,31 @@ def train(
     recipe = replace(recipe, precision=team.same(engine.precision))
     engine = replace(engine, precision=recipe.precision)
     job = make_job(recipe, engine, team, data, run, tick, tell)
+    require_batches(network, job)
     session = make_session(network, recipe, engine)
     team.spread([*network.parameters(), *network.buffers()])
-    next(epoch_of(job, 0))  # what cannot work fails before anything is written
+    _rehearsed(job, session)
     if run is not None:
         folder.open_run(run, recipe, data, session, resume, team)
     return _fit(job, session)
 
 
+def _rehearsed(job: Job, session: Session) -> None:
+    """The loss of two images, attacked: what cannot work fails before anything is written."""
+    batch = next(epoch_of(job, 0))
+    few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
+    bench = Bench(
+        model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
+        adversary=job.recipe.adversary, team=job.team,
+    )  # fmt: skip
+    with torch.random.fork_rng(), lent(session.model), job.engine.autocast():
+        twins = attacked(bench, session.model, few, 1.0, few.index, {})
+        objective_of(session.model, twins, job.recipe, {})
+
+
 def _fit(job: Job, session: Session) -> Trained:
     history = job.team.same(record.rows(job.run / "metrics.jsonl") if job.run else [])
-    stopped = None
+    stopped = _tired(job, session, history)
     while session.epoch < job.recipe.epochs and not stopped:
         before = checkpoint.snapshot(session) if job.recipe.guard.rolls_back else None
         row = _epoch(job, session)
@@ -150,7 +167,7 @@ def _fit(job: Job, session: Session) -> Trained:
         stopped = _judge(job, row, history, alarm)
         history.append(row)
         _keep(job, session, row)
-        stopped = stopped or job.recipe.guard.tired(session.epoch, session.best_epoch)
+        stopped = stopped or _tired(job, session, history)
     if stopped and job.team.leads:
         log.warning("stopped after epoch %d: %s", session.epoch, stopped)
     return Trained(
@@ -169,6 +186,13 @@ def _roll_back(job: Job, session: Session, before: checkpoint.Snapshot, alarm: s
         log.warning(
             "epoch %d: %s; done again with %d steps", epoch, alarm, getattr(now, "steps", 1)
         )
+
+
+def _tired(job: Job, session: Session, history: list[record.Row]) -> str | None:
+    """Why to stop, where nothing better came in time; only a measurement can say so."""
+    if not history or job.recipe.criterion not in history[-1]:
+        return None
+    return job.recipe.guard.tired(session.epoch, session.best_epoch)
 
 
 def _judge(job: Job, row: record.Row, history: list[record.Row], alarm: str | None) -> str | None:

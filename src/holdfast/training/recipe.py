@@ -123,6 +123,11 @@ class Recipe:
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)
+        elif needing := [one for one in leaves(self.objective) if climbs(one) == "kl"]:
+            name = getattr(needing[0], "name", "the objective")
+            raise BadInput(f"expected an adversary for {name}, got none; say --adversary pgd")
+        elif self.guard.rolls_back:
+            raise BadInput("expected an adversary for catastrophe=rollback, got none; take warn")
         if self.best == "robust" and not self.watch.attacks(self.adversary):
             raise BadInput("expected an adversary or a watch radius for best=robust, got neither")
 

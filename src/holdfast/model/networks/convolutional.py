@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from holdfast.errors import BadInput
 from holdfast.model.networks.size import require_side
 
 
@@ -21,7 +22,10 @@ class GuptaCNN(nn.Sequential):
         widths: channels of each pair of convolutions.
         dense: width of the dense layer before the last.
         dropout: after each pool, and after the dense layer.
-        logit_norm: layer normalisation on the logits.
+        logit_norm: layer normalisation on the logits; None: where there are 3 classes or more. Of
+            two it leaves nothing but their order, without a gradient.
+
+    Raises BadInput for images that are too small, and for logit_norm with two classes.
     """
 
     def __init__(
@@ -32,8 +36,13 @@ class GuptaCNN(nn.Sequential):
         widths: tuple[int, ...] = (32, 64),
         dense: int = 512,
         dropout: tuple[float, float] = (0.25, 0.5),
-        logit_norm: bool = True,
+        logit_norm: bool | None = None,
     ) -> None:
+        if logit_norm and classes < 3:
+            raise BadInput(
+                f"expected 3 classes or more for logit_norm, got {classes}; leave it out"
+            )
+        logit_norm = classes > 2 if logit_norm is None else logit_norm
         channels, height, width = image
         shrink = 2 ** len(widths)
         require_side(image, shrink, "gupta_cnn")
