@@ -105,6 +105,23 @@ def by_network(part: str) -> dict[str, list[Row]]:
             for name in dict.fromkeys(row["network"] for row in rows)}  # fmt: skip
 
 
+def clean_bill() -> str:
+    """What the diagnosis says of a robust network and of its saturated copy."""
+    body = []
+    for row in record.rows(RESULTS / "clean-bill.jsonl"):
+        found = row["diagnosis"]
+        near = [percent(end) for end in found["left_interval"]]
+        body.append([
+            row["model"], str(found["images"]), percent(found["clean_accuracy"]),
+            percent(found["claimed_accuracy"]),
+            f"{percent(found['left_accuracy'])} ({' to '.join(near)})",
+            found["verdict"].split(":")[0],
+            ", ".join(finding["name"] for finding in found["findings"]) or "-",
+        ])  # fmt: skip
+    head = ["logits", "images", "clean %", "PGD-20 claims %", "left %", "verdict", "findings"]
+    return table(head, body)
+
+
 def controls() -> str:
     """What PGD claims for each control and what stronger attacks leave, over seeds."""
     body = []
@@ -169,7 +186,7 @@ def song_table(data: str, name: str) -> str:
 
 
 TABLES = {
-    "attacks": attacks, "battery": battery, "controls": controls, "indicators": indicators,
+    "attacks": attacks, "battery": battery, "clean_bill": clean_bill, "controls": controls, "indicators": indicators,
     "margins": margins, "masking": partial(masking, "digits"),
     "masking_cifar10": partial(masking, "cifar10"), "reliable": reliable,
 }  # fmt: skip
