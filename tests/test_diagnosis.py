@@ -102,6 +102,8 @@ def test_the_last_images_at_the_boundary_are_no_unfinished_climb():
         return unfinished(dataclasses.replace(evidence, dynamic=shorter))
 
     assert left(4) is None and left(12) is not None
+    idle = tuple((steps, evidence.steps[0][1]) for steps, _ in evidence.steps)
+    assert unfinished(evidence) and not unfinished(dataclasses.replace(evidence, steps=idle))
 
 
 @pytest.mark.parametrize(

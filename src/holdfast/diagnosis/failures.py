@@ -47,10 +47,11 @@ def unfinished(evidence: Evidence) -> Finding | None:
     """Pintor's I4: the loss, scaled to [0, 1], still rises in the last steps.
 
     The last few images of a network that falls lie at the boundary, where it always does: it must
-    be so on more images than might count.
+    be so on more images than might count. On a robust one it may rise for long and reach nothing:
+    where the steps were doubled, that must have felled an image.
     """
-    path = evidence.dynamic.get("ce")
-    if path is None:
+    path, left = evidence.dynamic.get("ce"), [accuracy for _, accuracy in evidence.steps]
+    if path is None or (len(left) > 1 and left[-1] == left[0]):
         return None
     top = path.height[~path.wrong.any(1)].cummax(1).values
     if not len(top) or top.shape[1] <= 2 * LAST:
