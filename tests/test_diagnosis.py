@@ -43,7 +43,7 @@ SIGNS = {  # what must fire, among others
     "small steps": {"more steps find more", "unfinished climb", "one step beats many"},
 }
 HEALTHY = ("plain", "robust", "linear")
-SURVIVES = {"resized", "softmax", "detached"}  # PGD is about right on these, as it happens
+SURVIVES = {"noisy", "resized", "softmax", "detached"}  # PGD is about right on these, as it happens
 
 
 @functools.cache
