@@ -6,6 +6,7 @@ python docs/figures.py         # docs/figures/STUDY.png for every study below th
 from pathlib import Path
 
 import torch
+from rows.judging import by_network
 
 from holdfast import record, report
 from holdfast.study import song
@@ -59,10 +60,9 @@ def draw_song(data: str, title: str, unit: str) -> None:
 
 def draw_controls() -> None:
     """Loss landscapes of the controls on CIFAR-10: along the attack, and over one image's plane."""
-    looked: dict[str, list[record.Row]] = {}
-    for row in record.rows(HERE.parent / "results/masking-controls.jsonl"):
-        if "landscape" in row:
-            looked.setdefault(row["network"], []).append(row["landscape"])
+    looked = {
+        name: [row["landscape"] for row in rows] for name, rows in by_network("landscape").items()
+    }
     if not looked:
         return
     kinds = {"labels and rewards alone": False, "under FGSM training": True}

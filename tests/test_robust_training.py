@@ -283,7 +283,7 @@ def test_bad_settings_are_one_clear_line(bad):
 
 
 def test_patience_counts_from_measurement_to_measurement(tmp_path):
-    """Measured in epochs 1, 4 and 7 with a patience of 3: not tired before the second look."""
+    """Measured in epochs 4, 8 and 9 alone, it stops at one of them; a stopped run stays so."""
     settings = fast(epochs=9, watch=Watch(every=4), guard=Guard(patience=2))
     trained = train(network(DATA), DATA, adversary=FGSM(radius=0.1), **settings)
     assert len(trained.history) % 4 == 0 or len(trained.history) == 9

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import torch
 
-from holdfast import attack as attacks_of
 from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.diagnosis.gather import DEFAULT, Depth, Patient, gather
+from holdfast.diagnosis.gather import DEFAULT, Depth, Patient, gather, under_claim
 from holdfast.diagnosis.masking import findings
 from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.views import Averaged
@@ -170,8 +169,8 @@ def diagnose(
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
-    if budget(claim, radius, norm) != (radius, norm):
-        held, own = budget(claim, radius, norm)
+    held, own = budget(claim, radius, norm)
+    if (held, own) != (radius, norm):
         raise BadInput(
             f"expected a claim within {norm} {radius:g}, got one within {own} {held:g}; give both "
             "the same radius and norm"
@@ -223,7 +222,8 @@ def _examined(
     adaptive = run({"adaptive": strongest}, everything).worst_case.correct
     sample = {**evidence.remedies, "adaptive": adaptive[: len(evidence.claim)]}
     left = _left(standing & adaptive, evidence)
-    held = _again(patient, standing, len(evidence.steps) + len(evidence.restarts) + len(sample))
+    looks = len(evidence.steps) + len(evidence.restarts) + len(sample)
+    held = _again(patient, standing, looks, batch_size)
     broken = _broken(held, left, name)
     return Diagnosis(
         clean=claimed.clean, claimed=Standing(correct=standing), left=Standing(correct=left),
@@ -232,16 +232,14 @@ def _examined(
     )  # fmt: skip
 
 
-def _again(patient: Patient, standing: Flags, looks: int) -> Flags:
+def _again(patient: Patient, standing: Flags, looks: int, batch_size: int | None) -> Flags:
     """What stands after the claim's images were looked at as often as those of all attacks were: a
     model that draws errs on some of them every time, whoever attacks it."""
     if not patient.random:
         return standing
-    claim = patient.aimed(patient.claim)
-    adv = attacks_of.run(claim, patient.judged, patient.x, patient.y, patient.index).detach()
-    held = standing.clone()
+    adv, held = under_claim(patient, batch_size), standing.clone()
     for _ in range(looks):
-        held &= (predict(patient.judged, adv).argmax(1) == patient.y).cpu()
+        held &= (predict(patient.judged, adv, batch_size).argmax(1) == patient.y).cpu()
     return held
 
 

@@ -69,10 +69,7 @@ class Entropy:
 
     def as_dict(self) -> Row:
         """Mean bits with their intervals (null for no image), histograms, calibration error."""
-        bits = {
-            name: {key: value if math.isfinite(value) else None for key, value in vars(one).items()}
-            for name, one in self.spreads().items()
-        }
+        bits = {name: one.as_dict() for name, one in self.spreads().items()}
         counts = {name: count.tolist() for name, count in self.histograms().items()}
         return {
             "images": len(self.bits), "classes": self.classes, "bits": bits,

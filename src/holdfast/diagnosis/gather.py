@@ -144,14 +144,19 @@ def _indicators(
 
 def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
     """Of the images as they are, under the claim with all its steps, and in uniform noise."""
+    change = sample(part.x, part.radius, part.norm, part.index, part.seed, STREAM)
+    noisy = confine(part.x, part.x + change, part.radius, part.norm)
+    shown = {"clean": part.x, "attacked": under_claim(part, batch_size), "noisy": noisy}
+    return {name: entropy(part.judged, some, part.y) for name, some in shown.items()}
+
+
+def under_claim(part: Patient, batch_size: int | None) -> Images:
+    """The images under the claim with all its steps."""
     claim, size = part.aimed(part.claim), at_once(batch_size, part.x)
     batches = zip(*(some.split(size) for some in (part.x, part.y, part.index)), strict=True)
     with lent(part.model):
         adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])
-    change = sample(part.x, part.radius, part.norm, part.index, part.seed, STREAM)
-    noisy = confine(part.x, part.x + change, part.radius, part.norm)
-    shown = {"clean": part.x, "attacked": adv.to(part.x), "noisy": noisy}
-    return {name: entropy(part.judged, some, part.y) for name, some in shown.items()}
+    return adv.to(part.x)
 
 
 def _beside(

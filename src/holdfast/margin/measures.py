@@ -152,7 +152,7 @@ def jackknife(
     ]
     among, value = torch.cat(parts), measure(summed(margin, rays, origin))
     spread = (count - 1) / count * (among - among.mean(0)).square().sum(0)
-    half = 1.96 * spread.sqrt().masked_fill(torch.tensor(count < 2), torch.nan)
+    half = 1.96 * spread.sqrt() if count > 1 else torch.full_like(spread, torch.nan)
     return Estimate(value=value, low=value - half, high=value + half)
 
 

@@ -77,13 +77,7 @@ def make_job(
     recipe: Recipe, engine: Engine, team: Team, data: Dataset, run: Path | None,
     tick: Tick | None, tell: Tell | None,
 ) -> Job:  # fmt: skip
-    """The job, its data on the engine's device. Raises BadInput for data it cannot share out."""
-    last = len(data.train) % recipe.batch_size or recipe.batch_size
-    if last < team.size:
-        raise BadInput(
-            f"expected an image for each of {team.size} processes in every batch, got {last} in "
-            "the last one; take another batch_size"
-        )
+    """The job, its data on the engine's device."""
     data = data.to(engine.device)
     splits = {"train": data.train, "validation": data.validation}
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
@@ -93,14 +87,19 @@ def make_job(
     )  # fmt: skip
 
 
-def require_batches(network: nn.Module, job: Job) -> None:
-    """Raises BadInput where batch normalisation would meet a batch of one image."""
-    images, size = len(job.data.train), job.recipe.batch_size
-    least = min(images, size if images % size == 0 else images % size) // job.team.size
-    if least == 1 and any(isinstance(part, _BatchNorm) for part in network.modules()):
+def require_batches(network: nn.Module, recipe: Recipe, team: Team, images: int) -> None:
+    """Raises BadInput where the last batch of so many images cannot be shared out, and where batch
+    normalisation would meet one image."""
+    last = images % recipe.batch_size or recipe.batch_size
+    if last < team.size:
+        raise BadInput(
+            f"expected an image for each of {team.size} processes in every batch, got {last} in "
+            "the last one; take another batch_size"
+        )
+    if last // team.size == 1 and any(isinstance(part, _BatchNorm) for part in network.modules()):
         raise BadInput(
             f"expected 2 images or more for batch normalisation, got 1 of {images} in the last "
-            f"batch of {size}; take another batch_size"
+            f"batch of {recipe.batch_size}; take another batch_size"
         )
 
 

@@ -129,8 +129,8 @@ def train(
     engine = choose_engine(network, data.image, recipe.precision, team.device or recipe.device)
     recipe = replace(recipe, precision=team.same(engine.precision))
     engine = replace(engine, precision=recipe.precision)
+    require_batches(network, recipe, team, len(data.train))
     job = make_job(recipe, engine, team, data, run, tick, tell)
-    require_batches(network, job)
     session = make_session(network, recipe, engine)
     team.spread([*network.parameters(), *network.buffers()])
     _rehearsed(job, session)
@@ -143,12 +143,8 @@ def _rehearsed(job: Job, session: Session) -> None:
     """The loss of two images, attacked: what cannot work fails before anything is written."""
     batch = next(epoch_of(job, 0))
     few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
-    bench = Bench(
-        model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
-        adversary=job.recipe.adversary, team=job.team,
-    )  # fmt: skip
     with torch.random.fork_rng(), lent(session.model), job.engine.autocast():
-        twins = attacked(bench, session.model, few, 1.0, few.index, {})
+        twins = attacked(_bench(job, session), session.model, few, 1.0, few.index, {})
         objective_of(session.model, twins, job.recipe, {})
 
 
@@ -209,10 +205,7 @@ def _judge(job: Job, row: record.Row, history: list[record.Row], alarm: str | No
 def _epoch(job: Job, session: Session) -> record.Row:
     """One pass over the training images; its means, per image or per update."""
     recipe, epoch, steps = job.recipe, session.epoch, job.per_epoch
-    bench = Bench(
-        model=session.model, optimizer=session.optimizer, recipe=recipe, engine=job.engine,
-        adversary=_adversary(job, session), team=job.team,
-    )  # fmt: skip
+    bench = _bench(job, session)
     zero = torch.zeros((), device=job.engine.device)
     tally, share, rate = Tally(loss=zero, norm=zero), 0.0, 0.0
     start = time.perf_counter()
@@ -249,6 +242,13 @@ def _check_finite(row: record.Row, session: Session) -> None:
             f"{row['epoch']}; the last checkpoint is of "
             f"epoch {session.epoch}; lower optimizer.rate, or set clip"
         )
+
+
+def _bench(job: Job, session: Session) -> Bench:
+    return Bench(
+        model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
+        adversary=_adversary(job, session), team=job.team,
+    )  # fmt: skip
 
 
 def _adversary(job: Job, session: Session) -> Attack | None:
