@@ -89,7 +89,7 @@ def made(name: str, seed: int) -> hf.model.Network:
     run = options.out / f"seed-{seed}" / name
     network = hf.model.create(
         "gupta_cnn", image=data.image, classes=data.classes, mean=data.mean, std=data.std,
-        seed=seed, widths=options.widths, dense=options.dense,
+        seed=seed, widths=options.widths, dense=options.dense, logit_norm=True,
     )  # fmt: skip
     objective, optimizer = CONTROLS[name.removesuffix("-fgsm")]
     adversary = FGSM(radius=RADIUS) if name.endswith("-fgsm") else None
