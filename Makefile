@@ -6,6 +6,8 @@ TESTS ?=
 
 export MPLBACKEND = Agg
 export UV_NO_PROGRESS = 1
+# Compiled modules are kept: without them each start of Python compiles torch again.
+unexport PYTHONDONTWRITEBYTECODE
 # uv does not read pip's settings.
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)

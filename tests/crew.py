@@ -18,6 +18,7 @@ from worlds import linear_world
 
 from holdfast import feedback, model, record
 from holdfast.attack import FGSM, PGD
+from holdfast.cli import main
 from holdfast.evaluation import evaluate
 from holdfast.margin import Orthonormal, pieces, search
 from holdfast.retraining import Probe, retrain
@@ -111,6 +112,8 @@ def first(out: Path, rank: int) -> None:
         save_file(held | {"adv": judged.adv}, out / "judged")
         save_file({name: getattr(found, name) for name in pieces.TENSORS}, out / "found")
     retrained(out / "retrained", processes=2)
+    words = "train --data digits --epochs 1 --processes 2 --precision fp32 --batch_size 256 --out"
+    assert main([*words.split(), str(out / "by-command")]) == 0
     original, steps = loop.step, []
 
     def stumbles(*rest: Any) -> Any:

@@ -26,7 +26,7 @@ from holdfast.types import Classifier, Images, Labels
 IMAGES = 60
 SMALL = Depth(
     sample=IMAGES, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10,
-    targets=0, losses=("ce", "margin"),
+    targets=0, search=50, losses=("ce", "margin"),
 )  # fmt: skip
 SLOW = PGD(radius=RADIUS, steps=20, stride=0.01, start="clean")
 SIGNS = {  # what must fire, among others

@@ -1,7 +1,7 @@
 import json
-import subprocess
-import sys
-import textwrap
+import resource
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,23 +25,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [p.name for p in file.parent.iterdir()] == ["file"]
 
 
-def test_a_disk_that_is_really_full(tmp_path):
-    """The kernel itself refuses: no file of this process may exceed 10,000 bytes."""
-    script = """
-        import pathlib, resource, signal, sys
-        from holdfast import record
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-        record.write(pathlib.Path(sys.argv[1]), b"x" * 5_000)
-        try:
-            record.write(pathlib.Path(sys.argv[1]), b"y" * 50_000)
-        except OSError as error:
-            sys.exit(7 if error.errno in record.NO_ROOM else 8)
-    """
+@pytest.fixture
+def small_disk() -> Iterator[int]:
+    """The kernel itself refuses: no file of this process may exceed so many bytes."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    yield 10_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_is_really_full(tmp_path, small_disk):
     file = tmp_path / "file"
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(file)])
-    assert done.returncode == 7
-    assert file.read_bytes() == b"x" * 5_000 and len(list(tmp_path.iterdir())) == 1
+    record.write(file, b"x" * (small_disk // 2))
+    with pytest.raises(OSError) as refused:
+        record.write(file, b"y" * (5 * small_disk))
+    assert refused.value.errno in record.NO_ROOM
+    assert file.read_bytes() == b"x" * (small_disk // 2) and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path):
