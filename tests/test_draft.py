@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from worlds import linear_world
 
-from holdfast import evaluation
+from holdfast import evaluation, kept
 from holdfast.attack import PGD, Transfer
 from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.evaluation import evaluate
@@ -171,6 +171,15 @@ def moved(x: torch.Tensor, far: float) -> torch.Tensor:
     normal = (MODEL.state_dict()["1.weight"][1] - MODEL.state_dict()["1.weight"][0]).view_as(x[0])
     side = (2 * (Y == 0).float() - 1)[: len(x), None, None, None]
     return (x + far * side * normal.sign()).clamp(0, 1)
+
+
+def test_one_number_out_of_a_table_is_kept(tmp_path):
+    """A tensor of one element counts as contiguous with any stride."""
+    one = torch.arange(10.0).view(1, 10)[:, 3]
+    assert one.stride() == (10,)
+    kept.write(tmp_path / "piece", {"one": one}, {})
+    held, _ = kept.read(tmp_path / "piece") or pytest.fail("it is damaged")
+    assert held["one"].tolist() == [3.0]
 
 
 def test_shares_of_the_images_make_the_whole():

@@ -92,5 +92,6 @@ def digest(held: Held) -> str:
     made = hashlib.sha256()
     for name, value in sorted(held.items()):
         made.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        made.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        plain = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        made.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
     return made.hexdigest()
