@@ -3,6 +3,7 @@
 import copy
 import importlib
 import pickle
+import re
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ import holdfast.environment as environment
 from holdfast.attack import PGD
 from holdfast.environment import Classification, VectorClassification, learn
 from holdfast.environment.lanes import padded
+from holdfast.environment.task import Task
 from holdfast.errors import BadInput
 from holdfast.feedback import Matrix, Signed, Weighted
 
@@ -259,6 +261,19 @@ def test_bad_options_are_refused_in_one_line(options, words):
         assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("length", 2.5, "1 image or more, got 2.5"), ("fatal", 1, "as a tuple, got 1"),
+     ("reward", "signed", "Signed(), got 'signed'"), ("split", "tset", "test; got 'tset'")],
+)  # fmt: skip
+def test_options_of_another_kind_are_refused(name, value, words):
+    """Set afterwards: the types of what is given are checked in tests, and only there."""
+    made = Task(data=DATA)
+    object.__setattr__(made, name, value)
+    with pytest.raises(BadInput, match=re.escape(words)):
+        made.__post_init__()
+
+
 def test_bad_steps_are_refused_in_one_line():
     one, many = Classification(data=DATA), VectorClassification(2, data=DATA)
     with pytest.raises(BadInput, match=r"call reset\(\)"):
@@ -272,6 +287,7 @@ def test_bad_steps_are_refused_in_one_line():
     for action, words in (([0, -1], "got -1"), ([0], "2 actions"), ([0.0, 1.0], "integers")):
         with pytest.raises(BadInput, match=words):
             many.step(np.array(action))
+    many.reset(seed=[5, None])
     with pytest.raises(BadInput, match="2 seeds, got 3"):
         many.reset(seed=[1, 2, 3])
     with pytest.raises(BadInput, match="no options to reset, got image"):

@@ -168,7 +168,8 @@ def test_their_cnn_sees_padded_images_and_its_classifier_pads_itself():
 OURS: dict[str, Any] = {
     "features_extractor_class": sb3.Features, "net_arch": [],
     "features_extractor_kwargs": {
-        "network": "gupta_cnn", "widths": (4,), "dense": 16, "logit_norm": False
+        "network": "gupta_cnn", "widths": (4,), "dense": 16, "logit_norm": False,
+        "mean": (0.4,), "std": (0.2,),
     },
 }  # fmt: skip
 
@@ -236,7 +237,16 @@ def test_our_own_trainer_learns_through_the_environment(objective):
 
 @pytest.mark.parametrize(
     "objective",
-    [hf.feedback.Handover(at=1), hf.feedback.PPO(passes=2), hf.feedback.Trades()],
+    [
+        hf.feedback.Handover(at=1),
+        hf.feedback.PPO(passes=2),
+        hf.feedback.Trades(),
+        hf.feedback.GCE(final=1),
+        Expected(repeated=hf.feedback.Repeated(growth=1)),
+        hf.feedback.PolicyGradient(
+            exploration=hf.feedback.EpsilonGreedy(epsilon=1, final=0), correction="importance"
+        ),
+    ],
     ids=lambda o: o.name,
 )
 def test_objectives_that_need_more_than_an_environment_has_are_refused(objective):

@@ -85,3 +85,13 @@ def test_a_function_and_a_tensor_are_families_made_unit_vectors():
     own = made(lambda model, x, y, index, seed: 7 * x[:, None])
     torch.testing.assert_close(own, (X / X.flatten(1).norm(dim=1)[:, None, None, None])[:, None])
     assert made(1e-30 * X).flatten(1).norm(dim=1).allclose(torch.ones(5))
+
+
+def test_one_direction_is_the_gradient_alone():
+    one, more = (margin.Gradient(count=count)(MODEL, X, Y, INDEX, 0) for count in (1, 5))
+    torch.testing.assert_close(one, more[:, :1])
+
+
+def test_all_directions_of_large_images_are_refused():
+    with pytest.raises(BadInput, match="a count of directions for images of 19200 numbers"):
+        made(margin.Orthonormal(), INDEX[:1], x=torch.zeros(1, 3, 80, 80))

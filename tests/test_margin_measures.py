@@ -1,5 +1,7 @@
 """The paper's measures against their formulas written out as plain loops."""
 
+import dataclasses
+import json
 import math
 
 import pytest
@@ -10,6 +12,7 @@ from holdfast.errors import BadInput
 from holdfast.margin import (
     bootstrap,
     class_robustness,
+    growth,
     jackknife,
     levels,
     mean_margins,
@@ -78,8 +81,8 @@ def test_levels_are_the_top_fifth_and_the_bottom_half():
     published = ["low", "low", "low", "high", "high", "medium", "low", "low", "medium", "low"]
     published[2] = "medium"  # Table IV: classes 0, 1, 6, 7, 9 are low
     assert levels(strength) == published
-    assert levels(torch.tensor([math.nan, 1.0, math.inf, 2.0]), 0.25, 0.25) == [
-        "low", "medium", "high", "medium"]  # fmt: skip
+    assert levels(torch.tensor([math.nan, 1.0, math.inf, 2.0]), 0.3, 0.3) == [
+        "medium", "low", "high", "medium"]  # fmt: skip
     with pytest.raises(BadInput, match="at most 1"):
         levels(strength, 0.6, 0.5)
 
@@ -165,3 +168,26 @@ def test_one_image_has_no_interval():
     distance, entered = torch.rand(1, 3, 2), torch.ones(1, 3, 2).long()
     found = jackknife(*per_image(distance, entered, 2), torch.zeros(1).long(), robustness)
     assert found.value.isfinite() and found.low.isnan() and found.high.isnan()
+
+
+def test_a_class_without_images_has_no_level():
+    """It is entered and not left, so that its R_i is infinite; no place is lost to it."""
+    world = linear_world(count=8, side=4, classes=3)
+    found = search(world.model, world.x, world.y, step=0.1)
+    more = found.entered.clone()
+    more[:, 0] = found.classes
+    bare = dataclasses.replace(found, classes=found.classes + 1, entered=more)
+    assert bare.class_robustness()[-1] == math.inf
+    named = bare.levels(high=1 / 3, low=0)
+    assert named[-1] == "medium" and named.count("high") == 1
+
+
+def test_one_image_is_told_in_json_and_grids_are_not_mixed():
+    world = linear_world(count=8, side=4, classes=3)
+    x, y = world.x[:1], world.y[:1]
+    found, finer = (search(world.model, x, y, step=step) for step in (0.1, 0.05))
+    text = json.dumps(found.as_dict(), allow_nan=False)
+    assert json.loads(text)["robustness_interval"] == [None, None]
+    assert growth(found, found).low.isnan()
+    with pytest.raises(BadInput, match="on the same grid"):
+        growth(found, finer)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -261,3 +262,57 @@ def test_nan_off_the_image_is_said_and_probabilities_are_warned_of(caplog):
 def test_methods_and_grids_that_make_no_sense_are_refused(make):
     with pytest.raises(BadInput, match="expected"):
         make()
+
+
+class Coarse(nn.Module):
+    """A model with a setting that is neither weight nor part of its `repr`."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.body, self.levels = WORLD.model, levels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body((x * self.levels).round() / self.levels)
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A family that holds its directions, for each image its own."""
+
+    made: torch.Tensor
+
+    def __call__(self, model, x, y, index, seed):
+        return self.made.expand(len(x), *self.made.shape)
+
+
+def test_pieces_of_another_model_or_of_other_directions_are_not_taken(tmp_path):
+    settings: dict[str, Any] = RAYS | {"method": "linear"}
+    for levels in (3, 8):
+        kept, anew = (search(Coarse(levels), WORLD.x, WORLD.y, folder=folder, **settings)
+                      for folder in (tmp_path, None))  # fmt: skip
+        assert torch.equal(kept.distance, anew.distance)
+    for seed in (1, 2):
+        made = noise.normal(torch.arange(99), (1, 6, 6), seed).double()
+        made[:3] = made[-3:] = made[:, :, :3] = made[:, :, -3:] = 1  # printed, both are the same
+        kept, anew = (search(WORLD.model, WORLD.x, WORLD.y, directions=Fixed(made), folder=folder,
+                             **settings) for folder in (tmp_path, None))  # fmt: skip
+        assert torch.equal(kept.distance, anew.distance)
+
+
+@pytest.mark.parametrize("low", [-math.inf, -1e35])
+def test_a_class_that_is_masked_hides_nothing_from_traced(low):
+    """One class of four never wins; its logit is as low as can be on half of the points."""
+
+    def masked(x: torch.Tensor) -> torch.Tensor:
+        logits = WORLD.model(x)
+        never = torch.where(x.mean((1, 2, 3)) > 0.5, low, -1e3)
+        return torch.cat([logits, never[:, None]], 1)
+
+    one, other = (search(masked, WORLD.x, WORLD.y, method=method, audit=1, **RAYS)
+                  for method in ("linear", "traced"))  # fmt: skip
+    assert torch.equal(one.step, other.step) and other.audit.differing == 0
+
+
+def test_rows_of_numbers_are_refused():
+    with pytest.raises(BadInput, match="channel, height, width], got"):
+        search(WORLD.model, WORLD.x.flatten(1), WORLD.y)

@@ -110,8 +110,9 @@ def test_a_later_pass_of_ppo_is_the_clipped_surrogate_of_the_first_actions():
     y, before = torch.arange(60) % 3, torch.tensor([0.2, 0.1, -0.4]).log_softmax(0)
     policy = before.expand(60, 3)
     objective = PPO(samples=3, clip=0.3, seed=2, repeated=Repeated(growth=0.5))
-    loss, after = objective(Bandit(LOGITS), batch_of(y), {"this/before": policy})
-    assert set(after) == {"this/before"}
+    first = {"this/before": policy, "this/told": table(Signed(), y, 3)}
+    loss, after = objective(Bandit(LOGITS), batch_of(y), first)
+    assert after is first
     weight = (LOGITS.log_softmax(0) - before).exp()  # above, below and inside the clip
     drawn = draw(policy.exp(), batch_of(y), samples=3, seed=2, exploration=EpsilonGreedy())
     for found, actions, told in zip(loss, drawn, table(Signed(), y, 3), strict=True):
@@ -251,3 +252,15 @@ def test_bad_settings_are_one_clear_line(bad):
     with pytest.raises(BadInput, match=r"expected|diverges") as caught:
         bad()
     assert "\n" not in str(caught.value)
+
+
+def test_ppo_punishes_a_mistake_as_the_others_do():
+    """The first mistake on an image costs nothing more; in later passes of a batch neither."""
+    y, mistaken = torch.zeros(1, dtype=torch.int64), Bandit(torch.tensor([0.0, 5.0, 0.0]))
+    objective = PPO(repeated=Repeated(growth=5))
+    _, state = objective(mistaken, batch_of(y), {})
+    assert state["this/told"].tolist() == [[1, -1, -1]]
+    _, again = objective(mistaken, batch_of(y), state)
+    assert again["this/told"].tolist() == [[1, -1, -1]]
+    _, second = objective(mistaken, batch_of(y), {"mistakes": again["mistakes"]})
+    assert second["this/told"].tolist() == [[1, -6, -6]]

@@ -1,6 +1,7 @@
 """The public names: listed, sorted, documented, and cheap to import."""
 
 import ast
+import dataclasses
 import importlib
 import re
 import subprocess
@@ -8,8 +9,11 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+
+from holdfast.errors import BadInput
 
 PACKAGE = Path(__file__).parents[1] / "src" / "holdfast"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -110,3 +114,30 @@ def test_version_is_the_installed_one() -> None:
     import holdfast
 
     assert holdfast.__version__ == metadata.version("holdfast")
+
+
+def settings() -> list[type]:
+    """Our dataclasses that look at what they are given, and have a field that takes a word."""
+    modules = [importlib.import_module(dotted(path)) for path in FILES
+               if path.stem not in ("__main__", "sb3")]  # fmt: skip
+    kinds = {kind for module in modules for kind in vars(module).values()
+             if isinstance(kind, type) and hasattr(kind, "__post_init__")
+             and kind.__module__.startswith("holdfast") and words_of(kind)}  # fmt: skip
+    return sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__))
+
+
+def words_of(kind: type) -> list[str]:
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    return [field.name for field in fields if get_origin(field.type) is Literal]
+
+
+@pytest.mark.parametrize("kind", settings(), ids=lambda kind: kind.__name__)
+def test_a_word_that_is_none_is_refused(kind: Any) -> None:
+    """Set afterwards: the types of what is given are checked in tests, and only there."""
+    for name in words_of(kind):
+        made = object.__new__(kind)
+        for field in dataclasses.fields(kind):
+            known = get_args(field.type) if get_origin(field.type) is Literal else (field.default,)
+            object.__setattr__(made, field.name, "wrong" if field.name == name else known[0])
+        with pytest.raises(BadInput, match=f"expected {name} out of .*; got 'wrong'"):
+            made.__post_init__()

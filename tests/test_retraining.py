@@ -13,7 +13,9 @@ from holdfast import model as models
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary, CrossEntropy
 from holdfast.margin import Gradient, Orthonormal
+from holdfast.result import Trained
 from holdfast.retraining import Probe, examples, mixed, retrain
+from holdfast.retraining.rounds import Round
 
 FEW = Boundary(low=6, medium=4, high=2, rays=5)
 PROBE = Probe(images=60, directions=Orthonormal(count=12), reach=1.0, step=0.05, method="linear")
@@ -233,3 +235,65 @@ def test_directions_that_follow_the_model_are_not_reused(trained):
     steep = dataclasses.replace(PROBE, directions=Gradient(count=3))
     with pytest.raises(BadInput, match="got gradient"):
         retrain(*trained, rounds=2, reuse=True, **SETTINGS | {"probe": steep})
+
+
+def test_a_module_of_ones_own_gets_the_averaged_weights(trained, monkeypatch):
+    body, data = copy.deepcopy(trained[0].body), trained[1]
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    settings: dict[str, Any] = SETTINGS | {"epochs": 1, "ema": 0.99}
+    (only,) = retrain(body, data, **settings).rounds
+    assert only.trained.averaged is not None
+    left = only.trained.averaged.state_dict()
+    for name, weight in body.state_dict().items():
+        assert torch.equal(weight, left[f"body.{name}"])
+
+
+def test_what_was_judged_is_what_other_commands_take(trained, tmp_path, monkeypatch):
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    settings: dict[str, Any] = SETTINGS | {"epochs": 3, "watch": training.Watch(images=30, every=1)}
+    retrain(model, data, out=tmp_path / "run", **settings)
+    best, last = (models.load(tmp_path / "run" / "checkpoints" / name) for name in ("best", "last"))
+    for one, other in zip(best.parameters(), last.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_round_that_diverges_leaves_the_weights_as_they_were(trained):
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    wild: dict[str, Any] = SETTINGS | {"optimizer": training.SGD(rate=1e30)}
+    with pytest.raises(training.Diverged):
+        retrain(model, data, **wild)
+    for one, other in zip(model.parameters(), trained[0].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_loss_as_large_as_allowed_is_allowed(trained):
+    measured = PROBE(trained[0], PROBE.sample(trained[1].train), seed=1)
+    more = dataclasses.replace(measured, distance=measured.distance + 0.1)
+    done = Trained(history=(), best_epoch=1, criterion="", precision="", averaged=None, folder=None)
+    found = Round(
+        examples=[], measured=measured, before=measured, after=more, clean=(14 / 200, 12 / 200),
+        trained=done, loss=0.01,
+    )  # fmt: skip
+    assert found.kept and not dataclasses.replace(found, loss=0.009).kept
+
+
+def test_examples_along_the_gradients_of_a_model_in_double_precision(trained):
+    model, images = copy.deepcopy(trained[0]).double(), PROBE.sample(trained[1].train)
+    steep = dataclasses.replace(PROBE, directions=Gradient(count=6))
+    measured = steep(model, images, seed=5)
+    assert len(examples(model, images, measured, steep.directions, FEW, seed=5)) > 0
+
+
+def test_rounds_end_where_nothing_crosses_any_more(trained, monkeypatch):
+    found, searches = PROBE(trained[0], PROBE.sample(trained[1].train), seed=1), []
+
+    def measured(*rest, **more):
+        searches.append(1)
+        nowhere = torch.full_like(found.entered, -1)
+        return found if len(searches) == 1 else dataclasses.replace(found, entered=nowhere)
+
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    settings: dict[str, Any] = SETTINGS | {"epochs": 1, "judge": PROBE}
+    monkeypatch.setattr(Probe, "__call__", measured)
+    assert len(retrain(copy.deepcopy(trained[0]), trained[1], rounds=3, **settings).rounds) == 1

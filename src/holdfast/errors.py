@@ -1,8 +1,9 @@
 """The one error for bad input, and the look-up that suggests the nearest name."""
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 
 class BadInput(ValueError):
@@ -27,3 +28,11 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
         return table[name]
     known = ", ".join(table)
     raise BadInput(f"expected {what} out of {known}; got '{name}'{suggest(name, table)}")
+
+
+def require_words(settings: Any) -> None:
+    """Raises BadInput where a field of a dataclass that takes one of some words holds another."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if get_origin(field.type) is Literal and value not in get_args(field.type):
+            choose(dict.fromkeys(get_args(field.type)), str(value), field.name)

@@ -55,22 +55,24 @@ def place(folder: Path | None, stem: str, model: object, held: Held, about: obje
     """The folder of the pieces of this piece of work and no other: named by what decides it.
 
     Modules are known by their weights, wherever they stand in the model and in `about`; a function
-    is known by its name alone.
+    by its name alone, and so is what else a module computes with. The model's clean logits, which
+    belong into `held`, tell those apart.
     """
     if folder is None:
         return None
-    parts = list(_parts([model, about]))
-    known = [digest(_state(part)) if isinstance(part, nn.Module) else part for part in parts]
+    known = list(_parts([model, about]))
     facts = json.dumps([record.version(), record.plain(about), record.plain(model)])
     name = hashlib.sha256("".join([digest(held), *known, facts]).encode()).hexdigest()
     return folder / f"{stem}-{name[:16]}"
 
 
-def _parts(value: object) -> Iterator[nn.Module | str]:
-    """The modules in a value and the names of functions: in its fields, were they left out of its
-    settings, and items."""
+def _parts(value: object) -> Iterator[str]:
+    """Fingerprints of the modules and tensors in a value, and the names of its functions: in its
+    fields, were they left out of its settings, and items."""
     if isinstance(value, nn.Module):
-        yield value
+        yield digest(_state(value))
+    elif isinstance(value, Tensor):
+        yield digest({"": value})
     elif isinstance(value, FunctionType):
         yield value.__qualname__
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,9 +1,11 @@
 """What gradient attacks share: steps up a gradient, and the check of their settings."""
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, choose
 from holdfast.geometry import confine, length, per_image, steepest
 from holdfast.loss import Loss, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
@@ -83,8 +85,9 @@ def positions(x: Tensor, index: Labels | None) -> Labels:
     return torch.arange(len(x), device=x.device) if index is None else index
 
 
-def require_dense(norm: Norm) -> None:
-    """Raises BadInput for l1, whose sparse steps an attack must be made for."""
+def require_dense(norm: str) -> None:
+    """Raises BadInput for l1, whose sparse steps an attack must be made for, and for no norm."""
+    choose(dict.fromkeys(get_args(Norm)), norm, "norm")
     if norm == "l1":
         raise BadInput("expected norm linf or l2, got l1; it is known to fgsm, pgd, uniform-noise")
 

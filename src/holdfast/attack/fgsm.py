@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from holdfast.attack._climb import require
+from holdfast.errors import require_words
 from holdfast.geometry import ascent, confine
 from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -29,6 +30,7 @@ class FGSM:
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
+        require_words(self)
         require(self.radius)
 
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:

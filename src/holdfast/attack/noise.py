@@ -9,7 +9,7 @@ import torch
 
 from holdfast import noise
 from holdfast.attack._climb import higher, positions, require, require_dense
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import confine, sample
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -39,6 +39,7 @@ class UniformNoise:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require(self.radius, self.repeats)
 
     def __call__(

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import torch
 
 from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require
+from holdfast.errors import require_words
 from holdfast.geometry import ascent, confine, per_image, sample
 from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -48,6 +49,7 @@ class PGD:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         require(self.radius, self.steps, self.restarts)
 
     def __call__(

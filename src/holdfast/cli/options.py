@@ -213,7 +213,7 @@ def _one_line(message: str) -> str:
         return f"{key}: {text}" if key else text
     allowed = re.search(r"Literal\[([^\]]*)\]", text)
     if allowed:
-        words = re.findall(r"'([^']*)'", allowed[1])
+        words = [word.strip(" '") for word in allowed[1].split(",")]
         return f"expected {key} out of {', '.join(words)}; got '{got[1]}'{suggest(got[1], words)}"
     kinds = [
         kind for kind in re.findall(r"Expected an? <class '(\w+)'>", text) if kind != "NoneType"

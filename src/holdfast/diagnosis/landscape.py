@@ -158,13 +158,13 @@ def landscape(
     if attack is None:
         attack = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     attack = attack if axes == "attack" else None
-    place = kept.place(
-        Path(folder) if folder else None, "landscape", model, {"x": x, "y": y, "index": index},
-        [axes, size, span, radius, norm, attack, clip, batch_size, seed],
-    )  # fmt: skip
     with torch.random.fork_rng(), lent(model), exact():
         torch.manual_seed(seed)  # for a model that draws
-        clean_logits(model, x, y, batch_size)
+        place = kept.place(
+            Path(folder) if folder else None, "landscape", model,
+            {"x": x, "y": y, "index": index, "clean": clean_logits(model, x, y, batch_size)},
+            [axes, size, span, radius, norm, attack, clip, batch_size, seed],
+        )  # fmt: skip
         if axes == "weights":
             pairs, surface = x.new_zeros(0, 2), _over_weights(model, x, y, batch_size, seed)
         else:

@@ -45,7 +45,8 @@ def learn(
         seed: of images and actions.
 
     Raises BadInput for fewer than one step, for another autoreset mode, and for an objective that
-    needs epochs, several passes or adversarial twins, which an environment does not have.
+    needs epochs, the same image again, several passes or adversarial twins, which an environment
+    does not have.
     """
     if steps < 1:
         raise BadInput(f"expected 1 step or more, got {steps}; raise it")
@@ -76,8 +77,12 @@ def learn(
 
 def _require_alone(objective: Objective) -> None:
     """Raises BadInput for an objective that asks for more than one look at a batch of images."""
+    exploration = getattr(objective, "exploration", None)
+    changes = [getattr(settings, "final", None) for settings in (objective, exploration)]
+    repeated = getattr(objective, "repeated", feedback.Repeated())
     wants = {
-        "epochs": isinstance(objective, feedback.Handover),
+        "epochs": isinstance(objective, feedback.Handover) or changes != [None, None],
+        "mistakes on the same image": repeated.growth > 0,
         "several passes": feedback.passes(objective) > 1,
         "adversarial twins": feedback.pairs(objective),
     }

@@ -106,7 +106,8 @@ class Features(BaseFeaturesExtractor):
     With `net_arch=[]` the policy's own last layer takes its place: the same network.
     Raises BadInput for a network that is no sequence of layers ending in a linear one.
 
-    network: a name of `holdfast.model.NETWORKS`; options: its arguments, and the `seed`.
+    network: a name of `holdfast.model.NETWORKS`; options: its arguments, and those of
+    `holdfast.model.create`: `seed`, `mean`, `std`.
     """
 
     def __init__(self, observation_space: Space, *, network: str, **options: Any) -> None:
@@ -119,11 +120,11 @@ class Features(BaseFeaturesExtractor):
                 f"expected a sequence of layers that ends in a linear one, got {network}"
             )
         super().__init__(observation_space, last.in_features)
-        self.layers, self.card = nn.Sequential(*list(body)[:-1]), made.card
+        self.network = models.Network(nn.Sequential(*list(body)[:-1]), made.card)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features `[batch, features]` of images in [0, 1]."""
-        return self.layers(x)
+        return self.network(x)
 
 
 class PolicyClassifier(nn.Module):
@@ -178,11 +179,12 @@ def network(learner: BaseAlgorithm) -> models.Network:
             "expected a policy of holdfast.environment.sb3.Features with net_arch=[], got "
             f"{type(features).__name__} and {len(hidden)} layers behind it; use its classifier"
         )
-    card = features.card
+    card = features.network.card
     made = models.create(
-        card.architecture, image=card.image, classes=last.out_features, **card.options
-    )
+        card.architecture, image=card.image, classes=last.out_features, mean=card.mean,
+        std=card.std, **card.options,
+    )  # fmt: skip
     *layers, end = made.body.children()
-    nn.Sequential(*layers).load_state_dict(features.layers.state_dict())
+    nn.Sequential(*layers).load_state_dict(features.network.body.state_dict())
     end.load_state_dict(last.state_dict())
     return made.eval()

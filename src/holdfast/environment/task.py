@@ -13,7 +13,7 @@ import torch
 from holdfast import data as datasets
 from holdfast import feedback
 from holdfast.data import Dataset, Split
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput, choose, require_words
 from holdfast.feedback import Signed
 from holdfast.types import Attack, Reward
 
@@ -53,14 +53,17 @@ class Task:
     root: Path | str | None = None
 
     def __post_init__(self) -> None:
-        if self.split not in ("train", "validation", "test"):
-            raise BadInput(
-                f"expected a split out of train, validation, test; got {self.split!r:.60}"
-            )
+        require_words(self)
         if not 0 <= self.flip <= 1:
             raise BadInput(f"expected a flip in [0, 1], got {self.flip}; it is a probability")
-        if self.length < 1:
+        if not isinstance(self.length, int) or self.length < 1:
             raise BadInput(f"expected a length of 1 image or more, got {self.length}; raise it")
+        if not isinstance(self.fatal, tuple | list):
+            raise BadInput(f"expected fatal classes as a tuple, got {self.fatal!r:.60}")
+        if not callable(self.reward):
+            raise BadInput(
+                f"expected a reward such as holdfast.feedback.Signed(), got {self.reward!r:.60}"
+            )
         classes, side = self.dataset.classes, max(self.dataset.image[1:])
         if classes < 2:
             raise BadInput(f"expected 2 classes or more, got {classes}; take other data")

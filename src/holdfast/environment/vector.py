@@ -72,10 +72,11 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def reset(
         self,
         *,
-        seed: int | Sequence[int] | None = None,
+        seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """The first images of episodes. Without a seed the streams of images go on."""
+        """The first images of episodes. Without a seed the streams of images go on; where several
+        are given, None stands for any."""
         require_no_options(options)
         seeds = self._seeds(seed)
         require_seeds(seeds)
@@ -112,7 +113,7 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return None
         return tuple(picture(self.lanes, lane) for lane in range(self.num_envs))
 
-    def _seeds(self, seed: int | Sequence[int] | None) -> list[int]:
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
         """One for each environment. Raises BadInput for another number of them."""
         if seed is None:
             return []
@@ -120,7 +121,8 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return [int(seed) + lane for lane in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise BadInput(f"expected {self.num_envs} seeds, got {len(seed)}; give one for each")
-        return list(seed)
+        drawn = np.random.default_rng().integers(SEEDS, size=self.num_envs)
+        return [int(new) if own is None else own for own, new in zip(seed, drawn, strict=True)]
 
 
 def resetting(mode: AutoresetMode | str) -> AutoresetMode:

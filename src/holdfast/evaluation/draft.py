@@ -49,6 +49,6 @@ class Draft:
 
 def draft(folder: Path | None, case: Case, battery: Suite) -> Draft:
     """The draft of this evaluation in `folder`, or one that keeps nothing."""
-    held = {"x": case.x, "y": case.y, "index": case.index}
+    held = {"x": case.x, "y": case.y, "index": case.index, "clean": case.clean}
     about = [case.radius, case.norm, battery.attacks, battery.cascade, battery.radii]
     return Draft(folder=kept.place(folder, "evaluation", case.model, held, about))

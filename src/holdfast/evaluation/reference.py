@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.loss import full
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -39,6 +39,7 @@ class Reference:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.norm not in NORMS:
             raise BadInput(f"expected norm linf or l2 for the reference, got {self.norm}")
 

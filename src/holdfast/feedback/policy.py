@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback import sampling
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
@@ -71,6 +71,7 @@ class PolicyGradient:
     allow_divergent: bool = False
 
     def __post_init__(self) -> None:
+        require_words(self)
         sampling.require_samples(self.samples, self.baseline)
         if self.exploration.coin == "batch" and self.baseline == "leave_one_out":
             raise BadInput(

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback import sampling
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
@@ -13,7 +13,7 @@ from holdfast.feedback.sampling import Baseline, EpsilonGreedy
 from holdfast.loss import entropy, full
 from holdfast.types import OF_BATCH, Batch, Classifier, PerImage, Reward, State
 
-BEFORE = f"{OF_BATCH}before"
+BEFORE, TOLD = f"{OF_BATCH}before", f"{OF_BATCH}told"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,7 @@ class PPO:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         sampling.require_samples(self.samples, self.baseline)
         if self.passes < 1 or not self.clip > 0:
             raise BadInput(
@@ -59,14 +60,13 @@ class PPO:
         logp = logits.log_softmax(1)
         before = state.get(BEFORE, logp.detach())
         if BEFORE not in state:
-            state = self.repeated.remember(logits, batch, state)
-        policy = before.exp()
+            told = self.repeated.punish(table(self.reward, batch.y, logits.shape[1]), batch, state)
+            state = self.repeated.remember(logits, batch, state) | {BEFORE: before, TOLD: told}
+        told, policy = state[TOLD], before.exp()
         action = sampling.draw(policy, batch, self.samples, self.seed, EpsilonGreedy())
-        told = table(self.reward, batch.y, logits.shape[1])
-        told = self.repeated.punish(told, batch, state)
         received = told.gather(1, action)
         gain = received - sampling.baseline(self.baseline, received, told, policy)
         weight = (logp.gather(1, action) - before.gather(1, action)).exp()
         near = weight.clamp(1 - self.clip, 1 + self.clip)
         loss = -torch.minimum(weight * gain, near * gain).mean(1)
-        return loss - self.entropy * entropy(logits), state | {BEFORE: before}
+        return loss - self.entropy * entropy(logits), state

@@ -22,6 +22,7 @@ from holdfast.types import Classifier, Images, Labels, image_shape
 
 Family = Callable[[Classifier, Images, Labels, Labels, int], Tensor]
 STREAM = 0x726179  # "ray": keeps these numbers apart from others of the same seed
+ALL = 2**14  # directions that are all of them, at most
 MIXED = 1  # the part of a key that tells the cosines of mixtures from the vectors mixed in
 
 
@@ -67,8 +68,9 @@ class Coordinates:
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         size = x[0].numel()
-        chosen = noise.permutation(size, seed, STREAM)[: _within(self.count, size, "dimensions")]
-        axes = torch.eye(size, dtype=x.dtype)[chosen]
+        count = _within(self.count, size, "dimensions")
+        chosen = noise.permutation(size, seed, STREAM)[:count]
+        axes = torch.zeros(count, size, dtype=x.dtype).scatter(1, chosen[:, None], 1)
         return axes.reshape(-1, *image_shape(x)).to(x.device)
 
 
@@ -139,14 +141,15 @@ class Gradient:
         with lent(model):
             slope, _ = gradient(model, x, y, called(self.loss))
         steep = steepest(slope, "l2")[:, None].flatten(2)
-        shape = (self.count - 1, x[0].numel())
-        other = noise.normal(index, shape, seed, STREAM).to(steep)
+        spare = max(self.count - 1, 1)  # what an image without gradient begins with
+        other = noise.normal(index, (spare, x[0].numel()), seed, STREAM).to(steep)
         other = other - (other * steep).sum(2, keepdim=True) * steep
         other = other / other.norm(dim=2, keepdim=True)
-        cosine = noise.uniform(index, (self.count - 1, 1), seed, STREAM, MIXED).to(steep)
+        cosine = noise.uniform(index, (spare, 1), seed, STREAM, MIXED).to(steep)
         mixed = cosine * steep + (1 - cosine.square()).sqrt() * other
         first = steep.where(steep.any(2, keepdim=True), other[:, :1])
-        return torch.cat([first, mixed], 1).reshape(len(x), self.count, *image_shape(x))
+        made = torch.cat([first, mixed], 1)[:, : self.count]
+        return made.reshape(len(x), self.count, *image_shape(x))
 
 
 FAMILIES: dict[str, type] = {
@@ -190,6 +193,11 @@ def cosines(size: int) -> Tensor:
 
 def _within(count: int | None, most: float, what: str) -> int:
     """The number asked for, or all. Raises BadInput where there are not so many."""
+    if count is None and most > ALL:
+        raise BadInput(
+            f"expected a count of directions for images of {most} numbers, got none; all of them "
+            "would not fit into memory"
+        )
     wanted = int(most) if count is None else count
     if not 1 <= wanted <= most:
         limit = f" to {most}, the number of {what}" if most < math.inf else " or more"

@@ -14,7 +14,7 @@ from holdfast.margin.linear import linear
 from holdfast.margin.pieces import Piece
 from holdfast.margin.rays import Crossings, Finder, Grid, Ids, Rays, nowhere
 from holdfast.model import Metered
-from holdfast.types import Classifier, Images, Labels
+from holdfast.types import Classifier, Images, Labels, Logits
 
 AUDIT = 0x617564  # "aud": the key of which rays are audited
 SAMPLE = 32  # images on whose rays a method prepares
@@ -22,14 +22,14 @@ SAMPLE = 32  # images on whose rays a method prepares
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
-    """A search. predicted: classes at the images. origin: classes to be left. shared: directions
-    that are known for all images, else each piece asks the family."""
+    """A search. clean: logits at the images. origin: classes to be left. shared: directions that
+    are known for all images, else each piece asks the family."""
 
     model: Classifier
     x: Images
     y: Labels
     index: Labels
-    predicted: Labels
+    clean: Logits
     origin: Labels
     family: Family | Tensor
     shared: Tensor | None
@@ -38,6 +38,11 @@ class Job:
     audit: float
     batch: int
     seed: int
+
+    @property
+    def predicted(self) -> Labels:
+        """Classes at the images."""
+        return self.clean.argmax(1)
 
     @property
     def inside(self) -> Bool[Tensor, " batch"]:

@@ -100,8 +100,10 @@ class Margins:
         return measures.class_robustness(self.sums, none)
 
     def levels(self, high: float = 0.2, low: float = 0.5, none: bool = False) -> list[str]:
-        """The robustness level of each class."""
-        return measures.levels(self.class_robustness(none), high, low)
+        """The robustness level of each class; `medium` for one of which there is no image."""
+        there = torch.isin(torch.arange(self.classes), self.origin)
+        known = self.class_robustness(none).where(there, torch.nan)
+        return measures.levels(known, high, low)
 
     def centres(self) -> Int[Tensor, " classes"]:
         """The place of each class's centre image; -1: it has none."""
@@ -118,10 +120,10 @@ class Margins:
         return {
             "mean_margin": self.mean_margin(), "none_share": self.none_share(),
             "robustness": level.value.item(),
-            "robustness_interval": [level.low.item(), level.high.item()],
+            "robustness_interval": finite(torch.stack([level.low, level.high])),
             "interval_by": "jackknife",
-            "shares": self.shares().tolist(), "matrix": _plain(self.matrix(none=True)),
-            "class_robustness": _plain(self.class_robustness()), "levels": self.levels(),
+            "shares": self.shares().tolist(), "matrix": finite(self.matrix(none=True)),
+            "class_robustness": finite(self.class_robustness()), "levels": self.levels(),
             "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,
             "reach": self.grid.reach, "step": self.grid.step, "scale": self.grid.scale,
             "clip": self.grid.clip, "tolerance": self.tolerance, "method": self.method,
@@ -146,16 +148,19 @@ class Margins:
 
 def growth(before: Margins, after: Margins) -> Estimate:
     """Growth of the mean margin over the same images, with its 95 % interval (paired over images,
-    normal approximation). Raises BadInput where the images differ."""
+    normal approximation; NaN for a single image). Raises BadInput where images or grids differ."""
     if not torch.equal(before.index, after.index):
         raise BadInput("expected margins of the same images, got others")
+    if before.grid != after.grid:
+        raise BadInput(f"expected margins on the same grid, got {before.grid} and {after.grid}")
     change = after.mean() - before.mean()
-    middle, half = change.mean(), 1.96 * change.std() / len(change) ** 0.5
+    spread = change.std() if len(change) > 1 else change.new_full((), torch.nan)
+    middle, half = change.mean(), 1.96 * spread / len(change) ** 0.5
     return Estimate(value=middle, low=middle - half, high=middle + half)
 
 
-def _plain(values: Tensor) -> Any:
+def finite(values: Tensor) -> Any:
     """Numbers as lists, None where they are not finite, which JSON does not know."""
     if values.ndim > 1:
-        return [_plain(row) for row in values]
+        return [finite(row) for row in values]
     return [value if torch.tensor(value).isfinite() else None for value in values.tolist()]

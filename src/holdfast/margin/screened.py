@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.loss import full
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
@@ -42,8 +42,7 @@ class Screened:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise BadInput(f"expected a precision out of auto, fp32, bf16; got '{self.precision}'")
+        require_words(self)
         if self.sample < 1 or not 0 <= self.safety < math.inf:
             raise BadInput(
                 "expected a sample of 1 point or more and a safety of 0 or more, got "

@@ -79,7 +79,7 @@ def search(
         reference: the class that is left: the prediction at the image, or its label, as in
             Algorithm 1. A misclassified image then has margin 0.
         tolerance: bisect the last step until the distance is known to within this, in `scale`.
-        audit: share of the rays that are searched again by `linear`; at least one ray.
+        audit: share of the rays that are searched again by `linear`; of few rays perhaps none.
         batch_size: points given to the model at once, None: 100 on a CPU, 1,000 elsewhere; results
             depend on it by rounding alone.
         piece: rays searched together and saved together at most, in whole images; results depend
@@ -101,14 +101,18 @@ def search(
     _require(grid, reference, tolerance, audit, batch_size, piece)
     finding = choose(METHODS, method, "a method")() if isinstance(method, str) else method
     x, y, index = usable(model, x, y, index)
+    if x.ndim != 4:
+        raise BadInput(
+            f"expected images [batch, channel, height, width], got {list(x.shape)}; reshape them, "
+            "and give a model that flattens them"
+        )
     team = teams.join(processes, str(x.device))
     logits = clean_logits(model, x, y, batch_size)
     _warn_of_probabilities(logits)
-    predicted = logits.argmax(1)
     with lent(model), exact():
         job = Job(
-            model=model, x=x, y=y, index=index, predicted=predicted,
-            origin=y if reference == "label" else predicted, family=directions,
+            model=model, x=x, y=y, index=index, clean=logits,
+            origin=y if reference == "label" else logits.argmax(1), family=directions,
             shared=known_directions(directions, model, x, y, index, seed), grid=grid,
             audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
             batch=at_once(batch_size, x), seed=seed,
@@ -162,7 +166,7 @@ def _made(job: Job, finder: Callable[[], Finder], images: Labels, file: Path | N
 
 def _deciding(job: Job, method: Method) -> tuple[dict[str, Tensor], object]:
     """What decides the result, besides the model: tensors, and settings."""
-    held = {"x": job.x, "y": job.y, "origin": job.origin, "index": job.index}
+    held = {"x": job.x, "y": job.y, "origin": job.origin, "index": job.index, "clean": job.clean}
     if job.shared is not None:
         held["directions"] = job.shared
     family = None if isinstance(job.family, Tensor) else job.family

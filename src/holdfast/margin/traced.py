@@ -27,6 +27,7 @@ from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
 
 PILOTS = 0x70696C  # "pil": the key of which rays are pilots
 CELLS = 2**21  # numbers of a forecast held at once
+INFINITE = 1e30
 NUGGET = 1e-6  # of the mean variance: what keeps the matrix of points seen invertible
 Curves = Float[Tensor, "image ray step classes"]
 
@@ -206,8 +207,10 @@ def _known(rays: Rays, count: int, known: Mapping[int, Tensor]) -> Curves:
 
 
 def _gap(logits: Tensor, origin: Tensor) -> Tensor:
-    """Logit of the origin minus each logit, in float64; 0 at the origin itself."""
-    return (logits.gather(1, origin[:, None]) - logits).double()
+    """Logit of the origin minus each logit, in float64; 0 at the origin itself. Infinite logits, as
+    of a class that is masked, count as very large ones."""
+    logits = logits.double().clamp(-INFINITE, INFINITE)
+    return logits.gather(1, origin[:, None]) - logits
 
 
 def _gaps(rays: Rays, curves: Curves) -> Curves:

@@ -9,6 +9,7 @@ from holdfast.data import Dataset, Split
 from holdfast.feedback import Boundary
 from holdfast.margin import Margins, Rays
 from holdfast.margin.directions import Family, drawn
+from holdfast.model import usable
 from holdfast.types import Classifier
 
 
@@ -33,8 +34,9 @@ def examples(
     places, row = chosen.image.unique(return_inverse=True)
     some = images.to("cpu").only(places)
     x = some.x
+    vectors = drawn(directions, model, *usable(model, x, some.y, some.index), seed).to(x)
     rays = Rays(
-        model=model, x=x, directions=drawn(directions, model, x, some.y, some.index, seed),
+        model=model, x=x, directions=vectors,
         unit=margins.grid.unit(x[0].numel()), grid=dataclasses.replace(margins.grid, clip=True),
         origin=some.y, key=some.index, place=places, batch=len(x),
     )  # fmt: skip

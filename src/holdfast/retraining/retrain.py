@@ -3,14 +3,15 @@
 import copy
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast import model as models
 from holdfast import noise, record
@@ -26,6 +27,7 @@ from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
 from holdfast.training import train
+from holdfast.training.job import as_network
 from holdfast.training.recipe import Recipe
 from holdfast.types import device_of
 
@@ -98,7 +100,8 @@ def retrain(
         training: further settings of `holdfast.train`, such as objective, adversary, epochs.
 
     Raises BadInput for settings that make no sense, an existing `out`, or where no ray crosses a
-    boundary; see also `holdfast.train` and `holdfast.margin.search`.
+    boundary from the first (later, the rounds end there); the model keeps its weights whatever is
+    raised; see also `holdfast.train` and `holdfast.margin.search`.
     """
     if rounds < 1 or not 0 <= loss <= 1:
         raise BadInput(
@@ -123,12 +126,17 @@ def retrain(
             drawn = noise.scramble(seed, DRAWN, number)
             drafts = job.folder and job.folder / DRAFTS
             measured = probe(model, job.images, drawn, drafts, said, team.size)
+        if done and not ((measured.entered >= 0) & (measured.distance > 0)).any():
+            log.info("no ray crosses a boundary any more: no round %d", number + 1)
+            break
         done.append(_round(job, model, number, measured, drawn, force and number == 0))
         if number == 0 and job.folder and team.leads:
             _cleared(job.folder)
         _recorded(job, done)
         if not done[-1].kept:
             break
+    if job.folder and team.leads:
+        record.remove(job.folder / DRAFTS)
     return Retrained(rounds=tuple(done), folder=job.folder)
 
 
@@ -146,20 +154,20 @@ def _round(
     feedback = replace(job.feedback, seed=noise.scramble(job.feedback.seed, number))
     made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
     fresh = noise.scramble(job.seed, JUDGED, number)
-    weights = copy.deepcopy(model.state_dict())
     judged = partial(job.judge, model, job.judges, fresh, processes=job.team.size)
     before, accuracy = judged(), _accuracy(model, job.judges)
-    trained = train(
-        model, mixed(job.data, made), seed=job.seed + number, processes=job.team.size,
-        out=job.folder and job.folder / f"round-{number + 1}", force=force, **job.training,
-    )  # fmt: skip
-    if trained.averaged is not None:
-        model.load_state_dict(trained.averaged.state_dict())
-    found = Round(
-        examples=made.counts(job.data.classes), measured=measured, before=before,
-        after=judged(), clean=(accuracy, _accuracy(model, job.judges)),
-        trained=trained, loss=job.loss,
-    )  # fmt: skip
+    with _undone(model) as weights:
+        trained = train(
+            model, mixed(job.data, made), seed=job.seed + number, processes=job.team.size,
+            out=job.folder and job.folder / f"round-{number + 1}", force=force, **job.training,
+        )  # fmt: skip
+        if trained.averaged is not None:
+            as_network(model, job.data).load_state_dict(trained.averaged.state_dict())
+        found = Round(
+            examples=made.counts(job.data.classes), measured=measured, before=before,
+            after=judged(), clean=(accuracy, _accuracy(model, job.judges)),
+            trained=trained, loss=job.loss,
+        )  # fmt: skip
     if not found.kept:
         model.load_state_dict(weights)
         if job.team.leads:
@@ -168,6 +176,17 @@ def _round(
                 number + 1, found.gain.value, *(100 * share for share in found.clean),
             )  # fmt: skip
     return found
+
+
+@contextmanager
+def _undone(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The weights as they are, which the model gets back if anything is raised meanwhile."""
+    weights = copy.deepcopy(model.state_dict())
+    try:
+        yield weights
+    except BaseException:
+        model.load_state_dict(weights)
+        raise
 
 
 def _accuracy(model: nn.Module, split: Split) -> float:
@@ -206,7 +225,8 @@ def _written(folder: Path, job: _Job, done: list[Round]) -> None:
     """What `_recorded` says, by the process that leads."""
     about = record.provenance(round=len(done), feedback=job.feedback, probe=job.probe)
     record.append(folder / ROWS, done[-1].as_row() | about)
-    record.remove(folder / DRAFTS)
     if done[-1].kept:
+        made = folder / f"round-{len(done)}" / "checkpoints"
+        record.point(made / "best", (made / "last").readlink().name)  # what was judged
         for name in ("checkpoints", "config.yaml", "provenance.json", "metrics.jsonl"):
             record.point(folder / name, f"round-{len(done)}/{name}")

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from holdfast.margin import Estimate, Margins, growth
+from holdfast.margin.margins import finite
 from holdfast.record import Row
 from holdfast.result import Trained, aligned
+
+ROUNDING = 1e-9  # by which a difference of shares may be off
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,11 +33,12 @@ class Round:
     @property
     def kept(self) -> bool:
         """Whether the stop rule kept the round: larger margins, at no more than that loss."""
-        return self.gain.value.item() > 0 and self.clean[1] >= self.clean[0] - self.loss
+        lost = self.clean[0] - self.clean[1]
+        return self.gain.value.item() > 0 and lost <= self.loss + ROUNDING
 
     @property
     def gain(self) -> Estimate:
-        """Growth of the mean margin over the judging images, in the probe's scale."""
+        """Growth of the mean margin over the judging images, in the judge's scale."""
         return growth(self.before, self.after)
 
     def as_row(self) -> Row:
@@ -40,7 +46,7 @@ class Round:
             "examples": self.examples, "measured": self.measured.as_dict(),
             "before": self.before.as_dict(), "after": self.after.as_dict(),
             "gain": self.gain.value.item(),
-            "gain_interval": [self.gain.low.item(), self.gain.high.item()],
+            "gain_interval": finite(torch.stack([self.gain.low, self.gain.high])),
             "clean_before": self.clean[0], "clean_after": self.clean[1], "kept": self.kept,
             "seconds": self.trained.seconds,
         }  # fmt: skip

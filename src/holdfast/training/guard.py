@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast import attack
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.record import Row
 from holdfast.types import Attack
 
@@ -36,6 +36,7 @@ class Guard:
     patience: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if not 0 < self.drop <= 1:
             raise BadInput(f"expected a drop in (0, 1], got {self.drop}")
         if self.patience < 0:

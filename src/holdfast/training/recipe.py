@@ -5,7 +5,7 @@ from typing import Literal
 
 from holdfast import attack
 from holdfast.data import Augment
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback import climbs, leaves
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
@@ -39,6 +39,7 @@ class Adversarial:
     mode: Mode = "eval"
 
     def __post_init__(self) -> None:
+        require_words(self)
         for name in ("rate", "start", "ramp"):
             if getattr(self, name) < 0:
                 raise BadInput(f"expected {name} of 0 or more, got {getattr(self, name)}")
@@ -109,6 +110,7 @@ class Recipe:
     seed: int
 
     def __post_init__(self) -> None:
+        require_words(self)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise BadInput(f"expected {name} of 1 or more, got {getattr(self, name)}")
