@@ -1,12 +1,13 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast import attack
-from holdfast.attack import FGSM, PGD
+from holdfast import attack, loss
+from holdfast.attack import BIM, CW, DDN, FAB, FGSM, MIM, PGD, DeepFool
 from holdfast.errors import BadInput
 from holdfast.geometry import length
 from holdfast.model import lent
@@ -131,3 +132,39 @@ def test_a_lent_model_comes_back_as_it_was(mode, fails):
 def test_settings_that_make_no_sense_are_refused(make):
     with pytest.raises(BadInput, match="expected"):
         make()
+
+
+def test_more_restarts_lose_no_image_that_one_had_fooled():
+    """A loss that says nothing of what fools: the last point of a restart is the worst one."""
+    world = linear_world()
+    model, x, y = world.model.float(), world.x.float(), world.y
+
+    def turned(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return -loss.margin(logits, y)
+
+    radius = world.margin["linf"].median().item() * 3
+    settings: dict[str, Any] = {"radius": radius, "steps": 1, "stride": 1e-6, "loss": turned}
+    one, more = (PGD(restarts=count, **settings)(model, x, y, stop=True) for count in (1, 20))
+    fooled = [model(adv).argmax(1) != y for adv in (one, more)]
+    assert fooled[0].any() and not (fooled[0] & ~fooled[1]).any()
+
+
+@pytest.mark.parametrize("attack", [DDN(), CW(), DeepFool(norm="l2"), FAB(norm="l2")], ids=repr)
+def test_a_class_that_is_masked_stops_no_minimum_norm_attack(attack):
+    world = linear_world()
+    plain, x, y = world.model.float(), world.x.float(), world.y
+
+    def masked(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([plain(x), torch.full((len(x), 1), -torch.inf)], 1)
+
+    bare, found = (length(attack(model, x, y) - x, "l2") for model in (plain, masked))
+    right = plain(x).argmax(1) == y
+    assert (bare[right] > 0).all() and (found[right] > 0).all()
+    torch.testing.assert_close(found, bare, rtol=0.1, atol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [{"stride": 0.0}, {"stride": -1.0}, {"stride": float("nan")}])
+@pytest.mark.parametrize("kind", [PGD, BIM, MIM])
+def test_a_stride_that_does_not_climb_is_refused(kind, bad):
+    with pytest.raises(BadInput, match="a stride above 0"):
+        kind(**bad)

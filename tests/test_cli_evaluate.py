@@ -77,10 +77,13 @@ def test_a_killed_evaluation_goes_on_and_leaves_no_draft(run, capsys, monkeypatc
 
 def test_the_reference_stands_beside_the_suite(run, capsys):
     pytest.importorskip("pyautoattack")
-    both = found(run, capsys, "--attack", "fgsm", "--reference", "--radius", "0.5")
+    both = found(run, capsys, "--attack", "uniform-noise", "--reference", "--radius", "0.5")
     assert both["reference"]["attacks"][0]["name"] == "autoattack-reference"
     assert both["reference"]["worst_case_accuracy"] <= both["worst_case_accuracy"]
     assert both["reference"]["attacks"][0]["refused"] == 0
+    apart = both["worst_case_accuracy"] - both["reference"]["worst_case_accuracy"]
+    assert both["against_reference"]["worst case"]["difference"] == pytest.approx(apart)
+    assert apart > 0
 
 
 def test_a_saturated_network_is_warned_of_by_its_cause(run, capsys):

@@ -13,6 +13,7 @@ from worlds import linear_world
 from holdfast import evaluation, kept
 from holdfast.attack import PGD, Transfer
 from holdfast.diagnosis.adaptive import Adaptive
+from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.shares import joined, share
 from holdfast.team import Team
@@ -195,3 +196,41 @@ def test_shares_of_the_images_make_the_whole():
     for one, other in zip(found.attacks, whole.attacks, strict=True):
         assert torch.equal(one.correct, other.correct) and one.passes == other.passes
         torch.testing.assert_close(one.distance, other.distance)
+
+
+class Shifted:
+    """An attack of one's own, known by what it holds; its `repr` is an address, soon another's."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def __call__(self, model, x, y):
+        return (x + self.by).clamp(0, 1)
+
+
+def test_an_attack_with_another_setting_is_run_anew(tmp_path):
+    moved = []
+    for by in (0.0, 0.001, 0.002, 0.003):
+        found = evaluate(
+            MODEL, X, Y, radius=1.0, attacks={"mine": Shifted(by)}, folder=tmp_path
+        )  # fmt: skip
+        moved.append(found.adv.sum().item())
+    wanted = [
+        evaluate(MODEL, X, Y, radius=1.0, attacks={"mine": Shifted(by)}).adv.sum().item()
+        for by in (0.0, 0.001, 0.002, 0.003)
+    ]
+    assert moved == wanted
+
+
+def test_warnings_of_every_attack_survive_the_joining():
+    bad = {name: lambda model, x, y: x - 3 for name in ("one", "two")}
+    found = evaluate(MODEL, X, Y, radius=0.01, attacks=bad)
+    assert [f.evidence["attack"] for f in found.findings if f.name == "images refused"] == [
+        "one", "two"]  # fmt: skip
+
+
+def test_bad_input_that_one_process_meets_is_raised_in_all(monkeypatch):
+    team = Team(rank=1, size=2)
+    monkeypatch.setattr(Team, "gather", lambda self, value: [BadInput("theirs"), value])
+    with pytest.raises(BadInput, match="theirs"):
+        team.agreed(lambda: "mine")

@@ -10,7 +10,7 @@ from worlds import linear_world
 from holdfast import evaluation, loss, record
 from holdfast.attack import ATTACKS, PGD, DeepFool, resized
 from holdfast.errors import BadInput
-from holdfast.evaluation import SUITES, Task, evaluate, inputs
+from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge
 from holdfast.model import clean_logits, usable
 from holdfast.result import wilson
 from holdfast.types import Norm
@@ -333,8 +333,9 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path, caplog):
     other = evaluation.save(weak, tmp_path / "b", torch.arange(32), 1 - Y, {})
     with pytest.raises(BadInput, match="same data and split"):
         evaluation.compare(files["a"], other)
-    assert set(evaluation.compare(files["a"], files["c"])) == {"clean", "worst case"}
+    assert set(evaluation.compare(files["a"], files["c"])) == {"clean"}
     assert "pgd is not compared: its budgets are linf 0.03 and linf 0.02" in caplog.text
+    assert "only clean images are compared" in caplog.text
 
 
 def test_a_cascade_that_has_felled_everything_says_so_and_ends():
@@ -437,3 +438,46 @@ def test_the_full_suite_holds_every_other_and_each_attack_sees_every_image():
 
 def quicker(attack):
     return resized(attack, **({"queries": 20} if attack.name == "square" else {"steps": 5}))
+
+
+@pytest.mark.parametrize("suite", ["quick", "reliable"])
+def test_what_a_model_has_no_number_for_falls_to_attacks(suite):
+    """A logarithm in front, and black pixels within reach of the attack."""
+    world = linear_world()
+    x = world.x.clamp_min(0.05).float()
+    model = nn.Sequential(Logarithm(), world.model.float())
+    radius = 0.06  # any pixel may become black, but none is
+    found = evaluate(model, x, model(x).argmax(1), suite, radius=radius)
+    assert found.worst_case.accuracy < 0.1
+
+
+class Logarithm(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0 * x.log()
+
+
+@pytest.mark.parametrize(
+    ("made", "said"), [(None, "NoneType"), ((1, 2), "tuple"), (torch.rand(1, 4), r"\(1, 4\)")]
+)
+def test_an_attack_that_gives_no_images_is_said_in_one_line(made, said):
+    with pytest.raises(BadInput, match=f"from it, got {said}"):
+        judge._images("it", made, WORLD.x)
+
+
+def test_an_attack_may_give_images_of_another_precision():
+    world = linear_world()
+    model, x = world.model.float(), world.x.float()
+    pgd = PGD(radius=0.05)
+    wide = {"wide": lambda model, x, y: pgd(model, x, y).double()}
+    found = evaluate(model, x, world.y, attacks=wide | {"pgd": pgd}, radius=0.05)
+    assert torch.equal(found.attacks[0].correct, found.attacks[1].correct)
+
+
+@pytest.mark.parametrize("suite", ["reliable", "standard"])
+def test_rows_of_numbers_meet_all_but_patches(suite):
+    x, y = WORLD.x.flatten(1).float(), WORLD.y
+    found = evaluate(
+        nn.Sequential(*list(WORLD.model.children())[1:]).float(), x, y, suite, radius=0.01
+    )
+    assert "square" not in [attack.name for attack in found.attacks]
+    assert "no images" in [finding.name for finding in found.findings]

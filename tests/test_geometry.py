@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from holdfast import geometry
+from holdfast import geometry, noise
 
 NORMS = ["linf", "l2", "l1"]
 DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
@@ -67,3 +67,11 @@ def test_samples_fill_the_ball_and_depend_on_the_index_alone(norm):
     torch.testing.assert_close(part, drawn[7:9], rtol=0, atol=0)
     rows = geometry.sample(x.flatten(1), 0.5, norm, index, 0)
     assert rows.shape == (3000, 4) and geometry.length(rows, norm).max() <= 0.5 * (1 + 1e-6)
+
+
+def test_a_sum_that_is_the_radius_but_for_rounding_stays_within_it():
+    x = noise.uniform(torch.arange(200), (1, 28, 28), 0)
+    slope = noise.normal(torch.arange(200), (1, 28, 28), 1)
+    adv = geometry.confine(x, x + geometry.ascent(x, slope, 40.0, "l1"), 40.0, "l1")
+    assert (geometry.length(adv - x, "l1") <= 40.0 + 1e-6).all()
+    assert (geometry.length(adv - x, "l1") > 39.9).all()

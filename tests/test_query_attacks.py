@@ -6,6 +6,7 @@ from small import digits_network, known_digits
 from worlds import linear_world
 
 from holdfast.attack import HopSkipJump, SimBA
+from holdfast.attack._decisions import wrong
 from holdfast.errors import BadInput
 from holdfast.geometry import length, steepest
 from holdfast.model import Metered, predict
@@ -111,3 +112,10 @@ def test_bad_settings_are_one_clear_line(bad):
     with pytest.raises(BadInput, match="expected") as caught:
         bad()
     assert "\n" not in str(caught.value)
+
+
+def test_an_image_on_the_boundary_is_not_wrong_yet():
+    """Seen again in another batch it may come out right."""
+    y = torch.zeros(3).long()
+    logits = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.001], [1.0, -torch.inf]])
+    assert wrong(lambda x: logits, torch.zeros(3, 1, 2, 2), y).tolist() == [False, True, False]

@@ -217,3 +217,28 @@ def test_what_breaks_the_rules_fools_nobody():
 def test_settings_that_make_no_sense_are_refused(bad):
     with pytest.raises(BadInput, match="expected"):
         bad()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_matrix_is_the_same_for_images_of_any_precision(dtype):
+    world = linear_world()
+    x = world.x.half().bfloat16().float()  # the same numbers in all of them
+    model = world.model.float()
+    wanted, found = (transfer_matrix({"it": model}, one, world.y, FGSM(radius=0.05), radius=0.05)
+                     for one in (x, x.to(dtype)))  # fmt: skip
+    assert wanted.accuracy < 1 and torch.equal(wanted.correct, found.correct)
+
+
+def test_logits_that_are_no_numbers_are_no_prediction():
+    world = linear_world()
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return world.model(x) + 0 * x.log().sum((1, 2, 3))[:, None]
+
+    x = world.x.clamp_min(0.01)
+
+    def black(model, x, y):
+        return torch.zeros_like(x)
+
+    found = transfer_matrix({"it": model}, x, world.y, black, radius=1.0)
+    assert found.clean.any() and found.accuracy.item() == 0

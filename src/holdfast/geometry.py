@@ -125,7 +125,8 @@ def _shrunk(size: Images, room: Images, radius: float) -> Images:
     has gone; sorting the kinks gives the cut exactly.
     """
     flat, most = size.flatten(1), room.flatten(1)
-    excess = (torch.minimum(flat, most).sum(1) - radius).clamp_min(0)[:, None]
+    goal = radius * (1 - 16 * torch.finfo(flat.dtype).eps)  # whoever adds up again rounds anew
+    excess = (torch.minimum(flat, most).sum(1) - goal).clamp_min(0)[:, None]
     kinks, order = torch.cat([(flat - most).clamp_min(0), flat], 1).sort(1)
     shrinking = torch.where(order < flat.shape[1], 1.0, -1.0).to(flat).cumsum(1)
     gone = (shrinking[:, :-1] * kinks.diff(dim=1)).cumsum(1)  # of the sum, at the next kink
@@ -133,7 +134,6 @@ def _shrunk(size: Images, room: Images, radius: float) -> Images:
     before = torch.cat([torch.zeros_like(excess), gone], 1).gather(1, at)
     cut = kinks.gather(1, at) + (excess - before) / shrinking.gather(1, at).clamp_min(1)
     kept = torch.minimum((flat - cut.where(excess > 0, 0)).clamp_min(0), most)
-    goal = radius * (1 - 16 * torch.finfo(flat.dtype).eps)  # whoever adds up again rounds anew
     scale = goal / kept.sum(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
     return torch.where(excess > 0, kept * scale.clamp_max(1), kept).reshape(size.shape)
 

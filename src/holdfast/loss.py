@@ -26,10 +26,12 @@ def cross_entropy(logits: Logits, y: Labels) -> PerImage:
 
 
 def margin(logits: Logits, y: Labels) -> PerImage:
-    """Largest other logit minus the true one: positive exactly where the prediction is wrong."""
+    """Largest other logit minus the true one: positive exactly where the prediction is wrong, and
+    infinite where logits are no numbers, which are no prediction."""
     true = logits.gather(1, y[:, None]).squeeze(1)
     other = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    return other - true
+    gap = other - true
+    return gap.masked_fill(gap.isnan(), torch.inf)
 
 
 def lead(logits: Logits, y: Labels, target: Labels) -> PerImage:

@@ -8,7 +8,7 @@ so attacks always see the bare module.
 import importlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -92,6 +92,20 @@ class Team:
         box: list[Any] = [None] * self.size
         dist.all_gather_object(box, value)
         return box
+
+    def agreed(self, work: Callable[[], T]) -> list[T]:
+        """What the work gives in every process, in the order of their ranks. Bad input that one of
+        them meets is raised in all, so that none is left waiting."""
+        if self.size == 1:
+            return [work()]
+        try:
+            met, found = None, work()
+        except BadInput as error:
+            met, found = error, None
+        for error in self.gather(met):
+            if error is not None:
+                raise error
+        return self.gather(found)  # pyright: ignore
 
     def same(self, value: T) -> T:
         """The leading process's value, in all of them."""

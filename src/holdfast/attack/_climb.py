@@ -20,8 +20,10 @@ def clearly(logits: Logits, y: Labels) -> Tensor:
 
 
 def rounding(logits: Logits) -> Tensor:
-    """`[batch]` differences of logits that the order of a network's sums may well cause."""
-    return 100 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+    """`[batch]` differences of logits that the order of a network's sums may well cause. Infinite
+    logits, as of a class that is masked, are exact."""
+    size = logits.abs()
+    return 100 * torch.finfo(logits.dtype).eps * size.where(size.isfinite(), 0).amax(1)
 
 
 def ascend(
@@ -89,7 +91,7 @@ def require_dense(norm: str) -> None:
     """Raises BadInput for l1, whose sparse steps an attack must be made for, and for no norm."""
     choose(dict.fromkeys(get_args(Norm)), norm, "norm")
     if norm == "l1":
-        raise BadInput("expected norm linf or l2, got l1; it is known to fgsm, pgd, uniform-noise")
+        raise BadInput("expected norm linf or l2, got l1; fgsm, pgd, uniform-noise, simba know it")
 
 
 def require_images(x: Images) -> None:
@@ -101,7 +103,7 @@ def require_images(x: Images) -> None:
         )
 
 
-def require(radius: float, steps: int = 1, restarts: int = 1) -> None:
+def require(radius: float, steps: int = 1, restarts: int = 1, stride: float = 1) -> None:
     """Raises BadInput where a setting makes no sense."""
     if not 0 <= radius < float("inf"):
         raise BadInput(f"expected a radius of 0 or more, got {radius}; pixels lie in [0, 1]")
@@ -109,3 +111,5 @@ def require(radius: float, steps: int = 1, restarts: int = 1) -> None:
         raise BadInput(f"expected at least 1 step, got {steps}")
     if restarts < 1:
         raise BadInput(f"expected at least 1 restart, got {restarts}")
+    if not 0 < stride < float("inf"):
+        raise BadInput(f"expected a stride above 0, got {stride}; it is a share of the radius")

@@ -4,15 +4,17 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
+from holdfast.attack._climb import clearly
 from holdfast.geometry import length
+from holdfast.loss import full
 from holdfast.types import Classifier, Images, Labels, Norm, Note
 
 TRIES = 100  # noise images tried for a start
 
 
 def wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
-    """`[batch]` flags: predicted as another class."""
-    return model(x).argmax(1) != y
+    """`[batch]` flags: predicted as another class, and by more than rounding can undo."""
+    return clearly(full(model(x)), y)
 
 
 def noise_start(

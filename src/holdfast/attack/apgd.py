@@ -67,6 +67,7 @@ class APGD:
     def __post_init__(self) -> None:
         require(self.radius, self.steps, self.restarts)
         require_dense(self.norm)
+        called(self.loss)
         if self.targets < 0:
             raise BadInput(f"expected 0 or more targets, got {self.targets}")
         if self.targets and self.loss != "dlr":

@@ -34,7 +34,8 @@ class BIM:
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps)
+        require(self.radius, self.steps, stride=self.stride)
+        called(self.loss)
         require_dense(self.norm)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:

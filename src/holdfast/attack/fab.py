@@ -100,7 +100,7 @@ class FAB:
         """The image, then a point of the ball of half the distance found or of half the radius."""
         if restart == 0:
             return x
-        known = reach.clamp_max(self.radius or torch.inf)
+        known = reach.clamp_max(torch.inf if self.radius is None else self.radius)
         size = known.where(known < torch.inf, FAR[self.norm]) / 2
         change = sample(x, 1.0, self.norm, index, self.seed, STREAM, restart, rank)
         return (x + per_image(size, x) * change).clamp(0, 1)

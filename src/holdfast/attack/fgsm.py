@@ -32,6 +32,7 @@ class FGSM:
     def __post_init__(self) -> None:
         require_words(self)
         require(self.radius)
+        called(self.loss)
 
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         climb, _ = gradient(model, x, y, called(self.loss))

@@ -85,7 +85,7 @@ class HopSkipJump:
     def _halvings(self, x: Images) -> int:
         """Bisections until what is left is the paper's share of the way: d^-1.5 (l2), d^-2."""
         power = 1.5 if self.norm == "l2" else 2.0
-        return min(math.ceil(power * math.log2(max(x[0].numel(), 2))), FINEST)
+        return min(math.ceil(power * math.log2(max(x.shape[1:].numel(), 2))), FINEST)
 
     def _to_boundary(
         self, model: Classifier, x: Images, y: Labels, adv: Images, halvings: int
@@ -112,7 +112,7 @@ class HopSkipJump:
     ) -> Images:  # fmt: skip
         """An estimate of the boundary's normal: probes weighted by their decisions, less the mean
         decision (the paper's equations 10 and 16)."""
-        size = length(adv - x, self.norm) / x[0].numel()
+        size = length(adv - x, self.norm) / x.shape[1:].numel()
         reach = per_image(size if turn > 1 else torch.full_like(size, 0.1), x)[:, None]
         plain, signed, decided = torch.zeros_like(x), torch.zeros_like(x), torch.zeros(len(x)).to(x)
         for piece in range(0, probes, PIECE):

@@ -31,7 +31,8 @@ class PGD:
         steps: gradient steps of one restart.
         stride: length of a step as a share of the radius.
         start: `random` begins anywhere in the ball, `clean` at the image.
-        restarts: tries per image; more than one keeps the best.
+        restarts: tries per image; more than one keeps the best: with `stop` the first that is
+            wrong, else the one of highest loss.
         best: return the iterate of highest loss (one more forward pass), not the last one.
         loss: what is climbed.
         seed: of the random starts; each is a function of seed, image index and restart alone.
@@ -50,7 +51,8 @@ class PGD:
 
     def __post_init__(self) -> None:
         require_words(self)
-        require(self.radius, self.steps, self.restarts)
+        require(self.radius, self.steps, self.restarts, self.stride)
+        called(self.loss)
 
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
@@ -99,7 +101,9 @@ class PGD:
             adv = confine(x, adv + step, self.radius, self.norm)
         if compare:
             with torch.no_grad():
-                last = loss(full(model(adv)), y)
+                logits = full(model(adv))
+            last = loss(logits, y).to(height)
+            last = last.masked_fill(clearly(logits, y) & stop, torch.inf)
             out[rows], height[rows] = higher(out[rows], height[rows], adv, last)
         else:
             out[rows] = torch.where(per_image(height[rows] < torch.inf, adv), adv, out[rows])

@@ -53,7 +53,7 @@ class SimBA:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
         note: Note = unheard,
     ) -> Images:  # fmt: skip
-        pixels = x[0].numel()
+        pixels = x.shape[1:].numel()
         order = noise.uniform(positions(x, index), (pixels,), self.seed, STREAM).argsort(1)
         logits = full(model(x))
         adv, used, sure = x.clone(), torch.ones_like(y), _sureness(logits, y)

@@ -56,7 +56,8 @@ class TransferMIM:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps)
+        require(self.radius, self.steps, stride=self.stride)
+        called(self.loss)
         require_dense(self.norm)
         if not 0 <= self.decay < float("inf"):
             raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")

@@ -110,7 +110,10 @@ def _say(
     found, file = next(iter(told.values()))
     pairs = {o["against"]: evaluation.compare(file, other)} if other else {}
     if "reference" in told:
-        pairs["the reference"] = evaluation.compare(file, told["reference"][1])
+        quoted = told["reference"][0].worst_case
+        pairs["the reference"] = {
+            "worst case": evaluation.paired(found.worst_case.correct, quoted.correct)
+        }
     if o["json"]:
         row = found.as_dict()
         if other:

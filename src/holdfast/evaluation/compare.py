@@ -83,9 +83,9 @@ def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
 def compare(first: Path, second: Path) -> dict[str, Comparison]:
     """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
 
-    The worst case is taken over the attacks that both have, within the same budget; images are
-    matched by index. Raises BadInput where a file cannot be read, the two have no image in common,
-    or one index has two labels (other data, or another split).
+    The worst case is taken over the attacks that both have, within the same budget, if they have
+    any; images are matched by index. Raises BadInput where a file cannot be read, the two have no
+    image in common, or one index has two labels (other data, or another split).
     """
     one, two = _read(first), _read(second)
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
@@ -103,8 +103,12 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
         for name in names
         if _alike(name, one, two)
     }
-    worst = [torch.stack(side).all(0) for side in zip(*flags.values(), strict=True)]
-    flags["worst case"] = (worst[0], worst[1])
+    if set(flags) == {"clean"}:
+        log.warning("no attack of %s is in %s with the same budget: only clean images are compared",
+                    first, second)  # fmt: skip
+    else:
+        worst = [torch.stack(side).all(0) for side in zip(*flags.values(), strict=True)]
+        flags["worst case"] = (worst[0], worst[1])
     return {name: paired(*pair) for name, pair in flags.items()}
 
 

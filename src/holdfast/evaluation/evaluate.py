@@ -9,12 +9,12 @@ from holdfast import loss
 from holdfast import team as teams
 from holdfast.errors import choose
 from holdfast.evaluation.draft import draft
-from holdfast.evaluation.flags import findings
+from holdfast.evaluation.flags import of_model, of_results
 from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Case, Said, attacked
 from holdfast.evaluation.shares import joined, share
-from holdfast.evaluation.suites import SUITES, Suite, Task
+from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
 from holdfast.model import at_once, clean_logits, swift, usable
 from holdfast.result import Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -60,9 +60,9 @@ def evaluate(
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the suite's random starts.
-        folder: where finished attacks are kept, so that a killed evaluation that is called again
-            with the same weights, images and attacks goes on behind them. Functions, be they
-            the model, an attack or its loss, are known by their names alone.
+        folder: where finished attacks are kept, so that an evaluation that is called again, killed
+            or not, with the same weights, clean logits, images and attacks goes on behind them.
+            A function that is an attack or its loss is known by its name alone.
         processes: that share the images; more than one run the same command again (extra `scale`).
         said: called after each batch with (attack, images done, images).
 
@@ -73,20 +73,34 @@ def evaluate(
     x, y, index = usable(model, x, y, index)
     team = teams.join(processes, str(x.device))
     x, y, index = (share(part, team) for part in (x, y, index))
-    clean = clean_logits(model, x, y, batch_size)
-    case = Case(
-        model=model, swift=swift(model, x[:FEW]), x=x, y=y, index=index,
-        clean=clean, radius=radius, norm=norm,
-        batch_size=at_once(batch_size, x), said=said if team.leads else None,
+    said = said if team.leads else None
+
+    def fought() -> Evaluation:
+        case = _case(model, x, y, index, radius, norm, batch_size, said)
+        if attacks is not None:
+            return _fought(case, Suite(attacks=attacks, cascade=cascade), folder)
+        return _fought(case, _battery(case, suite, seed), folder)
+
+    whole = joined(team.agreed(fought))
+    return replace(whole, findings=(*whole.findings, *of_results(whole.attacks)))
+
+
+def _case(
+    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm,
+    batch_size: int | None, said: Said | None,
+) -> Case:  # fmt: skip
+    return Case(
+        model=model, clean=clean_logits(model, x, y, batch_size), swift=swift(model, x[:FEW]), x=x,
+        y=y, index=index, radius=radius, norm=norm, batch_size=at_once(batch_size, x), said=said,
     )  # fmt: skip
-    if attacks is None:
-        task = Task(
-            radius=radius, norm=norm, classes=case.clean.shape[1], pixels=x[0].numel(), seed=seed
-        )
-        battery = choose(SUITES, suite, "a suite")(task)
-    else:
-        battery = Suite(attacks=attacks, cascade=cascade)
-    return joined(team.gather(_fought(case, battery, folder)))
+
+
+def _battery(case: Case, suite: str, seed: int) -> Suite:
+    """The suite of this name for these images. Raises BadInput where there is none."""
+    classes, pixels = case.clean.shape[1], case.x[0].numel()
+    task = Task(radius=case.radius, norm=case.norm, classes=classes, pixels=pixels, seed=seed)
+    made = choose(SUITES, suite, "a suite")(task)
+    return made if case.x.ndim == 4 else for_rows(made)
 
 
 def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation:
@@ -107,5 +121,5 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation
     return Evaluation(
         clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
         entropy=loss.entropy(case.clean).mean().item() / math.log(2),
-        findings=(*battery.findings, *findings(case, results)),
+        findings=(*battery.findings, *of_model(case)),
     )  # fmt: skip

@@ -23,8 +23,8 @@ FEW = 0.01  # share of zero gradients that is worth a word
 GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
 
 
-def findings(case: Case, results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """What casts doubt on these results; nothing where all is well."""
+def of_model(case: Case) -> Iterator[Finding]:
+    """What in the model casts doubt on any result; nothing where all is well."""
     rows = (case.clean.argmax(1) == case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
     if len(rows):
@@ -32,6 +32,10 @@ def findings(case: Case, results: Sequence[AttackResult]) -> Iterator[Finding]:
         yield from probabilities(case, x)
         yield from dynamics(case, x[:1])
         yield from gradients(case, x, y)
+
+
+def of_results(results: Sequence[AttackResult]) -> Iterator[Finding]:
+    """What casts doubt on results over all images."""
     yield from refusals(results)
     yield from blind_gain(results)
 

@@ -68,13 +68,11 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
         with lent(case.swift):
-            adv = attacks_of.run(
+            made = attacks_of.run(
                 attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
                 note=_listener(fell, rows, radius),
             )  # fmt: skip
-        adv = adv.detach()
-        if adv.shape != x.shape:
-            raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {tuple(adv.shape)}")
+        adv = _images(name, made, x)
         valid = acceptable(x, adv, reach, norm)
         refused += int((~valid).sum())
         parts.append(_judged(case, some, torch.where(per_image(valid, x), adv, x), norm))
@@ -88,6 +86,14 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
     )  # fmt: skip
     return Outcome(result=result, offered=offered, height=height)
+
+
+def _images(name: str, made: object, x: Images) -> Images:
+    """What an attack gave back, as images like those it was given. Raises BadInput."""
+    got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    if not isinstance(made, Tensor) or made.shape != x.shape:
+        raise BadInput(f"expected images {tuple(x.shape)} from {name}, got {got}")
+    return made.detach().to(x)
 
 
 def _listener(fell: Tensor, batch: Tensor, radius: float) -> Note:

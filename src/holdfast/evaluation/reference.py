@@ -42,6 +42,7 @@ class Reference:
         require_words(self)
         if self.norm not in NORMS:
             raise BadInput(f"expected norm linf or l2 for the reference, got {self.norm}")
+        _package()
 
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.attack import (
@@ -162,6 +162,21 @@ def full(task: Task) -> Suite:
     }
     radii: dict[str, float] = dict.fromkeys(("cw", "ddn", "simba", "boundary"), task.in_l2)
     return Suite(attacks=attacks | other, radii=radii, findings=gathered[-1].findings)
+
+
+def for_rows(suite: Suite) -> Suite:
+    """The suite without attacks that move patches of images, for inputs that have none."""
+    left = [name for name, attack in suite.attacks.items() if isinstance(attack, Square)]
+    if not left:
+        return suite
+    attacks = {name: attack for name, attack in suite.attacks.items() if name not in left}
+    said = Finding(
+        name="no images", evidence={"left_out": left},
+        meaning=f"the inputs are rows of numbers, and {', '.join(left)} moves patches of images: "
+        "it was left out",
+        advice="add --attack hop-skip-jump or simba, which see no gradient either",
+    )  # fmt: skip
+    return replace(suite, attacks=attacks, findings=(*suite.findings, said))
 
 
 def _few(classes: int, instead: str) -> Finding:

@@ -12,7 +12,8 @@ from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said, acceptable, budget
 from holdfast.geometry import per_image
-from holdfast.model import at_once, clean_logits, lent, usable
+from holdfast.loss import full
+from holdfast.model import at_once, clean_logits, lent, predict, usable
 from holdfast.record import Row
 from holdfast.result import aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -91,13 +92,13 @@ def transfer_matrix(
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
     radius, norm = budget(attack, radius, norm)
     require_settings(radius, norm, batch_size, {"attack": attack})
-    sources = models if sources is None else sources
+    sources, x = models if sources is None else sources, full(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct = []
     for done, source in enumerate(sources.values(), 1):
         adv = _made(source, x, y, index, attack, at_once(batch_size, x))
         adv = torch.where(per_image(acceptable(x, adv, radius, norm), x), adv, x)
-        stands = [_right(model, adv, y, batch_size) for model in models.values()]
+        stands = [_stands(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)
         if said:
             said("sources", done, len(sources))
@@ -121,6 +122,13 @@ def _made(
 
 
 def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
-    """Which images the model classifies right."""
+    """Which clean images the model classifies right."""
     x, y, _ = usable(model, x, y)
     return (clean_logits(model, x, y, size).argmax(1) == y).cpu()
+
+
+def _stands(model: Classifier, adv: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
+    """Which attacked images it classifies right; logits that are no numbers are no prediction."""
+    adv, y, _ = usable(model, adv, y)
+    logits = predict(model, adv, size)
+    return ((logits.argmax(1) == y) & ~logits.isnan().any(1)).cpu()

@@ -88,8 +88,8 @@ def search(
         index: position of each image in its data set, which keys directions and audit; None: 0, 1,
             2, ...
         folder: where finished pieces are kept, so that a killed search that is called again with
-            the same weights, images and settings goes on behind them. Functions are known by their
-            names alone.
+            the same weights, clean logits, images and settings goes on behind them. A function
+            that is a family is known by its name alone.
         processes: that share the pieces, which are the same for any number of them, and so is what
             is found; more than one run the same command again (extra `scale`).
         said: called after each piece with ("search", images done, images).

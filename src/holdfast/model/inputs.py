@@ -32,7 +32,7 @@ def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images
         raise BadInput(f"expected an index of {len(x)} images, got one of {len(index)}")
     _require_pixels(x)
     where = device_of(model, x.device)
-    return x.to(where, _dtype(model, x)), y.to(where).long(), index.to(where)
+    return x.detach().to(where, _dtype(model, x)), y.to(where).long(), index.to(where)
 
 
 def clean_logits(model: Classifier, x: Images, y: Labels, batch_size: int | None) -> Logits:
