@@ -1,14 +1,20 @@
 """Bad input through the command line: one line, exit code 2, and nothing on disk is lost."""
 
+import io
 import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from holdfast import record
 from holdfast.cli import main
+from holdfast.errors import BadInput
+from holdfast.training import folder
 
 SMALL = ("train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16",
          "--epochs", "1", "--precision", "fp32", "--watch.images", "20", "--out")  # fmt: skip
@@ -62,6 +68,19 @@ def card(**entries: object) -> Callable[[], Words]:
     return prepare
 
 
+def packed(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def shortened() -> Words:
+    """`--resume` with a state that lacks its last byte."""
+    file = Path("run/checkpoints/last/state.pt")
+    file.write_bytes(file.read_bytes()[:-1])
+    return "train", "--resume", "run", "--epochs", "2"
+
+
 def own(code: str) -> Callable[[], Words]:
     """`--model` of a module with this code."""
 
@@ -109,7 +128,10 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "metrics: a cut row": (damaged("metrics.jsonl", ROW + b'{"epo\n' + ROW), "line 2 of run"),
     "metrics: a number": (damaged("metrics.jsonl", b"7\n" + ROW), "line 1 of run"),
     "metrics: bytes": (damaged("metrics.jsonl", ROW + b"\xff\x00\n"), "line 2 of run"),
+    "state: a list": (damaged("checkpoints/last/state.pt", packed([1])), "state.pt"),
+    "state: an entry missing": (damaged("checkpoints/last/state.pt", packed({})), "state.pt"),
     "state: bytes": (damaged("checkpoints/last/state.pt", b"x"), "state.pt"),
+    "state: a cut file": (shortened, "state.pt"),
     "provenance: a cut file": (damaged("provenance.json", b"[1"), "provenance.json"),
     "weights: bytes": (
         damaged("checkpoints/best/model.safetensors", b"x", "evaluate", "run"), "safetensors"),
@@ -145,6 +167,14 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "seed of an evaluation": (plain("evaluate", "run", "--seed", "-1"), "seed from 0"),
     "no such checkpoint": (plain("evaluate", "run", "--checkpoint", "bets"), "mean 'best'"),
     "a budget that is none": (plain("evaluate", "run", "--radius", "nan"), "radius to be float"),
+    "a norm without a radius": (plain("evaluate", "run", "--norm", "l2"), "a --radius with"),
+    "an unknown suite": (
+        plain("evaluate", "run", "--suite", "typo", "--attack", "fgsm"), "a suite"),
+    "a clip without end": (yaml("clip: .inf"), "clip"),
+    "a guard without eyes": (option("--guard.catastrophe", "stop"), "=stop, got neither"),
+    "an option that is taken": (own("def f(*, image, classes, seed=0): pass"), "called seed"),
+    "a module that ends the program": (own("import sys; sys.exit('usage: none')"), "SystemExit"),
+    "a number that is no choice": (plain("margins", "run", "--signs", "3"), "out of 1, 2; got '3'"),
     "an unknown norm": (plain("evaluate", "run", "--norm", "l0"), "out of linf, l2, l1; got 'l0'"),
     "a stray word": (plain("evaluate", "run", "more"), "got 'more'"),
     "an empty name": (option("--objective="), "a name after --objective"),
@@ -189,3 +219,72 @@ def test_a_number_may_be_written_as_1e_3(tmp_path, monkeypatch):
     assert main([*SMALL, "new", "--config", "it.yaml"]) == 2
     Path("it.yaml").write_text("optimizer: {rate: 1e-3}\n")
     assert main([*SMALL, "new", "--config", "it.yaml", "--json"]) == 0
+
+
+FAILS_IN_TRAINING = """
+from torch import nn
+class f(nn.Module):
+    def __init__(self, *, image, classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+    def forward(self, x):
+        return (self.body(x), None) if self.training else self.body(x)
+"""
+
+
+def test_a_model_that_cannot_be_trained_replaces_no_run(run, capsys):
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    words = own(FAILS_IN_TRAINING)()
+    assert main([*words[:3], "--out", "run", "--force", "--epochs", "1"]) != 0
+    assert before == {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def test_a_run_that_was_copied_with_its_links_followed_goes_on(run):
+    shutil.copytree(run, "copy", symlinks=False)
+    assert main(["train", "--resume", "copy", "--epochs", "2", "--json"]) == 0
+    assert Path("copy/checkpoints/last").is_symlink()
+    assert not list(Path("copy/checkpoints").glob(".*"))
+
+
+def test_a_link_to_a_run_is_replaced_where_it_leads(run):
+    Path("link").symlink_to("run")
+    assert main([*SMALL, "link", "--force", "--json"]) == 0
+    assert Path("link").is_symlink() and len(record.rows(Path("run/metrics.jsonl"))) == 1
+
+
+def test_who_made_the_first_epochs_is_kept(run):
+    first = record.read_json(run / "provenance.json")
+    assert main(["train", "--resume", "run", "--epochs", "2", "--json"]) == 0
+    assert main(["train", "--resume", "run", "--epochs", "3", "--json"]) == 0
+    now = record.read_json(run / "provenance.json")
+    assert [head["resumed_at"] for head in (*now["before"], now)] == [0, 1, 2]
+    assert now["before"][0]["time"] == first["time"]
+
+
+def test_images_that_have_changed_are_not_evaluated(tmp_path, monkeypatch, capsys):
+    """Whatever is held out of them now may have been trained on."""
+    monkeypatch.chdir(tmp_path)
+    draw, y = np.random.default_rng(0), np.arange(60) % 3
+    for name in ("mine", "other"):
+        x = draw.integers(0, 255, (60, 8, 8), dtype=np.uint8)
+        np.savez(name, train_x=x, train_y=y, test_x=x[:9], test_y=y[:9])
+    words = ["npz:mine.npz" if word == "digits" else word for word in SMALL]
+    assert main([*words, "run", "--json"]) == 0
+    assert main(["evaluate", "run", "--radius", "0.1", "--json"]) == 0
+    shutil.copy("other.npz", "mine.npz")
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--radius", "0.1"]) == 2
+    assert "expected the mine.npz of npz:mine.npz that the run" in capsys.readouterr().err
+
+
+def test_work_of_another_evaluation_is_left(run):
+    other = run / "drafts" / "quick-of-another"
+    other.mkdir(parents=True)
+    assert main(["evaluate", "run", "--radius", "0.1", "--images", "5", "--json"]) == 0
+    assert list((run / "drafts").iterdir()) == [other]
+
+
+def test_of_two_runs_with_one_name_the_later_writes_nothing(run):
+    with pytest.raises(BadInput, match="another run has just made"):
+        folder._claimed(run, force=False)
+    assert len(record.rows(run / "metrics.jsonl")) == 1

@@ -123,6 +123,17 @@ from torch import nn
 def tiny(*, image, classes, hidden: int = 6):
     return nn.Sequential(nn.Flatten(), nn.Linear(image[1] * image[2], hidden), nn.ReLU(),
                          nn.Linear(hidden, classes))
+def nine(*, image, classes):
+    return tiny(image=image, classes=classes, hidden=9)
+def large(*, image, classes):
+    return tiny(image=image, classes=classes, hidden=90)
+"""
+LISTED = """
+from torch import nn
+def tiny(*, image, classes, hidden: list[int]):
+    sizes = [64] + hidden
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, sizes[1]), nn.ReLU(),
+                         nn.Linear(sizes[1], classes))
 """
 
 
@@ -134,6 +145,17 @@ def test_a_model_of_the_users_own(say):
     code, _, err = say("evaluate", "run", "--images", "20")
     assert code == 2 and "--model mine:tiny" in err
     assert say("evaluate", "run", "--model", "mine:tiny", "--images", "20", "--json")[0] == 0
+    code, _, err = say("evaluate", "run", "--model", "mine:nine", "--images", "20", "--json")
+    assert code == 0, err
+    assert say("evaluate", "run", "--model", "mine:large", "--images", "20", "--json")[0] == 2
+
+
+def test_lists_among_the_options_of_a_model_stay_lists(say):
+    Path("listed.py").write_text(LISTED)
+    own = ["--model", "listed:tiny", "--model.hidden", "[9]", "--data", "digits", "--epochs", "1"]
+    code, _, err = say("train", *own, "--out", "run", "--precision", "fp32")
+    assert code == 0, err
+    assert say("evaluate", "run", "--model", "listed:tiny", "--images", "20", "--json")[0] == 0
 
 
 def arrays(**changes: np.ndarray) -> None:

@@ -1,3 +1,4 @@
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -11,6 +12,7 @@ from holdfast import model as models
 from holdfast.errors import BadInput
 from holdfast.model import Metered, predict
 from holdfast.record import write
+from holdfast.training import checkpoint
 
 HERE = Path(__file__).parent
 
@@ -158,3 +160,32 @@ def test_predictions_do_not_depend_on_the_chunk():
     x = torch.rand(11, 1, 8, 8)
     torch.testing.assert_close(predict(made, x, 4), predict(made, x, 11))
     assert made.training
+
+
+class Tied(nn.Module):
+    """One layer under two names, and a buffer that looks into a weight."""
+
+    view: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.again = nn.Linear(4, 4)
+        self.register_buffer("view", self.first.weight.detach()[0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.again(self.first(x.flatten(1)))
+
+
+def test_weights_with_two_names_are_saved_and_averaged_once(tmp_path):
+    model = Tied()
+    card = models.Card(architecture="here:Tied", image=(1, 2, 2), classes=4)
+    models.save(model, tmp_path, card)
+    held = models.read_weights(tmp_path)
+    assert torch.equal(held["first.weight"], held["again.weight"])
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.first.weight.zero_()
+        model.first.weight.fill_(1.0)
+    checkpoint.average(twin, model, 0.9, updates=1000)
+    assert twin.first.weight.amin().item() == pytest.approx(0.1)
+    assert twin.first.weight.amax().item() == pytest.approx(0.1)

@@ -7,7 +7,7 @@ import torch
 from small import blobs, network
 from torch import nn
 
-from holdfast import attack, feedback, record, training
+from holdfast import attack, engine, feedback, record, training
 from holdfast import data as datasets
 from holdfast.attack import FGSM, PGD
 from holdfast.errors import BadInput
@@ -355,3 +355,21 @@ def test_augmentation_is_part_of_the_recipe():
 def test_the_public_names_are_complete():
     assert set(training.OPTIMIZERS) == {"adamw", "rmsprop", "sgd"}
     assert set(training.SCHEDULES) == {"constant", "cosine", "decay", "one_cycle"}
+
+
+def test_a_model_that_cannot_run_in_bf16_is_trained_in_fp32(monkeypatch, caplog):
+    class Strict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(9, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = torch.zeros(len(x), 3)
+            out[:] = self.body(x.flatten(1))
+            rows = torch.arange(len(x))
+            out[rows] = self.body(x.flatten(1))
+            return out
+
+    monkeypatch.setattr(engine, "multiplies_bf16", lambda device: True)
+    found = engine.choose_engine(Strict(), (1, 3, 3))
+    assert found.precision == "fp32" and "a trial in bf16 failed" in caplog.text

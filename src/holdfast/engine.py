@@ -7,6 +7,7 @@ evaluation always runs in fp32.
 """
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from holdfast.errors import BadInput
 from holdfast.types import Images
 
 Precision = Literal["fp32", "bf16"]
+log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ def find_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         cause = str(error).splitlines()[0]
@@ -74,15 +76,19 @@ def choose_engine(
 def fastest(
     model: nn.Module, image: tuple[int, int, int], device: torch.device, batch: int = 64
 ) -> Engine:
-    """bf16 if a training step of a copy of the model takes at most 0.9 of fp32's time, and the
-    device has the arithmetic."""
+    """bf16 if a training step of a copy of the model works in it and takes at most 0.9 of fp32's
+    time, and the device has the arithmetic."""
     if not multiplies_bf16(device):
         return Engine(device=device)
     engines = [Engine(device=device, precision=p) for p in ("fp32", "bf16")]
     x = torch.full((batch, *image), 0.5, device=device)
     twins = [(engine, engine.place(copy.deepcopy(model))) for engine in engines]
     steps = [lambda e=e, m=m: _step(e, m, x) for e, m in twins]
-    slow, fast = interleaved(steps, rounds=3)
+    try:
+        slow, fast = interleaved(steps, rounds=3)
+    except RuntimeError as error:  # an operation that mixes dtypes, or no room for the twins
+        log.warning("precision fp32, since a trial in bf16 failed: %s", str(error).split("\n")[0])
+        return engines[0]
     return engines[1] if fast <= 0.9 * slow else engines[0]
 
 

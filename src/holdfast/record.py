@@ -75,6 +75,8 @@ def point(link: Path, target: str) -> None:
     draft = link.with_name(f".{link.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     draft.symlink_to(target)
+    if link.is_dir() and not link.is_symlink():  # a copy of the run that had its links followed
+        shutil.rmtree(link)
     draft.replace(link)
 
 
@@ -145,12 +147,12 @@ def read_json(path: Path) -> Row:
 
 
 def clear(run: Path) -> None:
-    """Remove a run folder and what is in it. Raises BadInput where it is no run folder."""
-    if not run.exists():
-        return
-    if any(run.iterdir()) and not (run / "config.yaml").exists():
+    """Empty a run folder. Raises BadInput where it is no run folder."""
+    there = list(run.iterdir()) if run.exists() else []
+    if there and not (run / "config.yaml").exists():
         raise BadInput(f"expected a run folder to replace, got {run} without a config.yaml")
-    shutil.rmtree(run)
+    for path in there:
+        remove(path)
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:

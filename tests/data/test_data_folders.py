@@ -144,3 +144,10 @@ def test_imagenet100_says_what_is_missing(ours):
         data.load("imagenet100", root=ours)
     status = {s.name: s for s in data.survey(ours)}["imagenet100"]
     assert (status.state, status.detail) == ("missing", "1 of 200 folders missing")
+
+
+def test_an_empty_class_of_imagenet_is_listed_as_damage(ours):
+    for file in (ours / "imagenet" / "train" / imagenet.synsets()[3]).iterdir():
+        file.unlink()
+    state = {one.name: one for one in data.survey(ours)}["imagenet100"]
+    assert state.state == "damaged" and imagenet.synsets()[3] in state.detail

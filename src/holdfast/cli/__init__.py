@@ -98,7 +98,7 @@ def _about_disk(error: OSError) -> tuple[str, int]:
             "there: make room and go on with holdfast train --resume RUN"
         )
         return text, 1
-    if isinstance(error, PATHS) or error.errno == errno.ENAMETOOLONG:
+    if isinstance(error, PATHS) or error.errno in (errno.ENAMETOOLONG, errno.EROFS):
         return f"expected a path that can be used, got {said:.200}; correct it", 2
     return said, 1
 

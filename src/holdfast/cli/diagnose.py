@@ -47,7 +47,7 @@ def diagnose(argv: Sequence[str]) -> None:
     radius, norm = runs.budget(o)
     twin = runs.other(o, o["against"], network.card) if o["against"] else None
     network, twin = network.to(device), twin.to(device) if twin else None
-    drafts = run / "drafts" / "diagnosis"
+    drafts = runs.drafts(o, "diagnosis")
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.diagnose(
             network, split.x, split.y, radius=radius, norm=norm, twin=twin,

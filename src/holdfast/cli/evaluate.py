@@ -11,7 +11,7 @@ from holdfast.cli import attacks, runs, show
 from holdfast.cli.choices import Choice
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, choose
 from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
 
@@ -65,7 +65,7 @@ def evaluate(argv: Sequence[str]) -> None:
     model = model.to(engine.find_device(o["device"]))
     told = {}
     for name, some in battles.items():
-        drafts = run / "drafts" / name
+        drafts = runs.drafts(o, name)
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
                 model, split.x, split.y, o["suite"], attacks=some, radius=radius, norm=norm,
@@ -85,6 +85,7 @@ def _battery(
 ) -> tuple[str, dict[str, Attack] | None]:
     """The attack that was named, led to a class and made on other runs as was asked for; else the
     name of the suite. Raises BadInput."""
+    choose(evaluation.SUITES, o["suite"], "a suite")
     led, sources = o["targeted"] or o["target"] is not None, o["source"] or []
     if chosen.kind is None:
         if led or sources:

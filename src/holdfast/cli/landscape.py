@@ -34,7 +34,7 @@ def landscape_options(
 
     Args:
         run: run folder written by holdfast train.
-        images: how many, spread evenly over the classes; 0: all.
+        images: how many, each class in proportion; 0: all.
         radius: 1 on the axes of an image and the budget of the attack, such as 8/255; by default
             the run's own adversary's, else 8/255.
         norm: of the radius, linf, l2 or l1; by default the run's own adversary's, else linf.
@@ -51,15 +51,15 @@ def landscape(argv: Sequence[str]) -> None:
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
     settings = asked(diagnosis.landscape, o, SUPPLIED)
-    place = run / "landscape"
+    place, drafts = run / "landscape", runs.drafts(o, "landscape")
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.landscape(
             network.to(device), split.x, split.y, **settings, radius=radius, norm=norm,
-            index=split.index, folder=place / "drafts", said=show.bars(bar),
+            index=split.index, folder=drafts, said=show.bars(bar),
         )  # fmt: skip
     found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
     _draw(found, place, o["run"])
-    record.remove(place / "drafts")
+    record.remove(drafts)
     if o["json"]:
         print(jsonlib.dumps(found.as_dict()))
         return

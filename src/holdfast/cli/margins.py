@@ -30,7 +30,7 @@ def margins_options(
 
     Args:
         run: run folder written by holdfast train.
-        images: how many, spread evenly over the classes; 0: all.
+        images: how many, each class in proportion; 0: all.
     """
 
 
@@ -42,18 +42,18 @@ def margins(argv: Sequence[str]) -> None:
     split, named = runs.images(o, network.card)
     own = {name: o[name] for name in ("checkpoint", "split", "seed")}
     settings = asked(margin.search, o, SUPPLIED)
-    folder = Path(o["run"]) / "margins"
+    folder, drafts = Path(o["run"]) / "margins", runs.drafts(o, "margins")
     network = network.to(engine.find_device(o["device"]))
     with show.progress(o["json"] or not team.leads()) as (bar, _):
         found = margin.search(
             network, split.x, split.y, **settings,
             **{name: build(choice) for name, choice in parsed.slots.items()},
-            index=split.index, folder=folder / "drafts", said=show.bars(bar),
+            index=split.index, folder=drafts, said=show.bars(bar),
         )  # fmt: skip
     if team.leads():
         margin.save(found, folder, split.y, own)
         report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
-        record.remove(folder / "drafts")
+        record.remove(drafts)
         _say(found, f"{o['run']}, {named}", o["json"])
 
 

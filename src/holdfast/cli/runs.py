@@ -1,5 +1,7 @@
 """What the commands on a trained run share: its checkpoint, its data, some of its images."""
 
+import hashlib
+import json as jsonlib
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -36,7 +38,7 @@ def options(
         data: data set; by default the one of the run. A folder's images get the model's size.
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         split: which images.
-        images: how many, spread evenly over the classes; 0: all.
+        images: how many, each class in proportion; 0: all.
         radius: budget, such as 8/255; by default the run's own adversary's, else 8/255.
         norm: of the budget; by default the run's own adversary's, else linf.
         batch_size: images attacked together, by default 100 on a CPU and 1,000 elsewhere; results
@@ -79,16 +81,37 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     wanted, got = (card.image, card.classes), (found.image, found.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
+    _require_unchanged(found, Path(o["run"]) / "provenance.json")
     return found
 
 
+def _require_unchanged(found: datasets.Dataset, head: Path) -> None:
+    """Raises BadInput where files of the run's own data are others now: its split would be another
+    too, and images that it was trained on be taken for new ones."""
+    digests = record.read_json(head).get("digests") if head.exists() else None
+    before = digests if isinstance(digests, dict) else {}
+    changed = [name for name, one in found.digests.items() if before.get(name, one) != one]
+    if changed:
+        raise BadInput(
+            f"expected the {changed[0]} of {found.name} that the run was trained on, got others, "
+            "of which it may have seen any; put them back, or train anew"
+        )
+
+
 def images(o: Options, card: models.Card) -> tuple[datasets.Split, str]:
-    """So many images of the split that was asked for, spread evenly over the classes, 0: all; and
-    what to call them. Raises BadInput as `data` does."""
+    """So many images of the split that was asked for, each class in proportion, 0: all; and what
+    to call them. Raises BadInput as `data` does."""
     found = data(o, card)
     split = getattr(found, o["split"])
     split = split.sample(o["images"]) if o["images"] else split
     return split, f"{len(split)} {o['split']} images of {found.name}"
+
+
+def drafts(o: Options, name: str) -> Path:
+    """Where a command that is asked in these words keeps what it has finished, until its end."""
+    asked = {key: o[key] for key in sorted(o) if key not in ("json", "device", "processes")}
+    key = hashlib.sha256(jsonlib.dumps(record.plain(asked)).encode()).hexdigest()[:8]
+    return Path(o["run"]) / "drafts" / f"{name}-{key}"
 
 
 def _checkpoint(run: Path, name: str) -> Path:
@@ -99,12 +122,16 @@ def _checkpoint(run: Path, name: str) -> Path:
 
 def budget(o: Options) -> tuple[float, Norm]:
     """What was asked for; else what the run was trained against; else Linf 8/255."""
+    if o["radius"] is not None and o["norm"]:
+        return o["radius"], o["norm"]
     config = Path(o["run"]) / "config.yaml"
     settings = record.read_yaml(config) if config.exists() else {}
     trained = settings.get("adversary")
     trained = trained if isinstance(trained, dict) else {}
+    own, norm = trained.get("norm", "linf"), o["norm"] or trained.get("norm", "linf")
+    if o["radius"] is None and norm != own:
+        raise BadInput(f"expected a --radius with --norm {norm}, got none: the run's is of {own}")
     radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
-    norm = o["norm"] or trained.get("norm", "linf")
     if not isinstance(radius, (int, float)) or norm not in get_args(Norm):
         raise BadInput(
             f"expected a radius and a norm ({', '.join(get_args(Norm))}) in {config}, "

@@ -32,7 +32,7 @@ class Training:
 
     def tell(self, row: Row) -> None:
         if not self.quiet:
-            self.console.print(epoch_line(row), highlight=False)
+            self.console.print(epoch_line(row), highlight=False, soft_wrap=True)
 
 
 def epoch_line(row: Row) -> str:

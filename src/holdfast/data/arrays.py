@@ -101,6 +101,8 @@ def _checked(
     check_labels(train[1], len(class_names) if class_names else MOST_CLASSES, "train_y")
     names = class_names or [str(label) for label in range(int(train[1].max()) + 1)]
     check_labels(test[1], len(names), "test_y")
+    if len(names) < 2:
+        raise BadInput(f"expected 2 classes or more in train_y, got {len(names)}; add images")
     if np.bincount(train[1]).max() < 2:
         raise BadInput(
             "expected at least two train images of some class, one of them for validation, "

@@ -9,6 +9,7 @@ from holdfast.data import imagenet
 from holdfast.data.files import Damaged, checked, missing, root_of
 from holdfast.data.loading import SIZE
 from holdfast.data.sources import SOURCES, Source
+from holdfast.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +57,19 @@ def _digits() -> FileStatus:
 
 def _imagenet100(root: Path) -> FileStatus:
     """Its images are counted, not read: no digests were published."""
-    absent = imagenet.missing(root)
-    images = 0 if absent else sum(map(len, imagenet.imagenet100(root).splits))
+    absent, images = imagenet.missing(root), 0
+    state, detail = "missing", f"{len(absent)} of 200 folders missing"
+    if not absent:
+        try:
+            images = sum(map(len, imagenet.imagenet100(root).splits))
+            state, detail = "ready", "200 folders, not checked"
+        except BadInput as error:
+            state, detail = "damaged", str(error)
     return FileStatus(
         name=imagenet.NAME,
         folder=imagenet.imagenet(root),
-        state="missing" if absent else "ready",
-        detail=f"{len(absent)} of 200 folders missing" if absent else "200 folders, not checked",
+        state=state,
+        detail=detail,
         classes=100,
         images=images,
         image=(3, SIZE, SIZE),

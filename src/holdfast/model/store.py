@@ -44,6 +44,9 @@ class Card:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+TAKEN = {"name", "mean", "std", "seed"}  # of `create` itself
+
+
 class Network(nn.Module):
     """An architecture behind its normalisation, with the card that rebuilds it."""
 
@@ -118,13 +121,15 @@ def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
 def load(path: Path | str, *, architecture: str | None = None) -> Network:
     """The model saved in a checkpoint folder, in evaluation mode, on the CPU.
 
-    architecture: must be given, and equal the card's, for a model of the form
-    `module:function`; the file alone never decides what code is run.
+    architecture: must be given for a model of the form `module:function`; the file alone never
+    decides what code is run. Another function of your own than the card's is called without the
+    card's options: so is a network loaded that was trained in Python and is built in another way.
     Raises BadInput: no checkpoint there, damaged, or of another architecture.
     """
     folder = Path(path)
     card = read_card(folder)
-    if architecture not in (None, card.architecture):
+    own = _is_own(card.architecture) and _is_own(architecture or "")
+    if not own and architecture not in (None, card.architecture):
         raise BadInput(
             f"expected a checkpoint of {architecture} in {folder}, got one of {card.architecture}"
         )
@@ -133,9 +138,10 @@ def load(path: Path | str, *, architecture: str | None = None) -> Network:
             f"{folder} was made by code of your own, {card.architecture}; "
             f"to run that code say so: --model {card.architecture} (architecture= in Python)"
         )
+    built = architecture or card.architecture
     model = create(
-        card.architecture, image=card.image, classes=card.classes,
-        mean=card.mean, std=card.std, seed=0, **card.options,
+        built, image=card.image, classes=card.classes, mean=card.mean, std=card.std, seed=0,
+        **(card.options if built == card.architecture else {}),
     )  # fmt: skip
     model.card = card
     restore(model, read_weights(folder), folder)
@@ -143,8 +149,14 @@ def load(path: Path | str, *, architecture: str | None = None) -> Network:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a module as contiguous tensors on the CPU."""
-    return {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    """The state of a module as contiguous tensors on the CPU, none of which share memory."""
+    held, seen = {}, set()
+    for name, value in model.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        held[name] = value.clone() if place in seen else value
+        seen.add(place)
+    return held
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -179,9 +191,10 @@ def read_card(folder: Path) -> Card:
         _require_kinds(raw)
         raw["image"] = tuple(raw["image"])
         raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
-        raw["options"] = {  # JSON knows lists only
-            k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()
-        }
+        if not _is_own(raw["architecture"]):  # whose options are tuples, where JSON knows lists
+            raw["options"] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()
+            }
         return Card(**raw)
     except FileNotFoundError:
         raise BadInput(f"expected a checkpoint folder, got no card.json in {folder}") from None
@@ -231,8 +244,10 @@ def function(name: str) -> Callable[..., nn.Module]:
         found: Callable[..., nn.Module] = getattr(importlib.import_module(module), function)
         if not callable(found):
             raise TypeError(f"{found!r:.60}, which cannot be called")
+        if taken := TAKEN & set(inspect.signature(found).parameters):
+            raise TypeError(f"a parameter called {min(taken)}, which is taken; rename it")
         return found
-    except Exception as error:  # the user's module runs here: anything may come
+    except (Exception, SystemExit) as error:  # the user's module runs here: anything may come
         raise BadInput(
             f"expected a function to build the model at '{name}', "
             f"got {type(error).__name__}: {error}; mend the module or correct the name"
@@ -250,7 +265,7 @@ def _built(name: str, build: Callable[..., nn.Module], arguments: Mapping[str, A
         body = build(**arguments)
     except BadInput:
         raise
-    except Exception as error:  # of the user's code, or of torch where an option makes no sense
+    except (Exception, SystemExit) as error:  # of the user's code, or of torch for an odd option
         raise BadInput(
             f"expected {name} to build a network for these options, "
             f"got {type(error).__name__}: {error}; correct the options or the function"

@@ -22,7 +22,7 @@ class Probe:
     et al. 2019; the defaults are its MNIST study's.
 
     Attributes:
-        images: how many are searched, spread evenly over the classes; 0: all.
+        images: how many are searched, each class in proportion; 0: all.
         directions: the rays' directions.
         method: linear, traced or screened.
         reach: how far is searched.

@@ -16,6 +16,9 @@ from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.types import State
 
+DAMAGES = (RuntimeError, EOFError, LookupError, TypeError, OSError, pickle.UnpicklingError)
+HELD = ("model", "optimizer", "objective", "epoch", "updates", "best", "best_epoch", "rollbacks")
+
 
 @dataclass(eq=False)
 class Session:
@@ -124,10 +127,13 @@ def tidy(session: Session, run: Path) -> None:
 
 def _unpacked(file: Path) -> dict[str, Any]:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        for name in HELD:
+            content[name]
+        return content
     except FileNotFoundError:
         raise BadInput(f"expected the state of a run at {file}, got no file") from None
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except DAMAGES as error:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
             f"expected the state of a run in {file}, got a damaged file: {cause}"
@@ -172,7 +178,11 @@ def average(ema: nn.Module, model: nn.Module, decay: float, updates: int) -> Non
     """
     decay = min(decay, (1 + updates) / (10 + updates))
     with torch.no_grad():
+        seen = set()  # weights may have several names
         for kept, new in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
+            if (place := (kept.data_ptr(), kept.shape)) in seen:
+                continue
+            seen.add(place)
             if kept.is_floating_point():
                 kept.lerp_(new, 1 - decay)
             else:

@@ -50,28 +50,47 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
 
 
 def open_run(
-    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, team: Team
-) -> None:
+    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
+    team: Team,
+) -> None:  # fmt: skip
     """Write the run's head, or go back to its last checkpoint and drop the rows past it."""
     if resume:
         checkpoint.restore(session, run)
     team.same(None)  # all have read before one writes
     if team.leads:
-        _write_head(run, recipe, data, session, resume)
+        past = _taken_up(run, session) if resume else _claimed(run, force)
+        record.write_yaml(run / "config.yaml", config(recipe, data, session.model))
+        head = record.provenance(
+            seed=recipe.seed, device=recipe.device, digests=data.digests,
+            resumed_at=session.epoch, before=past,
+        )  # fmt: skip
+        record.write_json(run / "provenance.json", head)
     team.same(None)
 
 
-def _write_head(run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool) -> None:
-    if resume:
-        checkpoint.tidy(session, run)
-        record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
-    else:
+def _taken_up(run: Path, session: Session) -> list[record.Row]:
+    """Drop what lies past the last checkpoint; who made the run so far, and when."""
+    checkpoint.tidy(session, run)
+    record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
+    head = run / "provenance.json"
+    if not head.exists():
+        return []
+    last = record.read_json(head)
+    return [*last.pop("before", []), last]
+
+
+def _claimed(run: Path, force: bool) -> list[record.Row]:
+    """Make the folder, or empty it. Raises BadInput where another run has made it meanwhile."""
+    if force:
         record.clear(run)
-    record.write_yaml(run / "config.yaml", config(recipe, data, session.model))
-    head = record.provenance(
-        seed=recipe.seed, device=recipe.device, digests=data.digests, resumed_at=session.epoch
-    )
-    record.write_json(run / "provenance.json", head)
+    try:
+        run.mkdir(parents=True, exist_ok=force)
+    except FileExistsError:
+        raise BadInput(
+            f"expected a new run folder, got {run}, which another run has just made; "
+            "choose another with --out"
+        ) from None
+    return []
 
 
 def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Path) -> None:

@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, a look at the result after each, a checkpoint."""
 
+import copy
 import logging
 import math
 import time
@@ -15,7 +16,6 @@ from holdfast import team as teams
 from holdfast.data import Augment, Dataset
 from holdfast.engine import choose_engine
 from holdfast.feedback import CrossEntropy
-from holdfast.model import lent
 from holdfast.result import Trained
 from holdfast.training import checkpoint, folder
 from holdfast.training.checkpoint import Session
@@ -135,17 +135,19 @@ def train(
     team.spread([*network.parameters(), *network.buffers()])
     _rehearsed(job, session)
     if run is not None:
-        folder.open_run(run, recipe, data, session, resume, team)
+        folder.open_run(run, recipe, data, session, resume, force, team)
     return _fit(job, session)
 
 
 def _rehearsed(job: Job, session: Session) -> None:
-    """The loss of two images, attacked: what cannot work fails before anything is written."""
+    """A step of a copy on two images, attacked: what cannot work fails before it is written."""
     batch = next(epoch_of(job, 0))
     few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
-    with torch.random.fork_rng(), lent(session.model), job.engine.autocast():
-        twins = attacked(_bench(job, session), session.model, few, 1.0, few.index, {})
-        objective_of(session.model, twins, job.recipe, {})
+    twin = copy.deepcopy(session.model).train()
+    with torch.random.fork_rng(), job.engine.autocast():
+        twins = attacked(_bench(job, session), twin, few, 1.0, few.index, {})
+        losses, _ = objective_of(twin, twins, job.recipe, {})
+    losses.mean().backward()
 
 
 def _fit(job: Job, session: Session) -> Trained:

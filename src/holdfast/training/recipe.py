@@ -1,5 +1,6 @@
 """What a training run is made of."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,7 +121,7 @@ class Recipe:
             raise BadInput(f"expected keep_every of 0 or more, got {self.keep_every}")
         if not 0 <= self.seed < 2**63:
             raise BadInput(f"expected a seed from 0 to 2**63 - 1, got {self.seed}")
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and not 0 < self.clip < math.inf:
             raise BadInput(f"expected a clip above 0, got {self.clip}")
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
@@ -130,8 +131,11 @@ class Recipe:
             raise BadInput(f"expected an adversary for {name}, got none; say --adversary pgd")
         elif self.guard.rolls_back:
             raise BadInput("expected an adversary for catastrophe=rollback, got none; take warn")
-        if self.best == "robust" and not self.watch.attacks(self.adversary):
-            raise BadInput("expected an adversary or a watch radius for best=robust, got neither")
+        watched = {"best=robust": self.best == "robust",
+                   "catastrophe=stop": self.guard.catastrophe == "stop"}  # fmt: skip
+        for name, wanted in watched.items():
+            if wanted and not self.watch.attacks(self.adversary):
+                raise BadInput(f"expected an adversary or a watch radius for {name}, got neither")
 
     def _check_adversary(self, adversary: Attack) -> None:
         """Raises BadInput for an adversary that cannot do what is asked of it."""
