@@ -36,6 +36,7 @@ from holdfast.margin import Orthonormal
 from holdfast.training import AdamW, Adversarial, Cosine, Watch
 
 NOISES = {"fgsm": FGSM, "uniform-noise": UniformNoise, "gaussian-noise": GaussianNoise}
+OPTIONS = ("images", "training_images", "directions", "epochs")  # that decide a network
 SEARCHED = 1500  # images of the paper, of which a class gives 150, 100 or 20
 
 
@@ -143,6 +144,16 @@ def retrained(run: Path, seed: int, weighted: bool) -> hf.model.Network:
     return trained(run, network, retraining.mixed(data, more), seed, options.epochs)
 
 
+def require_same(name: str, seed: int) -> None:
+    """Rows of a network that is kept must not claim options that it was not made with."""
+    asked = {key: value for key, value in about(name, seed).items() if key in OPTIONS}
+    for row in record.rows(rows):
+        made = {key: row.get(key) for key in OPTIONS}
+        if (row["network"], row["seed"]) == (name, seed) and made != asked:
+            raise SystemExit(f"{name} of seed {seed} has rows made with {made}, got {asked}: "
+                             "take another --out and --results")  # fmt: skip
+
+
 def about(name: str, seed: int) -> record.Row:
     return record.provenance(
         network=name,
@@ -157,6 +168,7 @@ def about(name: str, seed: int) -> record.Row:
 def made(name: str, seed: int) -> hf.model.Network:
     """The network of this name, read where it is finished already."""
     run = options.out / f"seed-{seed}" / name
+    require_same(name, seed)
     if len(record.rows(run / "metrics.jsonl")) == about(name, seed)["epochs"]:
         return hf.model.load(run / "checkpoints" / "last")
     makers: dict[str, Callable[[], hf.model.Network]] = {
