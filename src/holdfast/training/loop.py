@@ -1,6 +1,5 @@
 """The training loop: epochs of steps, a look at the result after each, a checkpoint."""
 
-import copy
 import logging
 import math
 import time
@@ -34,8 +33,7 @@ from holdfast.training.job import (
 from holdfast.training.optimizer import AdamW, Constant, Optimizer, Schedule
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch
-from holdfast.training.step import Bench, Tally, attacked, step
-from holdfast.training.step import objective as objective_of
+from holdfast.training.step import Bench, Tally, rehearsed, step
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
@@ -133,21 +131,10 @@ def train(
     job = make_job(recipe, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine)
     team.spread([*network.parameters(), *network.buffers()])
-    _rehearsed(job, session)
+    rehearsed(_bench(job, session), next(epoch_of(job, 0)))
     if run is not None:
         folder.open_run(run, recipe, data, session, resume, force, team)
     return _fit(job, session)
-
-
-def _rehearsed(job: Job, session: Session) -> None:
-    """A step of a copy on two images, attacked: what cannot work fails before it is written."""
-    batch = next(epoch_of(job, 0))
-    few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
-    twin = copy.deepcopy(session.model).train()
-    with torch.random.fork_rng(), job.engine.autocast():
-        twins = attacked(_bench(job, session), twin, few, 1.0, few.index, {})
-        losses, _ = objective_of(twin, twins, job.recipe, {})
-    losses.mean().backward()
 
 
 def _fit(job: Job, session: Session) -> Trained:

@@ -1,5 +1,6 @@
 """One training step: adversary, objective, updates."""
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -95,6 +96,20 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
         loss=loss, norm=norm, state=bench.team.merge(before, lasting(state)),
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
+
+
+def rehearsed(bench: Bench, batch: Batch) -> None:
+    """A step of a copy on two images, attacked: what cannot work fails before it is written. A
+    model that cannot be copied is not rehearsed."""
+    few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
+    try:
+        twin = copy.deepcopy(bench.model).train()
+    except (RuntimeError, TypeError):  # as for tensors with a history, or locks
+        return
+    with torch.random.fork_rng(), bench.engine.autocast():
+        twins = attacked(replace(bench, model=twin), twin, few, 1.0, few.index, {})
+        losses, _ = objective(twin, twins, bench.recipe, {})
+    losses.mean().backward()
 
 
 def attacked(
