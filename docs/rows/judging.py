@@ -122,6 +122,20 @@ def clean_bill() -> str:
     return table(head, body)
 
 
+def diagnosis_time() -> str:
+    """What a diagnosis costs, and says, at each depth."""
+    body = []
+    for row in record.rows(RESULTS / "diagnosis-time.jsonl"):
+        near = [percent(end) for end in row["left_interval"]]
+        body.append([
+            "quick" if row["quick"] else "default", f"{row['images']:,}", f"{row['passes']:,}",
+            f"{row['seconds'] / 60:.1f}", percent(row["claimed_accuracy"]),
+            f"{percent(row['left_accuracy'])} ({' to '.join(near)})", row["verdict"].split(":")[0],
+        ])  # fmt: skip
+    head = ["depth", "images", "passes", "minutes", "PGD-20 claims %", "left %", "verdict"]
+    return table(head, body)
+
+
 def controls() -> str:
     """What PGD claims for each control and what stronger attacks leave, over seeds."""
     body = []
@@ -187,6 +201,7 @@ def song_table(data: str, name: str) -> str:
 
 TABLES = {
     "attacks": attacks, "battery": battery, "clean_bill": clean_bill, "controls": controls,
+    "diagnosis_time": diagnosis_time,
     "indicators": indicators, "margins": margins, "masking": partial(masking, "digits"),
     "masking_cifar10": partial(masking, "cifar10"), "reliable": reliable,
 }  # fmt: skip
