@@ -4,6 +4,7 @@ import errno
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from holdfast import record
 from holdfast.cli import COMMANDS, main
 from holdfast.cli.words import budget
 from holdfast.errors import BadInput
+from holdfast.study import demo
 from holdfast.training import checkpoint
 
 SMALL = ["--data", "digits", "--model.widths", "[4]", "--model.dense", "16", "--epochs", "1",
@@ -305,7 +307,9 @@ def test_the_list_of_data_sets(say, tmp_path):
     assert "digits" in say("data", "--data-root", "root")[1]
 
 
-def test_the_demo_compares_five_classifiers(say):
+def test_the_demo_compares_five_classifiers(say, monkeypatch):
+    for name in ("PROBE", "FRESH"):
+        monkeypatch.setattr(demo, name, replace(getattr(demo, name), images=40))
     code, out, err = say("demo", "--epochs", "1", "--out", "demo", "--json")
     assert code == 0, err
     found = json.loads(out)

@@ -103,7 +103,7 @@ def test_an_image_does_not_depend_on_its_batch_mates(one):
 
 @pytest.mark.parametrize("name", DENSE)
 def test_attacks_made_for_other_norms_say_so(name):
-    with pytest.raises(BadInput, match="expected norm linf or l2, got l1; it is known to fgsm"):
+    with pytest.raises(BadInput, match="expected norm linf or l2, got l1; fgsm, pgd"):
         attack.ATTACKS[name](norm="l1")
 
 

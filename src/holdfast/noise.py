@@ -24,7 +24,8 @@ def uniform(
 ) -> Float[Tensor, "batch *shape"]:
     """Uniform numbers in [0, 1), `shape` of them for each index, in float32."""
     bits = _bits(index, math.prod(shape), seed, *stream)
-    return (_shifted(bits, 64 - MANTISSA).float() * 2.0**-MANTISSA).reshape(len(index), *shape)
+    high = (bits >> (64 - MANTISSA)) & (1 << MANTISSA) - 1
+    return (high.float() * 2.0**-MANTISSA).reshape(len(index), *shape)
 
 
 def normal(
@@ -40,7 +41,7 @@ def normal(
 def scramble(seed: int, *stream: int) -> int:
     """One 63-bit number out of a key without an index: the seed of a torch generator."""
     key = _bits(torch.zeros(1, dtype=torch.int64), 1, seed, *stream)
-    return int(_shifted(key, 1).item())
+    return int(key.item()) >> 1 & (1 << 63) - 1
 
 
 def permutation(count: int, seed: int, *stream: int) -> Int[Tensor, " count"]:
@@ -59,11 +60,7 @@ def _bits(index: Tensor, count: int, *key: int) -> Tensor:
 
 
 def _mixed(z: Tensor) -> Tensor:
-    z = (z ^ _shifted(z, 30)) * MIX_1
-    z = (z ^ _shifted(z, 27)) * MIX_2
-    return z ^ _shifted(z, 31)
-
-
-def _shifted(z: Tensor, bits: int) -> Tensor:
-    """Right shift that fills with zeros; torch's own repeats the sign bit."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    """Each word scrambled. A shift to the right must fill with zeros; torch's repeats the sign."""
+    z = (z ^ ((z >> 30) & (1 << 34) - 1)) * MIX_1
+    z = (z ^ ((z >> 27) & (1 << 37) - 1)) * MIX_2
+    return z ^ ((z >> 31) & (1 << 33) - 1)
