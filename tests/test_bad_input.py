@@ -277,6 +277,26 @@ def test_images_that_have_changed_are_not_evaluated(tmp_path, monkeypatch, capsy
     assert "expected the mine.npz of npz:mine.npz that the run" in capsys.readouterr().err
 
 
+def test_other_data_is_no_changed_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw, y = np.random.default_rng(0), np.arange(60) % 3
+    for place in ("one", "two"):
+        x = draw.integers(0, 255, (60, 8, 8), dtype=np.uint8)
+        Path(place).mkdir()
+        np.savez(f"{place}/it", train_x=x, train_y=y, test_x=x[:9], test_y=y[:9])
+    words = ["npz:one/it.npz" if word == "digits" else word for word in SMALL]
+    assert main([*words, "run", "--json"]) == 0
+    assert main(["evaluate", "run", "--data", "npz:two/it.npz", "--radius", "0.1", "--json"]) == 0
+
+
+def test_a_copy_that_holds_folders_alone_loses_no_checkpoint(run):
+    shutil.copytree(run, "copy", symlinks=False)
+    for path in Path("copy/checkpoints").glob("epoch-*"):
+        shutil.rmtree(path)
+    assert main(["train", "--resume", "copy", "--epochs", "2", "--json"]) == 0
+    assert (Path("copy/checkpoints/best") / "model.safetensors").exists()
+
+
 def test_work_of_another_evaluation_is_left(run):
     other = run / "drafts" / "quick-of-another"
     other.mkdir(parents=True)

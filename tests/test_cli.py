@@ -153,6 +153,14 @@ def test_a_model_of_the_users_own(say):
     assert say("evaluate", "run", "--model", "mine:large", "--images", "20", "--json")[0] == 2
 
 
+def test_a_tuple_that_is_a_default_stays_one(say):
+    Path("tupled.py").write_text(LISTED.replace("list[int]", "tuple[int, ...] = (9,)").replace(
+        "[64] +", "(64,) +"))  # fmt: skip
+    own = ["--model", "tupled:tiny", "--data", "digits", "--epochs", "1", "--precision", "fp32"]
+    assert say("train", *own, "--out", "run")[0] == 0
+    assert say("evaluate", "run", "--model", "tupled:tiny", "--images", "20", "--json")[0] == 0
+
+
 def test_lists_among_the_options_of_a_model_stay_lists(say):
     Path("listed.py").write_text(LISTED)
     own = ["--model", "listed:tiny", "--model.hidden", "[9]", "--data", "digits", "--epochs", "1"]

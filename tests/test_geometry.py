@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from holdfast import geometry, noise
+from holdfast import geometry, loss, noise
 
 NORMS = ["linf", "l2", "l1"]
 DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
@@ -75,3 +75,8 @@ def test_a_sum_that_is_the_radius_but_for_rounding_stays_within_it():
     adv = geometry.confine(x, x + geometry.ascent(x, slope, 40.0, "l1"), 40.0, "l1")
     assert (geometry.length(adv - x, "l1") <= 40.0 + 1e-6).all()
     assert (geometry.length(adv - x, "l1") > 39.9).all()
+
+
+def test_a_tie_of_infinite_logits_is_no_find_and_no_number_is():
+    logits = torch.tensor([[torch.inf, torch.inf], [torch.nan, 0.0], [-torch.inf, 1.0]])
+    assert loss.margin(logits, torch.zeros(3).long()).tolist() == [0, torch.inf, torch.inf]

@@ -83,7 +83,7 @@ def _parts(value: object) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _parts(item)
-    elif type(value).__repr__ is object.__repr__:  # which names an address, soon another's
+    elif type(value).__repr__ is object.__repr__:  # which names an address, no setting
         held = vars(value) if hasattr(value, "__dict__") else {}
         yield f"{type(value).__qualname__} {record.plain(held)}"
         yield from _parts([v for v in held.values() if isinstance(v, nn.Module | Tensor)])

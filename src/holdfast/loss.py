@@ -30,8 +30,8 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     infinite where logits are no numbers, which are no prediction."""
     true = logits.gather(1, y[:, None]).squeeze(1)
     other = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    gap = other - true
-    return gap.masked_fill(gap.isnan(), torch.inf)
+    gap = (other - true).nan_to_num(0.0, torch.inf, -torch.inf)  # of two infinite ones: a tie
+    return gap.masked_fill(logits.isnan().any(1), torch.inf)
 
 
 def lead(logits: Logits, y: Labels, target: Labels) -> PerImage:

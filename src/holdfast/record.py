@@ -71,13 +71,17 @@ def remove(path: Path) -> None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make `link` lead to its sibling `target`, replacing what it led to in one step."""
-    draft = link.with_name(f".{link.name}.{os.getpid()}")
+    """Make `link` lead to its sibling `target`, replacing what it led to in one step. A folder in
+    its place, as in a copy of a run whose links were followed, becomes the target that is missing,
+    or goes once the link stands."""
+    draft, aside = (link.with_name(f".{link.name}.{end}") for end in (os.getpid(), "aside"))
     draft.unlink(missing_ok=True)
     draft.symlink_to(target)
-    if link.is_dir() and not link.is_symlink():  # a copy of the run that had its links followed
-        shutil.rmtree(link)
+    if link.is_dir() and not link.is_symlink():
+        place = link.with_name(target)
+        link.replace(aside if place.exists() else place)
     draft.replace(link)
+    remove(aside)
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
@@ -201,6 +205,8 @@ def plain(value: object) -> Any:
         return value
     if inspect.isfunction(value):
         return f"{value.__module__}:{value.__qualname__}"
+    if type(value).__repr__ is object.__repr__:  # which names an address
+        return type(value).__qualname__
     return repr(value)
 
 

@@ -65,7 +65,7 @@ def evaluate(argv: Sequence[str]) -> None:
     model = model.to(engine.find_device(o["device"]))
     told = {}
     for name, some in battles.items():
-        drafts = runs.drafts(o, name)
+        drafts = runs.drafts(o, name, **parsed.slots)
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
                 model, split.x, split.y, o["suite"], attacks=some, radius=radius, norm=norm,

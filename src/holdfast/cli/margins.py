@@ -42,7 +42,7 @@ def margins(argv: Sequence[str]) -> None:
     split, named = runs.images(o, network.card)
     own = {name: o[name] for name in ("checkpoint", "split", "seed")}
     settings = asked(margin.search, o, SUPPLIED)
-    folder, drafts = Path(o["run"]) / "margins", runs.drafts(o, "margins")
+    folder, drafts = Path(o["run"]) / "margins", runs.drafts(o, "margins", **parsed.slots)
     network = network.to(engine.find_device(o["device"]))
     with show.progress(o["json"] or not team.leads()) as (bar, _):
         found = margin.search(

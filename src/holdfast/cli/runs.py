@@ -10,8 +10,10 @@ from holdfast import data as datasets
 from holdfast import model as models
 from holdfast import record
 from holdfast.cli import show
+from holdfast.cli.choices import Choice
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput, choose
+from holdfast.model.store import is_own
 from holdfast.types import Norm
 
 
@@ -57,7 +59,7 @@ def network(o: Options) -> models.Network:
 def other(o: Options, run: str, card: models.Card) -> models.Network:
     """The network of another run. Raises BadInput where its images or classes are others."""
     place = _checkpoint(Path(run), o["checkpoint"])
-    own = o["model"] if models.read_card(place).architecture == o["model"] else None
+    own = o["model"] if is_own(models.read_card(place).architecture) else None
     found = models.load(place, architecture=own)
     wanted, got = (card.image, card.classes), (found.card.image, found.card.classes)
     if wanted != got:
@@ -81,7 +83,8 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     wanted, got = (card.image, card.classes), (found.image, found.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
-    _require_unchanged(found, Path(o["run"]) / "provenance.json")
+    if found.name == card.data:
+        _require_unchanged(found, Path(o["run"]) / "provenance.json")
     return found
 
 
@@ -107,9 +110,10 @@ def images(o: Options, card: models.Card) -> tuple[datasets.Split, str]:
     return split, f"{len(split)} {o['split']} images of {found.name}"
 
 
-def drafts(o: Options, name: str) -> Path:
+def drafts(o: Options, name: str, **slots: Choice) -> Path:
     """Where a command that is asked in these words keeps what it has finished, until its end."""
     asked = {key: o[key] for key in sorted(o) if key not in ("json", "device", "processes")}
+    asked |= {key: [choice.name, choice.options] for key, choice in slots.items()}
     key = hashlib.sha256(jsonlib.dumps(record.plain(asked)).encode()).hexdigest()[:8]
     return Path(o["run"]) / "drafts" / f"{name}-{key}"
 
@@ -128,9 +132,10 @@ def budget(o: Options) -> tuple[float, Norm]:
     settings = record.read_yaml(config) if config.exists() else {}
     trained = settings.get("adversary")
     trained = trained if isinstance(trained, dict) else {}
-    own, norm = trained.get("norm", "linf"), o["norm"] or trained.get("norm", "linf")
+    own = trained.get("norm", "linf")
+    norm = o["norm"] or own
     if o["radius"] is None and norm != own:
-        raise BadInput(f"expected a --radius with --norm {norm}, got none: the run's is of {own}")
+        raise BadInput(f"expected a --radius with --norm {norm}, got none; the usual is of {own}")
     radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
     if not isinstance(radius, (int, float)) or norm not in get_args(Norm):
         raise BadInput(

@@ -76,23 +76,16 @@ def evaluate(
     said = said if team.leads else None
 
     def fought() -> Evaluation:
-        case = _case(model, x, y, index, radius, norm, batch_size, said)
-        if attacks is not None:
-            return _fought(case, Suite(attacks=attacks, cascade=cascade), folder)
-        return _fought(case, _battery(case, suite, seed), folder)
+        case = Case(
+            model=model, clean=clean_logits(model, x, y, batch_size), swift=swift(model, x[:FEW]),
+            x=x, y=y, index=index, radius=radius, norm=norm, batch_size=at_once(batch_size, x),
+            said=said,
+        )  # fmt: skip
+        own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
+        return _fought(case, own or _battery(case, suite, seed), folder)
 
     whole = joined(team.agreed(fought))
     return replace(whole, findings=(*whole.findings, *of_results(whole.attacks)))
-
-
-def _case(
-    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm,
-    batch_size: int | None, said: Said | None,
-) -> Case:  # fmt: skip
-    return Case(
-        model=model, clean=clean_logits(model, x, y, batch_size), swift=swift(model, x[:FEW]), x=x,
-        y=y, index=index, radius=radius, norm=norm, batch_size=at_once(batch_size, x), said=said,
-    )  # fmt: skip
 
 
 def _battery(case: Case, suite: str, seed: int) -> Suite:

@@ -27,7 +27,7 @@ from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
 
 PILOTS = 0x70696C  # "pil": the key of which rays are pilots
 CELLS = 2**21  # numbers of a forecast held at once
-INFINITE = 1e30
+INFINITE = 2.0**100  # a power of two, so that means of it are exact
 NUGGET = 1e-6  # of the mean variance: what keeps the matrix of points seen invertible
 Curves = Float[Tensor, "image ray step classes"]
 

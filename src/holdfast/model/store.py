@@ -8,6 +8,7 @@ called where the caller names it: a card from elsewhere cannot choose what is ru
 import importlib
 import inspect
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ class Card:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+log = logging.getLogger("holdfast")
 TAKEN = {"name", "mean", "std", "seed"}  # of `create` itself
 
 
@@ -128,17 +130,20 @@ def load(path: Path | str, *, architecture: str | None = None) -> Network:
     """
     folder = Path(path)
     card = read_card(folder)
-    own = _is_own(card.architecture) and _is_own(architecture or "")
+    own = is_own(card.architecture) and is_own(architecture or "")
     if not own and architecture not in (None, card.architecture):
         raise BadInput(
             f"expected a checkpoint of {architecture} in {folder}, got one of {card.architecture}"
         )
-    if architecture is None and _is_own(card.architecture):
+    if architecture is None and is_own(card.architecture):
         raise BadInput(
             f"{folder} was made by code of your own, {card.architecture}; "
             f"to run that code say so: --model {card.architecture} (architecture= in Python)"
         )
     built = architecture or card.architecture
+    if built != card.architecture:
+        log.warning("%s is of %s; its weights are put into what %s builds", folder,
+                    card.architecture, built)  # fmt: skip
     model = create(
         built, image=card.image, classes=card.classes, mean=card.mean, std=card.std, seed=0,
         **(card.options if built == card.architecture else {}),
@@ -191,7 +196,7 @@ def read_card(folder: Path) -> Card:
         _require_kinds(raw)
         raw["image"] = tuple(raw["image"])
         raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
-        if not _is_own(raw["architecture"]):  # whose options are tuples, where JSON knows lists
+        if not is_own(raw["architecture"]):  # JSON knows lists only; `_all_options` sees to others
             raw["options"] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()
             }
@@ -254,7 +259,7 @@ def function(name: str) -> Callable[..., nn.Module]:
         ) from error
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether the name stands for the user's code, not for holdfast's or a library's."""
     return ":" in name and name.partition(":")[0] not in LIBRARIES
 
@@ -290,5 +295,7 @@ def _all_options(
         ) from None
     plain = (bool, int, float, str, tuple)  # what a card can hold
     defaults = {p.name: p.default for p in signature.parameters.values()}
-    held = {k: v for k, v in defaults.items() if isinstance(v, plain)} | dict(options)
+    given = {k: tuple(v) if isinstance(defaults.get(k), tuple) and isinstance(v, list) else v
+             for k, v in options.items()}  # fmt: skip
+    held = {k: v for k, v in defaults.items() if isinstance(v, plain)} | given
     return {k: v for k, v in held.items() if v is not None or defaults.get(k) is not None}

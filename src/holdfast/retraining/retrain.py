@@ -100,8 +100,9 @@ def retrain(
         training: further settings of `holdfast.train`, such as objective, adversary, epochs.
 
     Raises BadInput for settings that make no sense, an existing `out`, or where no ray crosses a
-    boundary from the first (later, the rounds end there); the model keeps its weights whatever is
-    raised; see also `holdfast.train` and `holdfast.margin.search`.
+    boundary from the first (later, the rounds end there); the model has the weights of the last
+    round that was kept, whatever is raised while another is made; see also `holdfast.train` and
+    `holdfast.margin.search`.
     """
     if rounds < 1 or not 0 <= loss <= 1:
         raise BadInput(

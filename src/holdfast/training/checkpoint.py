@@ -128,9 +128,7 @@ def tidy(session: Session, run: Path) -> None:
 def _unpacked(file: Path) -> dict[str, Any]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-        for name in HELD:
-            content[name]
-        return content
+        return {name: content[name] for name in HELD}
     except FileNotFoundError:
         raise BadInput(f"expected the state of a run at {file}, got no file") from None
     except DAMAGES as error:

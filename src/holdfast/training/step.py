@@ -99,17 +99,18 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
 
 
 def rehearsed(bench: Bench, batch: Batch) -> None:
-    """A step of a copy on two images, attacked: what cannot work fails before it is written. A
-    model that cannot be copied is not rehearsed."""
+    """Loss and gradient of a copy on two images, attacked: what cannot work fails before anything
+    is written. Of a model that cannot be copied it is the loss alone, in evaluation mode."""
     few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
     try:
-        twin = copy.deepcopy(bench.model).train()
+        twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
     except (RuntimeError, TypeError):  # as for tensors with a history, or locks
-        return
-    with torch.random.fork_rng(), bench.engine.autocast():
+        twin, mode = bench.model, lent(bench.model)
+    with torch.random.fork_rng(), bench.engine.autocast(), mode:
         twins = attacked(replace(bench, model=twin), twin, few, 1.0, few.index, {})
         losses, _ = objective(twin, twins, bench.recipe, {})
-    losses.mean().backward()
+        if twin is not bench.model:
+            losses.mean().backward()
 
 
 def attacked(
