@@ -201,8 +201,8 @@ def song_table(data: str, name: str) -> str:
 
 TABLES = {
     "attacks": attacks, "battery": battery, "clean_bill": clean_bill, "controls": controls,
-    "diagnosis_time": diagnosis_time,
-    "indicators": indicators, "margins": margins, "masking": partial(masking, "digits"),
-    "masking_cifar10": partial(masking, "cifar10"), "reliable": reliable,
+    "diagnosis_time": diagnosis_time, "indicators": indicators, "margins": margins,
+    "masking": partial(masking, "digits"), "masking_cifar10": partial(masking, "cifar10"),
+    "reliable": reliable,
 }  # fmt: skip
 TABLES |= {f"song_{d}_{n}": partial(song_table, d, n) for d in song.PUBLISHED for n in song.TABLES}

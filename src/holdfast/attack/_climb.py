@@ -1,11 +1,11 @@
 """What gradient attacks share: steps up a gradient, and the check of their settings."""
 
-from typing import get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import confine, length, per_image, steepest
 from holdfast.loss import Loss, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
@@ -87,10 +87,11 @@ def positions(x: Tensor, index: Labels | None) -> Labels:
     return torch.arange(len(x), device=x.device) if index is None else index
 
 
-def require_dense(norm: str) -> None:
-    """Raises BadInput for l1, whose sparse steps an attack must be made for, and for no norm."""
-    choose(dict.fromkeys(get_args(Norm)), norm, "norm")
-    if norm == "l1":
+def require_dense(attack: Any) -> None:
+    """Raises BadInput where the attack's norm is l1, whose sparse steps it must be made for, or a
+    word of its settings is none."""
+    require_words(attack)
+    if attack.norm == "l1":
         raise BadInput("expected norm linf or l2, got l1; fgsm, pgd, uniform-noise, simba know it")
 
 

@@ -66,7 +66,7 @@ class APGD:
 
     def __post_init__(self) -> None:
         require(self.radius, self.steps, self.restarts)
-        require_dense(self.norm)
+        require_dense(self)
         called(self.loss)
         if self.targets < 0:
             raise BadInput(f"expected 0 or more targets, got {self.targets}")

@@ -36,7 +36,7 @@ class BIM:
     def __post_init__(self) -> None:
         require(self.radius, self.steps, stride=self.stride)
         called(self.loss)
-        require_dense(self.norm)
+        require_dense(self)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
         return ascend(

@@ -41,7 +41,7 @@ class DeepFool:
 
     def __post_init__(self) -> None:
         require(0.0, self.steps)
-        require_dense(self.norm)
+        require_dense(self)
         if not 0 <= self.overshoot < float("inf"):
             raise BadInput(f"expected an overshoot of 0 or more, got {self.overshoot}")
         if self.candidates < 2:

@@ -57,7 +57,7 @@ class FAB:
 
     def __post_init__(self) -> None:
         require(self.radius or 0.0, self.steps, self.restarts)
-        require_dense(self.norm)
+        require_dense(self)
         if self.targets < 1:
             raise BadInput(f"expected at least 1 target, got {self.targets}")
         if not (0 <= self.pull <= 1 and 0 <= self.back <= 1):

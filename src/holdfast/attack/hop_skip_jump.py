@@ -47,7 +47,7 @@ class HopSkipJump:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_dense(self.norm)
+        require_dense(self)
         if self.queries < 1 or self.probes < 2:
             raise BadInput(
                 f"expected queries of 1 or more and probes of 2 or more, got {self.queries}, "

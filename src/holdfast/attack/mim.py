@@ -39,7 +39,7 @@ class MIM:
     def __post_init__(self) -> None:
         require(self.radius, self.steps, stride=self.stride)
         called(self.loss)
-        require_dense(self.norm)
+        require_dense(self)
         if not 0 <= self.decay < float("inf"):
             raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
 

@@ -53,7 +53,7 @@ class MinMargin:
 
     def __post_init__(self) -> None:
         require(self.radius, self.steps)
-        require_dense(self.norm)
+        require_dense(self)
         if self.targets < 0:
             raise BadInput(f"expected 0 or more targets, got {self.targets}")
         if self.near is not None and not 0 <= self.near <= 1:

@@ -80,7 +80,7 @@ class GaussianNoise:
 
     def __post_init__(self) -> None:
         _require(self.radius, self.repeats)
-        require_dense(self.norm)
+        require_dense(self)
         if self.deviation is not None and not 0 <= self.deviation < float("inf"):
             raise BadInput(f"expected a deviation of 0 or more, got {self.deviation}")
 

@@ -58,7 +58,7 @@ class Square:
 
     def __post_init__(self) -> None:
         require(self.radius, restarts=self.restarts)
-        require_dense(self.norm)
+        require_dense(self)
         if self.queries < 1:
             raise BadInput(f"expected at least 1 query, got {self.queries}")
         if not 0 < self.share <= 1:

@@ -57,15 +57,24 @@ def open_run(
     if resume:
         checkpoint.restore(session, run)
     team.same(None)  # all have read before one writes
-    if team.leads:
-        past = _taken_up(run, session) if resume else _claimed(run, force)
-        record.write_yaml(run / "config.yaml", config(recipe, data, session.model))
-        head = record.provenance(
-            seed=recipe.seed, device=recipe.device, digests=data.digests,
-            resumed_at=session.epoch, before=past,
-        )  # fmt: skip
-        record.write_json(run / "provenance.json", head)
-    team.same(None)
+
+    def written() -> None:
+        if team.leads:
+            past = _taken_up(run, session) if resume else _claimed(run, force)
+            _write_head(run, recipe, data, session, past)
+
+    team.agreed(written)
+
+
+def _write_head(
+    run: Path, recipe: Recipe, data: Dataset, session: Session, past: list[record.Row]
+) -> None:
+    record.write_yaml(run / "config.yaml", config(recipe, data, session.model))
+    head = record.provenance(
+        seed=recipe.seed, device=recipe.device, digests=data.digests, resumed_at=session.epoch,
+        before=past,
+    )  # fmt: skip
+    record.write_json(run / "provenance.json", head)
 
 
 def _taken_up(run: Path, session: Session) -> list[record.Row]:
