@@ -30,7 +30,12 @@ SMALL = Depth(
 )  # fmt: skip
 SLOW = PGD(radius=RADIUS, steps=20, stride=0.01, start="clean")
 SIGNS = {  # what must fire, among others
-    "rounded": {"zero gradients", "hidden operations", "unbounded attack fails"},
+    "rounded": {
+        "zero gradients",
+        "discontinuous outputs",
+        "hidden operations",
+        "unbounded attack fails",
+    },
     "threshold": {"zero gradients", "hidden operations", "unbounded attack fails"},
     "noisy": {"random outputs"},
     "resized": {"random outputs"},
@@ -39,7 +44,7 @@ SIGNS = {  # what must fire, among others
     "numpy": {"zero gradients", "transfer beats white-box", "hidden operations"},
     "saturated": {"saturated cross-entropy", "the loss hides errors"},
     "softmax": {"probabilities for logits"},
-    "winners": {"claim does not hold"},
+    "winners": {"claim does not hold", "discontinuous outputs"},
     "small steps": {"more steps find more", "unfinished climb", "one step beats many"},
 }
 HEALTHY = ("plain", "robust", "linear")
@@ -104,6 +109,14 @@ def test_the_last_images_at_the_boundary_are_no_unfinished_climb():
     assert left(4) is None and left(12) is not None
     idle = tuple((steps, evidence.steps[0][1]) for steps, _ in evidence.steps)
     assert unfinished(evidence) and not unfinished(dataclasses.replace(evidence, steps=idle))
+
+
+@pytest.mark.parametrize(("felled", "fires"), [(2, False), (3, False), (4, True)])
+def test_a_climb_that_reaches_little_is_no_unfinished_climb(felled, fires):
+    evidence = diagnosed("small steps").evidence
+    start = evidence.steps[0][1]
+    doubled = ((20.0, start), (40.0, start - felled / IMAGES))
+    assert bool(unfinished(dataclasses.replace(evidence, steps=doubled))) is fires
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class Evidence:
     (attacked), and at a random point of the ball around each image (noisy).
     static, dynamic: by loss, on clean images of the sample that are classified right.
     wobble: mean relative change of the margin within 4/255 that its gradient does not explain.
+    leaps: share of the margin's change along a line in the ball that comes in leaps.
     agreement: cosine of cross-entropy's gradient in float32 with that in float64; 1 where both
     are zero, 0 where one is, NaN for a model that has no float64.
     rise: gain of the margin over a short step along its gradient, as a share of the prediction;
@@ -55,6 +56,7 @@ class Evidence:
     static: Mapping[str, Static]
     dynamic: Mapping[str, Dynamic]
     wobble: Right
+    leaps: Right
     agreement: Right
     rise: Right
     bridged: Float[Tensor, " right_or_none"]

@@ -13,6 +13,8 @@ WOBBLE = 0.1  # Pintor et al.'s bound on the relative change of the loss
 MOVED = 0.05  # and on what the loss, scaled to [0, 1], still moved in the last steps
 LAST = 10  # steps, of a path of at least twice as many
 HALF = 0.5  # share of the images left standing whose climb was cut short
+FELL = 0.02  # share of images that doubled steps must clearly have felled
+LEAPS = 0.1  # share of the margin's change that comes in leaps
 ALIKE = 0.9  # cosine of two gradients that say the same
 
 
@@ -25,6 +27,21 @@ def unstable(evidence: Evidence) -> Finding | None:
         meaning=f"the margin changes by {mean:.0%} of itself within 4/255 in ways that its "
         "gradient does not tell",
         advice="average gradients over nearby points or draws",
+    )  # fmt: skip
+
+
+def discontinuous(evidence: Evidence) -> Finding | None:
+    """The margin leaps on the way along its gradient, as behind k-winners-take-all or rounding."""
+    share = (evidence.leaps > LEAPS).double().mean().item() if len(evidence.leaps) else 0.0
+    if share <= FEW:
+        return None
+    mean = evidence.leaps.mean().item()
+    return Finding(
+        name="discontinuous outputs",
+        evidence={"share": share, "leaps": mean, "images": len(evidence.leaps)},
+        meaning=f"on {share:.0%} of images the margin leaps on a line through the ball, where no "
+        "gradient tells",
+        advice="average gradients over nearby points, and attack without them",
     )  # fmt: skip
 
 
@@ -47,11 +64,11 @@ def unfinished(evidence: Evidence) -> Finding | None:
     """Pintor's I4: the loss, scaled to [0, 1], still rises in the last steps.
 
     The last few images of a network that falls lie at the boundary, where it always does: it must
-    be so on more images than might count. On a robust one it may rise for long and reach nothing:
-    where the steps were doubled, that must have felled an image.
+    be so on more images than might count. On a robust one it may rise for long and reach little:
+    where the steps were doubled, that must have felled more than a few.
     """
-    path, left = evidence.dynamic.get("ce"), [accuracy for _, accuracy in evidence.steps]
-    if path is None or (len(left) > 1 and left[-1] == left[0]):
+    path = evidence.dynamic.get("ce")
+    if path is None or (len(evidence.steps) > 1 and wilson(*_felled(evidence)).low <= FELL):
         return None
     top = path.height[~path.wrong.any(1)].cummax(1).values
     if not len(top) or top.shape[1] <= 2 * LAST:
@@ -66,6 +83,12 @@ def unfinished(evidence: Evidence) -> Finding | None:
         f"{LAST} steps",
         advice="take more steps, or longer ones",
     )  # fmt: skip
+
+
+def _felled(evidence: Evidence) -> tuple[int, int]:
+    """How many images of the sample fell as the steps were doubled, and of how many."""
+    images, left = len(evidence.claim), [accuracy for _, accuracy in evidence.steps]
+    return round((left[0] - left[-1]) * images), images
 
 
 def vanishing(evidence: Evidence) -> Finding | None:

@@ -120,8 +120,9 @@ def gather(
         remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
         steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
         dynamic=paths, entropy=_entropies(part, batch_size),
-        wobble=probes.wobble(part.model, x, y, index, part.seed), agreement=agreement, rise=rise,
-        bridged=bridged, hidden=met, missed=missed,
+        wobble=probes.wobble(part.model, x, y, index, part.seed),
+        leaps=probes.jumps(part.model, x, y, index, part.radius, part.norm, part.seed),
+        agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths),
         flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
     )  # fmt: skip

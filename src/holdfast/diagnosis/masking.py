@@ -14,8 +14,8 @@ SIGNS: tuple[Callable[[Evidence], Finding | None], ...] = (
     comparisons.one_step, comparisons.gradient_free, comparisons.transfer, comparisons.loss,
     comparisons.views, comparisons.unbounded, comparisons.budget, comparisons.random_points,
     comparisons.hard_label, comparisons.more_steps, comparisons.more_restarts, failures.unstable,
-    failures.silent, failures.unfinished, failures.vanishing, failures.precision,
-    failures.wrong_way, failures.operations,
+    failures.discontinuous, failures.silent, failures.unfinished, failures.vanishing,
+    failures.precision, failures.wrong_way, failures.operations,
 )  # fmt: skip
 
 

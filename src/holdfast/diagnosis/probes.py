@@ -17,6 +17,8 @@ NEAR = 4 / 255  # Pintor et al.'s box for unstable predictions, and its number o
 POINTS = 100
 PIECE = 10  # images in one pass, each with all its points
 SHORT = 0.1  # of the radius: a step that ought to keep what the gradient promises
+PARTS = 16  # of a line through the ball, each halved HALVINGS times toward its largest change
+HALVINGS = 10
 
 
 def wobble(model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> PerImage:
@@ -62,6 +64,59 @@ def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, see
     gain = _margin(model, ahead, y, seed) - height
     promised = along(slope, ahead - x)
     return (gain / promised).where(promised > 0, torch.nan)
+
+
+def jumps(
+    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
+) -> PerImage:
+    """Share of the margin's change along a line that comes in leaps, which no gradient shows.
+
+    The line leads along the margin's gradient to the edge of the ball (to a random point of it
+    where the gradient is zero). Each of 16 parts is halved ten times, toward the half in which the
+    margin changes more: what is left of the change is a thousandth where the model is continuous,
+    however bent, and the leap itself where it is not. A sum of several leaps may pass 1, as they
+    go up and down. All under one draw of a model that is random.
+    """
+    pieces = zip(x.split(PIECE), y.split(PIECE), index.split(PIECE), strict=True)
+    return torch.cat([_leaping(model, *piece, radius, norm, seed) for piece in pieces])
+
+
+def _leaping(
+    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
+) -> PerImage:
+    """A few images, each with all parts of its line in one pass."""
+    if not len(x):
+        return x.new_zeros(0)
+    start, labels = x.repeat_interleave(PARTS, 0), y.repeat_interleave(PARTS, 0)
+    way = (_edge(model, x, y, index, radius, norm, seed) - x).repeat_interleave(PARTS, 0)
+
+    def height(place: Tensor) -> PerImage:
+        return _margin(model, start + place.view(-1, *[1] * (x.dim() - 1)) * way, labels, seed)
+
+    left = torch.arange(PARTS, device=x.device).repeat(len(x)).to(x) / PARTS
+    right = left + 1 / PARTS
+    low, high = height(left), height(right)
+    change = (high - low).abs()
+    for _ in range(HALVINGS):
+        middle = (left + right) / 2
+        between = height(middle)
+        back = (between - low).abs() > (high - between).abs()
+        left, low = left.where(back, middle), low.where(back, between)
+        right, high = middle.where(back, right), between.where(back, high)
+    leaps, change = ((part.view(len(x), PARTS).sum(1)) for part in ((high - low).abs(), change))
+    return leaps / change.clamp_min(1e-12)
+
+
+def _edge(
+    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
+) -> Images:
+    """Where the line through the ball ends."""
+    with lent(model):
+        torch.manual_seed(seed)
+        slope = climb(model, x, y, margin)[1]
+    dead = (slope.flatten(1) == 0).all(1).view(-1, *[1] * (x.dim() - 1))
+    random = sample(x, radius, norm, index, seed, STREAM)
+    return confine(x, x + random.where(dead, radius * steepest(slope, norm)), radius, norm)
 
 
 def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
