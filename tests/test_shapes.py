@@ -1,0 +1,29 @@
+"""The check of shapes that the other tests rely on sees what it must."""
+
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from holdfast import geometry
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"radius": "far"},
+        {"norm": "l3"},
+        {"x": torch.zeros(2, 1, 4, 4, dtype=torch.long)},
+        {"x": [0.0]},
+        {"adv": torch.zeros(3, 1, 4, 4)},
+    ],
+)
+def test_what_is_right_once_does_not_excuse_what_is_wrong(wrong: dict[str, Any]):
+    right: dict[str, Any] = {
+        "x": torch.zeros(2, 1, 4, 4), "adv": torch.zeros(2, 1, 4, 4), "radius": 0.1, "norm": "linf",
+    }  # fmt: skip
+    for _ in range(2):
+        geometry.confine(**right)
+        with pytest.raises(TypeCheckError):
+            geometry.confine(**right | wrong)
