@@ -13,17 +13,31 @@ from beartype import BeartypeConf, beartype
 from torch import Tensor
 
 CHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))
+Check = Callable[..., Any]
+made: dict[Hashable, Check] = {}
 
 
-def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """jaxtyping's typechecker: it is shown arguments, or arguments and result, and may raise."""
-    check, right = CHECKER(function), set[Hashable]()
+def checked(function: Check) -> Check:
+    """jaxtyping's typechecker: it is shown arguments, or arguments and result, and may raise.
+
+    Made once for each signature, as a function within another is shown here at every call of that.
+    """
+    name = (function.__module__, function.__qualname__, repr(function.__annotations__))
+    return made.setdefault(name, _once(function))
+
+
+def _once(function: Check) -> Check:
+    right = set[Hashable]()
+    check = functools.cache(lambda: CHECKER(function))  # most functions are never called
 
     @functools.wraps(function)
     def once(*args: Any, **kwargs: Any) -> None:
-        kinds = (kind(args), kind(kwargs))
+        try:
+            kinds = (kind(args), kind(kwargs))
+        except RecursionError:  # a list within itself
+            return check()(*args, **kwargs)
         if kinds not in right:
-            check(*args, **kwargs)
+            check()(*args, **kwargs)
             right.add(kinds)
 
     return once
