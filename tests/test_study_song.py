@@ -93,6 +93,12 @@ def test_tables_show_the_last_row_of_each_seed_beside_the_paper():
     assert published[-2:] == ["2.124", "2.730"] and ori[-2:] == ["1.000", "0.000"]
 
 
+def test_clean_accuracy_beside_margins_is_that_of_the_seeds_which_were_searched():
+    more = [*ROWS, row("ori", 1, accuracy=left(0.5, 0.1), radii=[0.0, 0.05])]
+    ori, _ = song.TABLES["robustness"](more, MNIST)[1]
+    assert ori[6] == "90.00" and ori[8] == "1"
+
+
 def test_centre_images_without_a_class_leave_it_out():
     (line,) = tabled("centres")
     assert line == ["Ori.", "F.L.", "0.400", "-", "0.200", *["-"] * 7, "0.300", "0.141"]

@@ -144,7 +144,8 @@ def robustness(rows: Sequence[Row], paper: Published) -> Table:
     body, clean = [], held(rows, "accuracy")
     for name, own in held(rows, "margins").items():
         found = [row["margins"] for row in own]
-        right = [row["accuracy"]["clean"] for row in clean.get(name, [])]
+        seeds = {row["seed"] for row in own}
+        right = [row["accuracy"]["clean"] for row in clean.get(name, []) if row["seed"] in seeds]
         body.append([
             NETWORKS[name], spread([paper.robustness.get(name)], 2),
             spread([one["robustness"] for one in found], 2, paper.scale),
