@@ -14,6 +14,13 @@ os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # one thread for each of the workers
 
+LONG = ("test_readme", "test_processes", "test_robust_training", "test_retraining")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first: at the end one worker would wait for the other."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
