@@ -1,6 +1,6 @@
 """What a search for margins costs: passes and seconds of four ways to the same result.
 
-    python benchmarks/margins.py CHECKPOINT [CHECKPOINT ...] [--directions 784] [--step 0.02]
+    python benchmarks/margins.py CHECKPOINT ... --names NAME ... [--directions 784] [--step 0.02]
 
 The contenders: `naive`, Algorithm 1 as it is written, one point at a time, timed on a few rays and
 extrapolated to all of them by passes; `linear`, `screened` and `traced` of holdfast. All search the

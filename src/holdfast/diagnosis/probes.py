@@ -73,9 +73,9 @@ def jumps(
 
     The line leads along the margin's gradient to the edge of the ball (to a random point of it
     where the gradient is zero). Each of 16 parts is halved ten times, toward the half in which the
-    margin changes more: what is left of the change is a thousandth where the model is continuous,
-    however bent, and the leap itself where it is not. A sum of several leaps may pass 1, as they
-    go up and down. All under one draw of a model that is random.
+    margin changes more: what is left of the change is a thousandth where the model is continuous
+    and nowhere much steeper than elsewhere, and the leap itself where it is not. A sum of several
+    leaps may pass 1, as they go up and down. All under one draw of a model that is random.
     """
     pieces = zip(x.split(PIECE), y.split(PIECE), index.split(PIECE), strict=True)
     return torch.cat([_leaping(model, *piece, radius, norm, seed) for piece in pieces])

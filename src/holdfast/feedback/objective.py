@@ -88,7 +88,7 @@ class Expected:
     The policy gradient of Gupta 2020 (arXiv 2012.04353, eq. 1) with every action taken in
     proportion to its probability, so without sampling noise. With rewards +1 and -1 it is exactly
     the mean absolute error, 2 (1 - p_y); at a uniform start its gradient is that of cross-entropy
-    divided by the number of classes, so it leaves chance slowly.
+    divided by half the number of classes, so it leaves chance slowly.
 
     Attributes:
         reward: what each action is told.

@@ -55,7 +55,7 @@ ENTRANTS = (
     Entrant(name="reward + adversary", objective=REWARD, adversary=FGSM(radius=RADIUS)),
 )
 FEEDBACK = "boundary feedback"
-NEAR = Boundary(low=18, medium=12, high=4, rays=8, nearest=1.01, furthest=1.1)  # of few images
+NEAR = Boundary(low=9, medium=6, high=2, rays=8, nearest=1.01, furthest=1.1)  # of few images
 PROBE = Probe(images=200, reach=1.0, step=0.05)
 FRESH = Probe(images=0, directions=Orthonormal(count=10), reach=1.0, step=0.05)
 ATTACKS: dict[str, Attack] = {"fgsm": FGSM(radius=RADIUS), "pgd": PGD(radius=RADIUS, steps=20)}
