@@ -1,7 +1,9 @@
 """Every illness is seen, by its own signs; the healthy twins have none."""
 
+import copy
 import dataclasses
 import functools
+import json
 import threading
 from typing import Any
 
@@ -188,9 +190,42 @@ def test_a_model_that_draws_is_not_masked_for_being_looked_at_often():
 
 
 def test_images_that_are_all_wrong_already_are_no_sign():
-    x = ill_worlds.some(12)[0]
-    found = tiny(trained("plain"), x, (trained("plain")(x).argmax(1) + 1) % 10)
+    x, net = ill_worlds.some(12)[0], trained("plain")
+    found = tiny(lambda x: net(x.view(x.size(0), -1)), x, (net(x).argmax(1) + 1) % 10)
     assert found.findings == () and found.clean.accuracy == 0
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_a_diagnosis_without_a_gradient_is_json():
+    found = tiny(Ill(trained("plain"), "rounded"), *ill_worlds.some(10))
+    assert json.dumps(found.as_dict()["dynamic"], allow_nan=False).count("null") > 0
+
+
+def test_a_random_model_s_kept_diagnosis_is_recalled_whole(tmp_path):
+    x, y = ill_worlds.some(12)
+    noisy = Ill(trained("plain"), "noisy")
+    first = tiny(noisy, x, y, folder=tmp_path).as_dict()
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    again = tiny(noisy, x, y, folder=tmp_path).as_dict()
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == files
+    about = {"seconds": 0, "findings": 0}  # by how much outputs differ is drawn anew
+    assert repr(first | about) == repr(again | about)
+
+
+def test_the_adaptive_attack_may_claim_and_its_own_budgets_stay():
+    claim = diagnosis.answer([], radius=RADIUS, steps=4, targets=0, queries=0)
+    found = tiny(trained("plain"), *ill_worlds.some(10), claim=claim)
+    assert found.evidence.budgets == ()
+
+
+def test_a_twin_may_be_of_another_precision():
+    wide = copy.deepcopy(trained("linear")).double()
+    found = tiny(trained("plain"), *ill_worlds.some(10), twin=wide)
+    assert found.beside
+
+
+def test_one_step_is_climb_enough():
+    assert diagnosis.answer([], radius=RADIUS, steps=1).attempts
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,13 @@ def test_a_part_without_images_is_null_and_a_dash():
     assert "wrong -" in str(found) and row["calibration_error"] < 0.001
 
 
+def test_what_is_no_number_is_wrong():
+    logits = torch.tensor([[torch.nan, 1.0], [9.0, 0.0]])
+    found = entropy(lambda x: logits, torch.zeros(2, 1, 2, 2), torch.tensor([0, 0]))
+    assert found.correct.tolist() == [False, True]
+    assert found.histogram().sum() == 1 and found.calibration_error() < 0.001
+
+
 def test_a_class_that_is_ruled_out_takes_no_part():
     logits = torch.tensor([[0.0, 0.0, -torch.inf], [3.0, -torch.inf, -torch.inf]])
     found = entropy(lambda x: logits, torch.zeros(2, 1, 2, 2), torch.tensor([0, 0]))

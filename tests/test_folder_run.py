@@ -1,5 +1,7 @@
 """A folder of images from training to evaluation, as a user meets it on the command line."""
 
+import errno
+import fcntl
 import json
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 from holdfast import record
 from holdfast.cli import main
-from holdfast.data import maps
+from holdfast.data import folders, maps
 
 SMALL = ["--model.widths", "[4]", "--model.dense", "8", "--epochs", "1", "--precision", "fp32",
          "--watch.images", "10", "--image-size", "32", "--device", "cpu"]  # fmt: skip
@@ -73,4 +75,20 @@ def test_a_damaged_image_leaves_neither_run_nor_map(capsys):
     Path("shades/light/3.jpg").write_bytes(b"none")
     assert main(["train", "--data", "folder:shades"]) == 2
     assert "shades/light/3.jpg" in capsys.readouterr().err
-    assert not Path("runs").exists() and not list(Path("cache/holdfast/maps").iterdir())
+    left = [path.suffix for path in Path("cache/holdfast/maps").iterdir()]
+    assert not Path("runs").exists() and left == [".lock"]
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_only_a_process_that_is_alone_removes_drafts(monkeypatch, locks):
+    def refused(file, how):
+        raise OSError(errno.ENOSYS, "no locks here")
+
+    if not locks:
+        monkeypatch.setattr(fcntl, "flock", refused)
+    tree, cache = folders.read_tree(Path("shades")), Path("cache")
+    place = cache / "maps" / maps._key(tree, 32)
+    draft = place.parent / f".{place.name}.other"
+    draft.mkdir(parents=True)
+    pixels, _ = maps.mapped(tree, 32, cache)
+    assert len(pixels) == 20 and draft.exists() is not locks

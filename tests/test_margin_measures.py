@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from worlds import linear_world
 
 from holdfast.errors import BadInput
@@ -17,6 +18,7 @@ from holdfast.margin import (
     levels,
     mean_margins,
     robustness,
+    save,
     search,
     shares,
 )
@@ -162,6 +164,15 @@ def test_margins_speak_for_themselves(tmp_path):
     assert interval.low.shape == (4,) and torch.allclose(interval.value, found.shares())
     heat(tmp_path / "heat.png", {"Ori.": found.matrix(), "F.L.": found.matrix()}, "margins")
     assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("reference", ["prediction", "label"])
+def test_margins_are_saved_whichever_class_is_left(tmp_path, reference):
+    world = linear_world(count=4, side=4, classes=3)
+    found = search(world.model, world.x, world.y, reach=1.0, step=0.1, reference=reference)
+    save(found, tmp_path, world.y, {})
+    held = load_file(tmp_path / "margins.safetensors")
+    assert torch.equal(held["y"], world.y) and torch.equal(held["distance"], found.distance)
 
 
 def test_one_image_has_no_interval():

@@ -3,6 +3,7 @@ import resource
 import signal
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from holdfast import record
@@ -101,6 +102,9 @@ def test_settings_are_written_plainly():
     assert made["reward"] == {"name": "signed", "correct": 1.0, "wrong": -1.0}
     assert json.loads(json.dumps(record.plain(PGD()))) == record.plain(PGD())
     assert record.plain(test_settings_are_written_plainly).endswith("_written_plainly")
+    scalars = record.plain({"a": np.float64(0.5), "b": np.float32(0.5), "c": np.int64(3)})
+    assert scalars == {"a": 0.5, "b": 0.5, "c": 3}
+    assert {type(value) for value in scalars.values()} == {float, int}
 
 
 def test_provenance_says_who_and_with_what():

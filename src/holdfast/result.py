@@ -130,7 +130,7 @@ class AttackResult(Standing):
         return self._short_curve() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
-            "radius": self.radius, "median_distance": _finite(self.distance.nanmedian().item()),
+            "radius": self.radius, "median_distance": finite(self.distance.nanmedian().item()),
             "attacked": int((~self.distance.isnan()).sum()),
             "refused": self.refused, "passes": self.passes, "forward": self.forward,
             "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
@@ -252,7 +252,7 @@ class Trained:
         return aligned([name.replace("_", " ") for name in names], rows)
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """None for infinity and NaN, which JSON does not know."""
     return value if math.isfinite(value) else None
 

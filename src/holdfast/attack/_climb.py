@@ -7,7 +7,7 @@ from torch import Tensor
 
 from holdfast.errors import BadInput, require_words
 from holdfast.geometry import confine, length, per_image, steepest
-from holdfast.loss import Loss, full, gradient, margin
+from holdfast.loss import Loss, full, gradient, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
@@ -17,13 +17,6 @@ ENOUGH = 0.8  # a batch is packed again once less than this share of it still st
 def clearly(logits: Logits, y: Labels) -> Tensor:
     """`[batch]` flags: wrong by more than rounding can undo when the image is seen again alone."""
     return margin(logits, y) > rounding(logits)
-
-
-def rounding(logits: Logits) -> Tensor:
-    """`[batch]` differences of logits that the order of a network's sums may well cause. Infinite
-    logits, as of a class that is masked, are exact."""
-    size = logits.abs()
-    return 100 * torch.finfo(logits.dtype).eps * size.where(size.isfinite(), 0).amax(1)
 
 
 def ascend(

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import require, rounding, shortened
+from holdfast.attack._climb import require, shortened
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
-from holdfast.loss import full, margin
+from holdfast.loss import full, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 INSIDE = 1 - 1e-6  # pixels at 0 and 1 are drawn in by this share: tanh does not reach them

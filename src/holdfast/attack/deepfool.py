@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import clearly, positions, require, require_dense, rounding
+from holdfast.attack._climb import clearly, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image, steepest
-from holdfast.loss import full, slope
+from holdfast.loss import full, rounding, slope
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -71,10 +72,10 @@ def progress(quiet: bool = False) -> Iterator[tuple[Progress, Console]]:
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output, its first column to the left."""
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table(title=escape(title), title_justify="left", title_style="bold")
     for i, name in enumerate(head):
-        drawn.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        drawn.add_column(escape(name), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))
     wide = None if sys.stdout.isatty() else 120
     Console(width=wide).print(drawn)

@@ -41,7 +41,10 @@ def mapped(tree: Tree, size: int, cache: Path, tick: Tick | None = None) -> tupl
     shape = (sum(map(len, tree.splits)), 3, size, size)
     if not _complete(place, shape):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(place):
+        with _alone(place) as alone:
+            if alone:
+                for draft in place.parent.glob(f".{place.name}.*"):  # a killed process left it
+                    record.remove(draft)
             if not _complete(place, shape):
                 _make(place, tree, shape, tick)
     return _opened(place / "pixels", shape), record.read_json(place / "map.json")["md5"]
@@ -87,24 +90,23 @@ def _complete(place: Path, shape: tuple[int, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One process at a time makes this map; the others wait, and then find it made."""
+def _alone(place: Path) -> Iterator[bool]:
+    """One process at a time makes this map; the others wait, and then find it made. Says whether
+    that is so: on a file system without locks each makes its own."""
     import fcntl  # not everywhere, and nothing else in holdfast needs it
 
     lock = place.with_suffix(".lock")
     with lock.open("w") as file:
-        with contextlib.suppress(OSError):  # a file system without locks: each makes its own
-            fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 def _make(place: Path, tree: Tree, shape: tuple[int, ...], tick: Tick | None) -> None:
     """Decode every image into `place`. Raises BadInput for a bad image or a full disk."""
-    for draft in place.parent.glob(f".{place.name}.*"):  # a killed process left it
-        record.remove(draft)
     need, free = math.prod(shape), shutil.disk_usage(place.parent).free
     if need > free:
         raise _no_room(place.parent, tree, need, f"{free / 2**30:.1f} GiB")

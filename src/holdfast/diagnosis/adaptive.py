@@ -111,7 +111,7 @@ def answer(
     drawn: dict[str, Any] = budget | {"seed": seed}
     longest: Attack = MinMargin(steps=steps, targets=1, **drawn)
     slow: Attack = PGD(steps=steps, stride=0.1, loss="margin", **drawn)
-    tries: list[Attack | None] = [MinMargin(steps=steps // 2, targets=0, **drawn), longest]
+    tries: list[Attack | None] = [MinMargin(steps=max(steps // 2, 1), targets=0, **drawn), longest]
     names = {finding.name for finding in findings}
     queries *= 4 if "gradient-free finds more" in names else 1
     tries += [_LOSSES[loss](slow) for loss in sorted(_losses(findings)) if loss in _LOSSES]

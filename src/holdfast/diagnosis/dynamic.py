@@ -20,6 +20,7 @@ from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.loss import Loss, LossName, called, full, margin
 from holdfast.model import at_once, lent
 from holdfast.record import Row
+from holdfast.result import finite
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 
@@ -75,7 +76,9 @@ class Dynamic:
     def as_dict(self) -> Row:
         about: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
         steps = self.dir_var_step
-        about |= {"dir_var": self.dir_var, "dir_var_step": steps.nanmean().item()}
+        about |= {
+            "dir_var": finite(self.dir_var), "dir_var_step": finite(steps.nanmean().item()),
+        }  # fmt: skip
         return about | {name: one.as_dict() for name, one in self.spreads().items()}
 
 

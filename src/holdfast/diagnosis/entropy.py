@@ -46,16 +46,19 @@ class Entropy:
         return {name: self._counts(self.bits[flags], bins) for name, flags in parts.items()}
 
     def _counts(self, bits: PerImage, bins: int) -> Int[Tensor, " bins"]:
-        place = (bits / math.log2(self.classes) * bins).long().clamp(0, bins - 1)
+        known = bits[bits.isfinite()]
+        place = (known / math.log2(self.classes) * bins).long().clamp(0, bins - 1)
         return torch.bincount(place, minlength=bins)
 
     def calibration_error(self, bins: int = 15) -> float:
         """Mean distance of confidence and accuracy over equal ranges of confidence, each weighted
-        by its images (ECE; Guo et al., arXiv 1706.04599, equation 3). Raises BadInput for none."""
+        by its images (ECE; Guo et al., arXiv 1706.04599, equation 3). A prediction that is no
+        number is wrong with confidence 0. Raises BadInput for none."""
         if bins < 1 or not len(self.bits):
             raise BadInput(f"expected 1 bin and 1 image or more, got {bins}, {len(self.bits)}")
-        place = (self.confidence * bins).long().clamp(0, bins - 1)
-        apart = self.confidence.double() - self.correct.double()
+        sure = self.confidence.nan_to_num(0)
+        place = (sure * bins).long().clamp(0, bins - 1)
+        apart = sure.double() - self.correct.double()
         sums = torch.zeros(bins, dtype=torch.float64).index_add(0, place, apart)
         return (sums.abs().sum() / len(place)).item()
 
@@ -84,5 +87,5 @@ def entropy(model: Classifier, x: Images, y: Labels, batch_size: int | None = No
     top, action = logits.softmax(1).max(1)
     return Entropy(
         bits=(loss.entropy(logits) / math.log(2)).cpu(), confidence=top.cpu(),
-        correct=(action == y).cpu(), classes=logits.shape[1],
+        correct=((action == y) & ~logits.isnan().any(1)).cpu(), classes=logits.shape[1],
     )  # fmt: skip

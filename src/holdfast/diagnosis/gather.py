@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from holdfast import attack as attacks_of
 from holdfast.attack import FGSM, MIM, PGD, HopSkipJump, Square, Transfer
@@ -103,12 +104,12 @@ def gather(
     right = clean.nonzero().flatten().to(part.x.device)
     x, y, index = part.x[right], part.y[right], part.index[right]
     met, missed = hidden(part.model, part.x[:1])
-    bridged = probes.bridged(part.model, x, y) if met or missed else x.new_zeros(0)
+    bridged = probes.bridged(part.model, x, y, part.seed) if met or missed else x.new_zeros(0)
     rise = probes.rise(part.model, x, y, part.radius, part.norm, part.seed)
     agreement = torch.full((len(x),), torch.nan)
     if not part.random:
         agreement = probes.agreement(part.model, x, y)
-    around, paths = _indicators(part.model, part, right, depth)
+    around, paths = _indicators(part.model, part, right, depth, batch_size)
     wanted = remedies(part, depth) | _repairs(part, met + missed, rise, agreement)
     rows = torch.arange(len(part.x))
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
@@ -120,20 +121,22 @@ def gather(
         remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
         steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
         dynamic=paths, entropy=_entropies(part, batch_size),
-        wobble=probes.wobble(part.model, x, y, index, part.seed),
+        wobble=probes.wobble(part.model, x, y, index, part.seed, part.random),
         leaps=probes.jumps(part.model, x, y, index, part.radius, part.norm, part.seed),
         agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
-        beside=_beside(part, right, depth, around, paths),
+        beside=_beside(part, right, depth, around, paths, batch_size),
         flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
     )  # fmt: skip
 
 
 def _indicators(
-    model: Classifier, part: Patient, rows: Labels, depth: Depth
+    model: Classifier, part: Patient, rows: Labels, depth: Depth, batch_size: int | None
 ) -> tuple[dict[str, Static], dict[str, Dynamic]]:
     """Static and dynamic indicators of a model on these images, by loss."""
     x, y, index = part.x[rows], part.y[rows], part.index[rows]
-    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
+    if not len(rows):
+        return {}, {}
+    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm, "batch_size": batch_size}
     losses: list[LossName] = [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
     around = {
         loss: static(model, x, y, loss, **ball, index=index, seed=part.seed) for loss in losses
@@ -161,21 +164,29 @@ def under_claim(part: Patient, batch_size: int | None) -> Images:
 
 
 def _beside(
-    part: Patient, rows: Labels, depth: Depth, around: dict[str, Static], paths: dict[str, Dynamic]
-) -> dict[str, Difference]:
+    part: Patient, rows: Labels, depth: Depth, around: dict[str, Static],
+    paths: dict[str, Dynamic], batch_size: int | None,
+) -> dict[str, Difference]:  # fmt: skip
     """Each indicator less the twin's, on the images that the model gets right."""
     if part.twin is None or not len(rows):
         return {}
     with lent(part.twin):
-        twins = _indicators(part.twin, part, rows, depth)
+        twins = _indicators(part.twin, _shown(part, part.twin), rows, depth, batch_size)
     pairs = {
-        f"{loss} {name}": (values, other[loss].indicators[name])
+        f"{loss} {name}": (values, other[loss].indicators[name].to(values))
         for own, other in zip((around, paths), twins, strict=True)
         for loss, found in own.items()
         for name, values in found.indicators.items()
     }
     both = {name: pair for name, pair in pairs.items() if (pair[0] - pair[1]).isfinite().any()}
     return {name: difference(*pair, seed=part.seed) for name, pair in both.items()}
+
+
+def _shown(part: Patient, twin: Classifier) -> Patient:
+    """The same with images of the twin's own precision, on its device."""
+    weights = twin.parameters() if isinstance(twin, nn.Module) else iter(())
+    x = part.x.to(next(weights, part.x))
+    return replace(part, x=x, y=part.y.to(x.device), index=part.index.to(x.device))
 
 
 def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
@@ -235,7 +246,9 @@ def _sets(attack: Attack, setting: str) -> bool:
 
 
 def _pace(claim: Attack) -> dict[str, Any]:
-    """Steps and stride of the claim, where it has them."""
+    """Steps and stride of the claim, where it has them, and the stride is one of the radius."""
+    if not _sets(claim, "radius"):
+        return {}
     return {name: getattr(claim, name) for name in ("steps", "stride") if hasattr(claim, name)}
 
 
@@ -259,8 +272,8 @@ def _doubled(
 
 def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     """Accuracy of the sample under the claim at growing budgets, the last the whole box."""
-    if not _sets(part.claim, "radius") or not part.radius:
-        return ()
+    if not _sets(part.claim, "radius") or not part.radius or hasattr(part.claim, "attempts"):
+        return ()  # attempts have budgets of their own
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
     radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]
     wanted = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, sample, steepest
-from holdfast.loss import cross_entropy, margin
+from holdfast.loss import cross_entropy, margin, rounding
 from holdfast.model import lent, predict
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -21,29 +21,39 @@ PARTS = 16  # of a line through the ball, each halved HALVINGS times toward its 
 HALVINGS = 10
 
 
-def wobble(model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> PerImage:
+def wobble(
+    model: Classifier, x: Images, y: Labels, index: Labels, seed: int, random: bool = False
+) -> PerImage:
     """Mean relative change of the margin over 100 points within 4/255 that its gradient does not
     explain, each at most 1.
 
     Pintor et al.'s second indicator (arXiv 2106.09947) takes the whole change, which is as large
-    wherever an honest model is unsure.
+    wherever an honest model is unsure. Of a `random` one each point is compared with the image
+    under the same draw.
     """
-    pieces = zip(x.split(PIECE), y.split(PIECE), index.split(PIECE), strict=True)
-    return torch.cat([_wobbled(model, *piece, seed) for piece in pieces])
+    piece = 1 if random else PIECE
+    pieces = zip(x.split(piece), y.split(piece), index.split(piece), strict=True)
+    return torch.cat([_wobbled(model, *some, seed, random) for some in pieces])
 
 
-def _wobbled(model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> PerImage:
+def _wobbled(
+    model: Classifier, x: Images, y: Labels, index: Labels, seed: int, random: bool
+) -> PerImage:
     """A few images, each with all of its points in one pass."""
+    if not len(x):
+        return x.new_zeros(0)
+    many, labels = x.repeat_interleave(POINTS, 0), y.repeat_interleave(POINTS, 0)
     with lent(model):
         torch.manual_seed(seed)
-        here, slope, _ = climb(model, x, y, margin)
-    many, labels, slopes = (part.repeat_interleave(POINTS, 0) for part in (x, y, slope))
+        here, slope, _ = climb(model, *((many, labels) if random else (x, y)), margin)
+    if not random:
+        here, slope = here.repeat_interleave(POINTS, 0), slope.repeat_interleave(POINTS, 0)
     number = torch.arange(POINTS, device=x.device).repeat(len(x))
     keys = index.repeat_interleave(POINTS) * POINTS + number
     near = (many + sample(many, NEAR, "linf", keys, seed, STREAM)).clamp(0, 1)
-    there = _margin(model, near, labels, seed) - along(slopes, near - many)
-    change = (there.view(len(x), POINTS) - here[:, None]).abs()
-    return (change / here.abs().clamp_min(1e-12)[:, None]).clamp_max(1).mean(1)
+    there = _margin(model, near, labels, seed) - along(slope, near - many)
+    change = (there - here).abs() / here.abs().clamp_min(1e-12)
+    return change.clamp_max(1).view(len(x), POINTS).mean(1)
 
 
 def _margin(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
@@ -54,16 +64,17 @@ def _margin(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
 
 def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, seed: int) -> PerImage:
     """Gain of the margin over a tenth of the radius along its own gradient, as a share of what
-    the gradient promises; NaN where it is zero. All under one draw of a model that is random."""
+    the gradient promises; NaN where that is zero or rounding. All under one draw of a model that
+    is random."""
     if not len(x):
         return x.new_zeros(0)
     with lent(model):
         torch.manual_seed(seed)
-        height, slope, _ = climb(model, x, y, margin)
+        height, slope, logits = climb(model, x, y, margin)
         ahead = confine(x, x + SHORT * radius * steepest(slope, norm), radius, norm)
     gain = _margin(model, ahead, y, seed) - height
     promised = along(slope, ahead - x)
-    return (gain / promised).where(promised > 0, torch.nan)
+    return (gain / promised).where(promised > rounding(logits), torch.nan)
 
 
 def jumps(
@@ -75,7 +86,8 @@ def jumps(
     where the gradient is zero). Each of 16 parts is halved ten times, toward the half in which the
     margin changes more: what is left of the change is a thousandth where the model is continuous
     and nowhere much steeper than elsewhere, and the leap itself where it is not. A sum of several
-    leaps may pass 1, as they go up and down. All under one draw of a model that is random.
+    leaps may pass 1, as they go up and down. What rounding may cause is no leap; a passage to what
+    is no number is one. All under one draw of a model that is random.
     """
     pieces = zip(x.split(PIECE), y.split(PIECE), index.split(PIECE), strict=True)
     return torch.cat([_leaping(model, *piece, radius, norm, seed) for piece in pieces])
@@ -88,7 +100,8 @@ def _leaping(
     if not len(x):
         return x.new_zeros(0)
     start, labels = x.repeat_interleave(PARTS, 0), y.repeat_interleave(PARTS, 0)
-    way = (_edge(model, x, y, index, radius, norm, seed) - x).repeat_interleave(PARTS, 0)
+    edge, error = _edge(model, x, y, index, radius, norm, seed)
+    way, least = (edge - x).repeat_interleave(PARTS, 0), error.repeat_interleave(PARTS, 0)
 
     def height(place: Tensor) -> PerImage:
         return _margin(model, start + place.view(-1, *[1] * (x.dim() - 1)) * way, labels, seed)
@@ -103,20 +116,22 @@ def _leaping(
         back = (between - low).abs() > (high - between).abs()
         left, low = left.where(back, middle), low.where(back, between)
         right, high = middle.where(back, right), between.where(back, high)
-    leaps, change = ((part.view(len(x), PARTS).sum(1)) for part in ((high - low).abs(), change))
-    return leaps / change.clamp_min(1e-12)
+    rest = (high - low).abs()
+    leaps = rest.where(~(rest <= least), 0).view(len(x), PARTS).sum(1)
+    return (leaps / change.view(len(x), PARTS).sum(1).clamp_min(1e-12)).nan_to_num(1.0)
 
 
 def _edge(
     model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
-) -> Images:
-    """Where the line through the ball ends."""
+) -> tuple[Images, PerImage]:
+    """Where the line through the ball ends, and what rounding may do to the margin."""
     with lent(model):
         torch.manual_seed(seed)
-        slope = climb(model, x, y, margin)[1]
+        _, slope, logits = climb(model, x, y, margin)
     dead = (slope.flatten(1) == 0).all(1).view(-1, *[1] * (x.dim() - 1))
     random = sample(x, radius, norm, index, seed, STREAM)
-    return confine(x, x + random.where(dead, radius * steepest(slope, norm)), radius, norm)
+    far = x + random.where(dead, radius * steepest(slope, norm))
+    return confine(x, far, radius, norm), rounding(logits)
 
 
 def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
@@ -137,13 +152,15 @@ def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
         return _cosine(climb(model, x, y, cross_entropy)[1].double(), wanted)
 
 
-def bridged(model: Classifier, x: Images, y: Labels) -> PerImage:
+def bridged(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
     """Cosine of the margin's gradient with the one past operations that have none; 1 where both
-    are zero, 0 where one is."""
+    are zero, 0 where one is. Both under one draw of a model that is random."""
     if not len(x):
         return x.new_zeros(0)
     with lent(model):
+        torch.manual_seed(seed)
         plain = climb(model, x, y, margin)[1]
+        torch.manual_seed(seed)
         return _cosine(plain, climb(straight_through(model), x, y, margin)[1])
 
 

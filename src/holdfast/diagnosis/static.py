@@ -16,7 +16,7 @@ from holdfast.loss import Loss, LossName, called, full
 from holdfast.loss import margin as margin_of
 from holdfast.model import at_once, lent, predict
 from holdfast.record import Row
-from holdfast.result import Flags, Interval, wilson
+from holdfast.result import Flags, Interval, finite, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 FLOOR = 1e-6  # l2 length of a gradient under which its direction is rounding
@@ -76,7 +76,7 @@ class Static:
         found: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
         for name, flags in shares.items():
             near = self.share(flags)
-            mean = flags.double().mean().item()
+            mean = finite(flags.double().mean().item())
             found[name] = {"mean": mean, "low": near.low, "high": near.high}
         return found | {name: one.as_dict() for name, one in self.spreads().items()}
 

@@ -18,7 +18,7 @@ def save(found: Margins, folder: Path, y: Labels, about: Mapping[str, object]) -
     """
     held = {name: getattr(found, name) for name in
             ("distance", "step", "entered", "origin", "index")}  # fmt: skip
-    held["y"] = y.cpu()
+    held["y"] = y.cpu().clone()  # which may be what `origin` is
     record.write(
         folder / "margins.safetensors",
         tensors.save({name: tensor.contiguous() for name, tensor in held.items()}),
