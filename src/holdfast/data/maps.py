@@ -97,12 +97,15 @@ def _alone(place: Path) -> Iterator[bool]:
 
     lock = place.with_suffix(".lock")
     with lock.open("w") as file:
+        alone = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
-            yield False
-        else:
-            yield True
+            alone = False
+        try:
+            yield alone
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _make(place: Path, tree: Tree, shape: tuple[int, ...], tick: Tick | None) -> None:
