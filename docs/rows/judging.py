@@ -78,9 +78,10 @@ def margins() -> str:
 
 
 def masking(data: str) -> str:
-    """What the diagnosis says of models whose truth is known, by model over seeds."""
-    rows = record.rows(RESULTS / "masking-truth.jsonl")
-    rows = [row for row in rows if row.get("data", "digits") == data]
+    """What the diagnosis says of models whose truth is known, by model over seeds: the newest."""
+    newest = {(row.get("data", "digits"), row["world"], row["network_seed"]): row
+              for row in record.rows(RESULTS / "masking-truth.jsonl")}  # fmt: skip
+    rows = [row for (where, *_), row in newest.items() if where == data]
     body = []
     for world in dict.fromkeys(row["world"] for row in rows):
         held = [row for row in rows if row["world"] == world]
@@ -106,19 +107,22 @@ def by_network(part: str) -> dict[str, list[Row]]:
 
 
 def clean_bill() -> str:
-    """What the diagnosis says of a robust network and of its saturated copy."""
+    """What the diagnosis says of a robust network and of its saturated copy: the newest."""
+    newest = {(row["quick"], row["model"]): row
+              for row in record.rows(RESULTS / "clean-bill.jsonl")}  # fmt: skip
     body = []
-    for row in record.rows(RESULTS / "clean-bill.jsonl"):
+    for row in newest.values():
         found = row["diagnosis"]
         near = [percent(end) for end in found["left_interval"]]
         body.append([
-            row["model"], str(found["images"]), percent(found["clean_accuracy"]),
+            row["model"], "quick" if row["quick"] else "default", str(found["images"]), percent(found["clean_accuracy"]),
             percent(found["claimed_accuracy"]),
             f"{percent(found['left_accuracy'])} ({' to '.join(near)})",
             found["verdict"].split(":")[0],
             ", ".join(finding["name"] for finding in found["findings"]) or "-",
         ])  # fmt: skip
-    head = ["logits", "images", "clean %", "PGD-20 claims %", "left %", "verdict", "findings"]
+    head = ["logits", "depth", "images", "clean %", "PGD-20 claims %", "left %", "verdict",
+            "findings"]  # fmt: skip
     return table(head, body)
 
 
