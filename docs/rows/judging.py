@@ -115,7 +115,8 @@ def clean_bill() -> str:
         found = row["diagnosis"]
         near = [percent(end) for end in found["left_interval"]]
         body.append([
-            row["model"], "quick" if row["quick"] else "default", str(found["images"]), percent(found["clean_accuracy"]),
+            row["model"], "quick" if row["quick"] else "default", str(found["images"]),
+            percent(found["clean_accuracy"]),
             percent(found["claimed_accuracy"]),
             f"{percent(found['left_accuracy'])} ({' to '.join(near)})",
             found["verdict"].split(":")[0],
