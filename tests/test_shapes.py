@@ -1,12 +1,23 @@
 """The check of shapes that the other tests rely on sees what it must."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import shapes
 import torch
 from jaxtyping import TypeCheckError
 
 from holdfast import geometry
+
+
+def test_a_small_number_may_be_a_word():
+    def signs(count: Literal[1, 2]) -> None: ...
+
+    check = shapes.checked(signs)
+    check(1)
+    for count in (3, 16, 2000):
+        with pytest.raises(Exception, match="violates type hint"):
+            check(count)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
-from holdfast.geometry import confine, sample, steepest
+from holdfast.geometry import confine, per_image, sample, steepest
 from holdfast.loss import cross_entropy, margin, rounding
 from holdfast.model import lent, predict
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -104,7 +104,7 @@ def _leaping(
     way, least = (edge - x).repeat_interleave(PARTS, 0), error.repeat_interleave(PARTS, 0)
 
     def height(place: Tensor) -> PerImage:
-        return _margin(model, start + place.view(-1, *[1] * (x.dim() - 1)) * way, labels, seed)
+        return _margin(model, start + per_image(place, start) * way, labels, seed)
 
     left = torch.arange(PARTS, device=x.device).repeat(len(x)).to(x) / PARTS
     right = left + 1 / PARTS
@@ -128,9 +128,9 @@ def _edge(
     with lent(model):
         torch.manual_seed(seed)
         _, slope, logits = climb(model, x, y, margin)
-    dead = (slope.flatten(1) == 0).all(1).view(-1, *[1] * (x.dim() - 1))
+    dead = (slope.flatten(1) == 0).all(1)
     random = sample(x, radius, norm, index, seed, STREAM)
-    far = x + random.where(dead, radius * steepest(slope, norm))
+    far = x + random.where(per_image(dead, x), radius * steepest(slope, norm))
     return confine(x, far, radius, norm), rounding(logits)
 
 
