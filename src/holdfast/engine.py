@@ -40,7 +40,10 @@ class Engine:
     def place(self, model: nn.Module) -> nn.Module:
         """The same module, moved to the device and laid out for it."""
         model.to(self.device)
-        return model.to(memory_format=self.memory_format)
+        for held in (*model.parameters(), *model.buffers()):
+            if held.ndim == 4:
+                held.data = held.data.contiguous(memory_format=self.memory_format)
+        return model
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -82,12 +85,12 @@ def fastest(
         return Engine(device=device)
     engines = [Engine(device=device, precision=p) for p in ("fp32", "bf16")]
     x = torch.full((batch, *image), 0.5, device=device)
-    twins = [(engine, engine.place(copy.deepcopy(model))) for engine in engines]
-    steps = [lambda e=e, m=m: _step(e, m, x) for e, m in twins]
     try:
+        twins = [(engine, engine.place(copy.deepcopy(model))) for engine in engines]
+        steps = [lambda e=e, m=m: _step(e, m, x) for e, m in twins]
         slow, fast = interleaved(steps, rounds=3)
-    except RuntimeError as error:  # an operation that mixes dtypes, or no room for the twins
-        log.warning("precision fp32, since a trial in bf16 failed: %s", str(error).split("\n")[0])
+    except (RuntimeError, TypeError) as error:  # mixed dtypes, no room for twins, no twin at all
+        log.warning("precision fp32, since a trial failed: %s", str(error).split("\n")[0])
         return engines[0]
     return engines[1] if fast <= 0.9 * slow else engines[0]
 

@@ -8,6 +8,7 @@ from holdfast.feedback.handover import (
     lasting,
     leaves,
     pairs,
+    part,
     passes,
     within,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "lasting",
     "leaves",
     "pairs",
+    "part",
     "passes",
     "suited",
     "table",

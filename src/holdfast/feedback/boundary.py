@@ -104,7 +104,7 @@ class Boundary:
             raise BadInput("expected rays that cross a boundary, got none; search with more reach")
         near = distance[images].where(crossing[images], torch.inf)
         margin, ray = near.topk(min(self.rays, near.shape[1]), dim=1, largest=False)
-        short = int((margin.isinf().any(1)).sum())
+        short = int((crossing[images].sum(1) < self.rays).sum())
         if short:
             log.warning("%d images have fewer than %d rays that cross", short, self.rays)
         drawn = noise.uniform(index[images], (margin.shape[1],), self.seed, STRENGTH).to(margin)

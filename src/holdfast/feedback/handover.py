@@ -71,10 +71,15 @@ def within(
 ) -> tuple[PerImage, State]:
     """The objective with a state of its own, kept in `state` under `scope/`."""
     mark = scope + "/"
-    own = {key.removeprefix(mark): kept for key, kept in state.items() if key.startswith(mark)}
-    loss, own = objective(model, batch, own)
+    loss, own = objective(model, batch, part(state, scope))
     others = {key: kept for key, kept in state.items() if not key.startswith(mark)}
     return loss, others | {mark + key: kept for key, kept in own.items()}
+
+
+def part(state: State, scope: str) -> State:
+    """What `within` keeps under this scope."""
+    mark = scope + "/"
+    return {key.removeprefix(mark): kept for key, kept in state.items() if key.startswith(mark)}
 
 
 def alone(objective: Objective, epoch: int) -> Objective:

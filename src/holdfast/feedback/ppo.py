@@ -23,7 +23,8 @@ class PPO:
     The actions of a batch are drawn once, from the policy before its first update; every one of
     `passes` updates then climbs min(w g, clip(w, 1 - clip, 1 + clip) g), w = p(a) / p_before(a),
     g = reward - baseline. No value network: the baseline does its work. Dropout, where the
-    network has it, is part of w, as it is drawn anew for each pass.
+    network has it, is part of w, as it is drawn anew for each pass. Schedule and moving average
+    count batches, not updates; with weight perturbation p_before is that of the moved weights.
     Raises BadInput for settings out of range.
 
     Attributes:

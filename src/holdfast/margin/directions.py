@@ -141,14 +141,13 @@ class Gradient:
         with lent(model):
             slope, _ = gradient(model, x, y, called(self.loss))
         steep = steepest(slope, "l2")[:, None].flatten(2)
-        spare = max(self.count - 1, 1)  # what an image without gradient begins with
-        other = noise.normal(index, (spare, x[0].numel()), seed, STREAM).to(steep)
+        other = noise.normal(index, (self.count, x[0].numel()), seed, STREAM).to(steep)
         other = other - (other * steep).sum(2, keepdim=True) * steep
         other = other / other.norm(dim=2, keepdim=True)
-        cosine = noise.uniform(index, (spare, 1), seed, STREAM, MIXED).to(steep)
-        mixed = cosine * steep + (1 - cosine.square()).sqrt() * other
-        first = steep.where(steep.any(2, keepdim=True), other[:, :1])
-        made = torch.cat([first, mixed], 1)[:, : self.count]
+        cosine = noise.uniform(index, (self.count - 1, 1), seed, STREAM, MIXED).to(steep)
+        mixed = cosine * steep + (1 - cosine.square()).sqrt() * other[:, :-1]
+        first = steep.where(steep.any(2, keepdim=True), other[:, -1:])
+        made = torch.cat([first, mixed], 1)
         return made.reshape(len(x), self.count, *image_shape(x))
 
 

@@ -89,21 +89,22 @@ def searched(job: Job, finder: Callable[[], Finder], images: Labels) -> Piece:
     entered = job.predicted[images][:, None].expand_as(step).clone()
     rays = rays.only(inside.nonzero().flatten())
     found = finder()(rays) if len(rays.x) else nowhere(rays.all())
-    forward = _passes(rays)
+    forward = passes_of(rays)
     again, differing = _audited(job, rays, found)
-    before = _passes(rays)
+    before = passes_of(rays)
     distance, refined = _distances(rays, found, job.tolerance)
     far = torch.zeros_like(step, dtype=torch.float32)
     step[inside], entered[inside] = found.step.view(-1, rays.each), refined.view(-1, rays.each)
     far[inside] = distance.view(-1, rays.each).float()
     return Piece(
         step=step.short().cpu(), entered=entered.short().cpu(), distance=far.cpu(),
-        audited=again, differing=differing, forward=forward + _passes(rays) - before,
+        audited=again, differing=differing, forward=forward + passes_of(rays) - before,
         seconds=time.perf_counter() - start,
     )  # fmt: skip
 
 
-def _passes(rays: Rays) -> int:
+def passes_of(rays: Rays) -> int:
+    """Passes forward through the model so far, for these rays."""
     return rays.model.forward if isinstance(rays.model, Metered) else 0
 
 

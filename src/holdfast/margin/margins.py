@@ -1,5 +1,6 @@
 """What a search of rays found, and the paper's measures of it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -163,4 +164,4 @@ def finite(values: Tensor) -> Any:
     """Numbers as lists, None where they are not finite, which JSON does not know."""
     if values.ndim > 1:
         return [finite(row) for row in values]
-    return [value if torch.tensor(value).isfinite() else None for value in values.tolist()]
+    return [value if math.isfinite(value) else None for value in values.tolist()]

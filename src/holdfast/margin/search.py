@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,14 +16,14 @@ from holdfast import team as teams
 from holdfast.errors import BadInput, choose
 from holdfast.margin import pieces
 from holdfast.margin.directions import Family, Orthonormal
-from holdfast.margin.job import Job, known_directions, searched
+from holdfast.margin.job import Job, known_directions, passes_of, searched
 from holdfast.margin.linear import Linear
 from holdfast.margin.margins import Audit, Margins
 from holdfast.margin.pieces import Piece
-from holdfast.margin.rays import Finder, Grid, Method, Scale
+from holdfast.margin.rays import Finder, Grid, Method, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
-from holdfast.model import Metered, at_once, clean_logits, lent, usable
+from holdfast.model import at_once, clean_logits, lent, usable
 from holdfast.model.modes import exact
 from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels
@@ -117,21 +118,21 @@ def search(
             audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
             batch=at_once(batch_size, x), seed=seed,
         )  # fmt: skip
-        found, prepared = _in_pieces(job, finding, piece, folder, team, said)
+        found = _in_pieces(job, finding, piece, folder, team, said)
     return Margins(
         **_whole(found, signs), origin=job.origin.cpu(), index=index.cpu(),
         classes=logits.shape[1], grid=grid, tolerance=tolerance,
         method=str(getattr(finding, "name", record.plain(finding))),
         audit=Audit(rays=sum(p.audited for p in found), differing=sum(p.differing for p in found)),
-        forward=len(x) + prepared + sum(p.forward for p in found),
+        forward=len(x) + sum(p.forward for p in found),
         seconds=sum(p.seconds for p in found),
     )  # fmt: skip
 
 
 def _in_pieces(
     job: Job, method: Method, size: int, folder: Path | str | None, team: Team, said: Said | None
-) -> tuple[list[Piece], int]:
-    """All pieces in the order of their images, each read or searched, and what preparing cost."""
+) -> list[Piece]:
+    """All pieces in the order of their images, each read or searched."""
     sample = job.sample()
     finder = cache(lambda: method(sample))
     every = torch.arange(len(job.x), device=job.x.device)
@@ -142,12 +143,11 @@ def _in_pieces(
     for number in range(team.rank, len(parts), team.size):
         images = parts[number]
         file = where and where / f"images-{int(images[0])}-{int(images[-1])}.safetensors"
-        mine[number] = pieces.read(file) or _made(job, finder, images, file)
+        mine[number] = pieces.read(file) or _made(job, finder, sample, images, file)
         if said and team.leads:
             said("search", min(int(images[-1]) + 1, len(every)), len(every))
     joined = {number: piece for part in team.gather(mine) for number, piece in part.items()}
-    prepared = team.gather(sample.model.forward if isinstance(sample.model, Metered) else 0)
-    return [joined[number] for number in range(len(parts))], sum(prepared)
+    return [joined[number] for number in range(len(parts))]
 
 
 def _images_of_a_piece(images: int, rays: int, size: int) -> int:
@@ -157,9 +157,14 @@ def _images_of_a_piece(images: int, rays: int, size: int) -> int:
     return max(1, min(size, share) // rays)
 
 
-def _made(job: Job, finder: Callable[[], Finder], images: Labels, file: Path | None) -> Piece:
-    """The piece of these images, searched and saved."""
+def _made(
+    job: Job, finder: Callable[[], Finder], sample: Rays, images: Labels, file: Path | None
+) -> Piece:
+    """The piece of these images, searched and saved. The one for which the method was prepared,
+    on the sample, bears those passes too."""
+    before = passes_of(sample)
     found = searched(job, finder, images)
+    found = replace(found, forward=found.forward + passes_of(sample) - before)
     pieces.write(file, found)
     return found
 

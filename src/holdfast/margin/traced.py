@@ -13,7 +13,7 @@ rays of the image bend back.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -102,8 +102,8 @@ class Forecast:
         """
         across = self.alike[probes]
         among = across.gather(2, probes[:, None].expand(-1, probes.shape[1], -1))
-        nugget = NUGGET * self.alike.diagonal().mean() * torch.eye(probes.shape[1]).to(among)
-        weights = torch.linalg.solve(among + nugget, across)
+        nugget = _divisor(NUGGET * self.alike.diagonal().mean())
+        weights = torch.linalg.solve(among + nugget * torch.eye(probes.shape[1]).to(among), across)
         left = self.alike.diagonal() - (weights * across).sum(1)
         gaps = self.mean[image] + self.scale[image][:, None] * (weights.mT @ seen)
         return gaps, left.clamp_min(1e-12).sqrt()
@@ -173,12 +173,8 @@ def _plan(
     size = max(1, CELLS // forecast.mean[0].numel())
     parts = (rows.split(size) for rows in (image, probes, seen, first))
     plans = [forecast.next(i, p, s, f, doubt) for i, p, s, f in zip(*parts, strict=True)]
-    return Plan(
-        step=torch.cat([plan.step for plan in plans]),
-        done=torch.cat([plan.done for plan in plans]),
-        gap=torch.cat([plan.gap for plan in plans]),
-        error=torch.cat([plan.error for plan in plans]),
-    )
+    names = [field.name for field in fields(Plan)]
+    return Plan(**{name: torch.cat([getattr(plan, name) for plan in plans]) for name in names})
 
 
 def _pilots(rays: Rays, count: int) -> Int[Tensor, "image pilot"]:

@@ -87,10 +87,13 @@ def _rehearse(model: Classifier, x: Images) -> None:
     """One image to its logits. Raises BadInput where that fails or gives something else."""
     try:
         with lent(model):
-            logits: Any = model(x)
+            logits: Any = model(shown := x.clone())
     except (RuntimeError, TypeError, ValueError) as error:
         shape, cause = tuple(x.shape[1:]), " ".join(str(error).split())
         raise BadInput(f"expected a model that takes images {shape}, got: {cause:.200}") from error
+    if not torch.equal(shown, x):
+        raise BadInput("expected a model that leaves its images as they are, got one that changes "
+                       "them in place; let it take a clone")  # fmt: skip
     got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         raise BadInput(f"expected logits [batch, classes] from the model, got {got} for one image")

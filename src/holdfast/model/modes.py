@@ -92,15 +92,16 @@ class Module(nn.Module):
 @contextmanager
 def exact() -> Iterator[None]:
     """On a GPU, fp32 means fp32: without TF32, whose products carry ten bits."""
-    switches: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [switch.allow_tf32 for switch in switches]
+    cudnn: Any = torch.backends.cudnn
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
     try:
-        for switch in switches:
-            switch.allow_tf32 = False
+        for backend in backends:
+            backend.fp32_precision = "ieee"
         yield
     finally:
-        for switch, allowed in zip(switches, before, strict=True):
-            switch.allow_tf32 = allowed
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def at_once(wanted: int | None, x: Tensor) -> int:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from holdfast import margin
 from holdfast.data import Split
 from holdfast.margin import Margins
-from holdfast.margin.directions import Family, Orthonormal
+from holdfast.margin.directions import Family, Orthonormal, drawn
 from holdfast.margin.rays import Scale
 from holdfast.margin.search import Said
+from holdfast.model import usable
 from holdfast.types import Classifier
 
 
@@ -43,6 +46,12 @@ class Probe:
     def sample(self, split: Split) -> Split:
         """The images of a split that are searched."""
         return split.sample(self.images) if self.images else split
+
+    def require(self, model: Classifier, split: Split) -> None:
+        """Raises BadInput where these images cannot have the directions; tried on the first."""
+        one = split.only(torch.arange(1))
+        x, y, index = usable(model, one.x, one.y, one.index)
+        drawn(self.directions, model, x, y, index, 0)
 
     def __call__(
         self, model: Classifier, split: Split, seed: int, folder: Path | None = None,

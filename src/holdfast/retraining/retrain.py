@@ -121,6 +121,7 @@ def retrain(
         folder=None if out is None else _allowed(Path(out), force), said=said, team=team,
         training={**training, "device": device},
     )  # fmt: skip
+    judge.require(model, job.judges)
     measured, drawn, done = None, 0, []
     for number in range(rounds):
         if measured is None or not reuse:

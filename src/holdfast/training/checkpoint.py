@@ -17,7 +17,8 @@ from holdfast.errors import BadInput
 from holdfast.types import State
 
 DAMAGES = (RuntimeError, EOFError, LookupError, TypeError, OSError, pickle.UnpicklingError)
-HELD = ("model", "optimizer", "objective", "epoch", "updates", "best", "best_epoch", "rollbacks")
+COUNTS = ("epoch", "updates", "best", "best_epoch", "rollbacks")
+HELD = ("model", "optimizer", "objective", *COUNTS)
 
 
 @dataclass(eq=False)
@@ -51,7 +52,7 @@ def save(session: Session, run: Path, data: str, keep_every: int) -> None:
     Raises OSError where there is no room; then the run is as it was before.
     """
     place = run / "checkpoints"
-    name = f"epoch-{session.epoch:03d}"
+    name = _of_epoch(run, session.epoch).name
     card = replace(
         session.judged.card, data=data, provenance=record.provenance(epoch=session.epoch)
     )
@@ -64,18 +65,18 @@ def save(session: Session, run: Path, data: str, keep_every: int) -> None:
     _prune(place, keep_every)
 
 
+def _of_epoch(run: Path, epoch: int) -> Path:
+    return run / "checkpoints" / f"epoch-{epoch:03d}"
+
+
 def _packed(session: Session) -> bytes:
     buffer = io.BytesIO()
     content: dict[str, Any] = {
         "model": models.weights(session.model) if session.ema else None,
         "optimizer": session.optimizer.state_dict(),
         "objective": session.state,
-        "epoch": session.epoch,
-        "updates": session.updates,
-        "best": session.best,
-        "best_epoch": session.best_epoch,
-        "rollbacks": session.rollbacks,
     }
+    content |= {name: getattr(session, name) for name in COUNTS}
     torch.save(content, buffer)
     return buffer.getvalue()
 
@@ -108,9 +109,10 @@ def restore(session: Session, run: Path) -> None:
     session.optimizer.load_state_dict(content["optimizer"])
     where = next(session.model.parameters()).device
     session.state = {name: tensor.to(where) for name, tensor in content["objective"].items()}
-    session.epoch, session.updates = content["epoch"], content["updates"]
-    session.best, session.best_epoch = content["best"], content["best_epoch"]
-    session.rollbacks = content["rollbacks"]
+    for name in COUNTS:
+        setattr(session, name, content[name])
+    if not _of_epoch(run, session.best_epoch).exists():  # a later one was better, and is left
+        session.best, session.best_epoch = Session.best, Session.best_epoch
 
 
 def tidy(session: Session, run: Path) -> None:
@@ -120,7 +122,9 @@ def tidy(session: Session, run: Path) -> None:
     """
     place = run / "checkpoints"
     if session.best_epoch:
-        record.point(place / "best", f"epoch-{session.best_epoch:03d}")
+        record.point(place / "best", _of_epoch(run, session.best_epoch).name)
+    else:
+        (place / "best").unlink(missing_ok=True)
     for draft in place.glob(".*"):
         record.remove(draft)
 

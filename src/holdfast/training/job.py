@@ -77,9 +77,12 @@ def make_job(
     recipe: Recipe, engine: Engine, team: Team, data: Dataset, run: Path | None,
     tick: Tick | None, tell: Tell | None,
 ) -> Job:  # fmt: skip
-    """The job, its data on the engine's device."""
+    """The job, its data on the engine's device. Raises BadInput for a split without images."""
     data = data.to(engine.device)
     splits = {"train": data.train, "validation": data.validation}
+    for name, split in splits.items():
+        if not len(split):
+            raise BadInput(f"expected images in the {name} split, got none; give it some")
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
     return Job(
         recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,
@@ -103,10 +106,18 @@ def require_batches(network: nn.Module, recipe: Recipe, team: Team, images: int)
         )
 
 
-def make_session(network: models.Network, recipe: Recipe, engine: Engine) -> Session:
-    """The start of a run: the network on its device, its averaged twin, a fresh optimiser."""
+def make_session(network: models.Network, recipe: Recipe, engine: Engine, team: Team) -> Session:
+    """The start of a run: the network on its device, the same in all processes, its averaged twin,
+    a fresh optimiser. Raises BadInput for a twin of a network that cannot be copied."""
     engine.place(network)
-    averaged = None if recipe.ema is None else copy.deepcopy(network).requires_grad_(False)
+    team.spread([*network.parameters(), *network.buffers()])
+    try:
+        averaged = None if recipe.ema is None else copy.deepcopy(network).requires_grad_(False)
+    except (RuntimeError, TypeError) as error:  # as for tensors with a history, or locks
+        raise BadInput(
+            f"expected a model that can be copied for ema={recipe.ema}, got: "
+            f"{str(error).splitlines()[0]:.200}; leave ema out"
+        ) from error
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     return Session(network, averaged, recipe.optimizer.build(weights), {})
 

@@ -95,7 +95,7 @@ def train(
         guard: when to stop early, or to roll back.
         watch: what is measured after each epoch.
         best: checkpoints are chosen by clean or PGD-10 accuracy on the validation split; auto:
-            robust where there is an adversary.
+            robust where there is an adversary with a radius, or `watch.radius`.
         keep_every: keep the checkpoint of every so many epochs; 0: only last and best.
         precision: of matrix products; auto measures which is faster here.
         device: cpu, cuda, cuda:1, ...; auto: the GPU where there is one.
@@ -129,8 +129,7 @@ def train(
     engine = replace(engine, precision=recipe.precision)
     require_batches(network, recipe, team, len(data.train))
     job = make_job(recipe, engine, team, data, run, tick, tell)
-    session = make_session(network, recipe, engine)
-    team.spread([*network.parameters(), *network.buffers()])
+    session = make_session(network, recipe, engine, team)
     rehearsed(_bench(job, session), next(epoch_of(job, 0)))
     if run is not None:
         folder.open_run(run, recipe, data, session, resume, force, team)
@@ -259,7 +258,7 @@ def _look(job: Job, session: Session) -> record.Row:
     """Measure the model after an epoch; a collapse is noted in the row."""
     recipe = job.recipe
     full = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
-    watching = (job.watched, recipe, job.engine, job.team, full)
+    watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, full)
     row: record.Row = {**watch_model(session.judged, *watching)}
     if session.ema is not None:  # the raw weights, beside the averaged ones
         raw = watch_model(session.model, *watching)

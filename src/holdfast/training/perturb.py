@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import BadInput
+from holdfast.geometry import steepest
 from holdfast.team import Team
 
 
@@ -58,8 +59,7 @@ def perturbed(
         for buffer, before in buffers:
             buffer.copy_(before)
         for weight, up in zip(weights, climb, strict=True):
-            tiny = torch.finfo(up.dtype).tiny
-            weight.add_(up * (gamma * weight.norm() / up.norm().clamp_min(tiny)))
+            weight.add_(gamma * weight.norm() * steepest(up[None], "l2")[0])
     try:
         yield
     finally:

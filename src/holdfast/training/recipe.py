@@ -7,7 +7,7 @@ from typing import Literal
 from holdfast import attack
 from holdfast.data import Augment
 from holdfast.errors import BadInput, require_words
-from holdfast.feedback import climbs, leaves
+from holdfast.feedback import climbs, leaves, pairs
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
 from holdfast.training.optimizer import Optimizer, Schedule
@@ -146,6 +146,12 @@ class Recipe:
             attack.resized(adversary, radius=0.0)
         if wanted != "own":
             attack.resized(adversary, loss="ce")
+        if wanted == "objective" and (two := [o for o in leaves(self.objective) if pairs(o)]):
+            name = getattr(two[0], "name", "an objective of pairs")
+            raise BadInput(
+                f"expected adversarial.loss of auto, kl or own for {name}, whose loss needs the "
+                "adversarial images that are being made; got objective"
+            )
         if wanted == "kl" and getattr(adversary, "start", "random") == "clean":
             raise BadInput("expected a random start to climb the divergence, got start=clean")
         if wanted == "kl" and isinstance(adversary, attack.FGSM):

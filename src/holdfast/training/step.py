@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 
 from holdfast import attack
 from holdfast.engine import Engine
-from holdfast.feedback import alone, climbs, lasting, pairs, passes, within
+from holdfast.feedback import alone, climbs, lasting, leaves, pairs, part, passes, within
 from holdfast.loss import Loss, divergence, full
 from holdfast.model import Metered, lent
 from holdfast.team import Team
@@ -38,8 +38,9 @@ class Bench:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stepped:
-    """loss: of each image; norm: of the last update's gradient, before clipping; state: the
-    objective's; forward, backward: passes, one for each image that went through."""
+    """loss: of each image, at the last update; norm: of the gradient, before clipping, a mean over
+    the updates; state: the objective's; forward, backward: passes, one for each image that went
+    through."""
 
     loss: PerImage
     norm: Tensor
@@ -90,27 +91,34 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
             return objective(meter, batch, bench.recipe, state)
 
     loss, norm, state = update(bench, losses, batch)
+    norms = [norm]
     for _ in range(1, passes(alone(bench.recipe.objective, batch.epoch))):
         loss, norm, state = update(bench, losses, batch)
+        norms.append(norm)
     return Stepped(
-        loss=loss, norm=norm, state=bench.team.merge(before, lasting(state)),
+        loss=loss, norm=torch.stack(norms).mean(), state=bench.team.merge(before, lasting(state)),
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
 
 
 def rehearsed(bench: Bench, batch: Batch) -> None:
-    """Loss and gradient of a copy on two images, attacked: what cannot work fails before anything
-    is written. Of a model that cannot be copied it is the loss alone, in evaluation mode."""
+    """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn:
+    what cannot work fails before anything is written. Of a model that cannot be copied it is the
+    loss alone, in evaluation mode."""
     few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
     try:
         twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
     except (RuntimeError, TypeError):  # as for tensors with a history, or locks
         twin, mode = bench.model, lent(bench.model)
     with torch.random.fork_rng(), bench.engine.autocast(), mode:
-        twins = attacked(replace(bench, model=twin), twin, few, 1.0, few.index, {})
-        losses, _ = objective(twin, twins, bench.recipe, {})
-        if twin is not bench.model:
-            losses.mean().backward()
+        for one in leaves(bench.recipe.objective):
+            recipe = replace(bench.recipe, objective=one)
+            twins = attacked(
+                replace(bench, model=twin, recipe=recipe), twin, few, 1.0, few.index, {}
+            )
+            losses, _ = objective(twin, twins, recipe, {})
+            if twin is not bench.model:
+                losses.mean().backward()
 
 
 def attacked(
@@ -125,7 +133,8 @@ def attacked(
     with lent(bench.model, bench.recipe.adversarial.mode):
         loss = _climbed(bench.recipe, meter, batch, state)
         if loss is not None:
-            adversary = attack.resized(adversary, loss=loss)
+            every = {"best": True} if isinstance(adversary, attack.APGD) else {}  # none is left out
+            adversary = attack.resized(adversary, loss=loss, **every)
         adv = attack.run(adversary, meter, batch.x, batch.y, visit)
     return replace(batch, adv=adv.detach())
 
@@ -138,6 +147,8 @@ def _climbed(recipe: Recipe, model: Classifier, batch: Batch, state: State) -> L
     if wanted == "kl":
         reference = full(model(batch.x)).detach()
         return lambda logits, _: divergence(logits, reference)
+    if wanted == "objective" and recipe.adversarial.mix == "both":
+        state = part(state, "adv")
     if wanted == "objective":
         return lambda logits, y: recipe.objective(lambda _: logits, replace(batch, y=y), state)[0]
     return None

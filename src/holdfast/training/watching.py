@@ -9,11 +9,11 @@ from torch import nn
 from holdfast import attack, loss
 from holdfast.data import Split
 from holdfast.engine import Engine
-from holdfast.feedback import Signed, alone, expected_reward
+from holdfast.feedback import Signed, alone, expected_reward, leaves
 from holdfast.model import at_once, lent, predict
 from holdfast.team import Team
 from holdfast.training.recipe import Recipe
-from holdfast.types import Attack, Images
+from holdfast.types import Attack, Images, Reward
 
 COLLAPSED = 0.8  # share of the way from a class's true frequency to all predictions
 ADVICE = (
@@ -24,17 +24,20 @@ ADVICE = (
 
 def watch(
     model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, team: Team,
-    full: bool,
+    epoch: int, full: bool,
 ) -> dict[str, float]:  # fmt: skip
     """Accuracies (shares), entropy (bits) and expected reward of each split, `NAME_measure`.
 
-    full: with the watching attacks too. Attacks run in the engine's precision, every prediction
-    that is counted in fp32. Processes share the images.
+    epoch: the one just trained, counted from 0, by whose reward predictions are judged; +1 and -1
+    where its objective has none. full: with the watching attacks too. Attacks run in the engine's
+    precision, every prediction that is counted in fp32. Processes share the images.
     """
     attacks = recipe.watch.attacks(recipe.adversary) if full else {}
+    at_work = leaves(alone(recipe.objective, epoch))
+    told = next((one.reward for one in at_work if hasattr(one, "reward")), Signed())  # pyright: ignore
     found: dict[str, float] = {}
     for name, split in splits.items():
-        measured = _measure(model, split, attacks, recipe, engine, team)
+        measured = _measure(model, split, attacks, told, engine, team)
         found |= {f"{name}_{key}": value for key, value in measured.items()}
     for key in ("clean", *attacks):
         gap = "gap" if key == "clean" else f"{key}_gap"
@@ -43,17 +46,15 @@ def watch(
 
 
 def _measure(
-    model: nn.Module, split: Split, attacks: Mapping[str, Attack], recipe: Recipe, engine: Engine,
+    model: nn.Module, split: Split, attacks: Mapping[str, Attack], told: Reward, engine: Engine,
     team: Team,
 ) -> dict[str, float]:  # fmt: skip
     images, split = len(split), split.part(team.rank, team.size)
     x, y = split.x.contiguous(memory_format=engine.memory_format), split.y
     logits = predict(model, x)
-    objective = alone(recipe.objective, recipe.epochs)
-    reward = getattr(objective, "reward", None) or Signed()
     found = {
         "clean": logits.argmax(1) == y,
-        "reward": expected_reward(reward, logits, y),
+        "reward": expected_reward(told, logits, y),
         "entropy": loss.entropy(logits) / math.log(2),
     }
     for name, rival in attacks.items():
