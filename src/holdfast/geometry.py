@@ -18,18 +18,20 @@ def per_image(value: Shaped[Tensor, " batch"], like: Images) -> Shaped[Tensor, "
 
 
 def length(change: Images, norm: Norm) -> PerImage:
-    """Length of each image's change, in pixel units of [0, 1]."""
-    return torch.linalg.vector_norm(change.flatten(1), ORDER[norm], dim=1)
+    """Length of each image's change, in pixel units of [0, 1]; many pixels are summed in fp64."""
+    wide = change.dtype if norm == "linf" else torch.float64
+    found = torch.linalg.vector_norm(change.flatten(1), ORDER[norm], dim=1, dtype=wide)
+    return found.to(change.dtype)
 
 
 def project(change: Images, radius: float, norm: Norm) -> Images:
-    """Nearest point of the closed ball: a change inside stays where it is."""
+    """Nearest point of the closed ball: a change inside stays where it is; rounding is inwards."""
     if norm == "linf":
         return change.clamp(-radius, radius)
     if norm == "l1":
         return change.sign() * _shrunk(change.abs(), change.abs(), radius)
-    tiny = torch.finfo(change.dtype).tiny
-    scale = radius / length(change, norm).clamp_min(tiny)
+    kind = torch.finfo(change.dtype)
+    scale = radius * (1 - 4 * kind.eps) / length(change, norm).clamp_min(kind.tiny)
     return change * per_image(scale.clamp_max(1), change)
 
 

@@ -5,12 +5,13 @@ folder of them, named by all that decides its result.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MethodType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -75,6 +76,10 @@ def _parts(value: object) -> Iterator[str]:
         yield digest({"": value})
     elif isinstance(value, FunctionType):
         yield value.__qualname__
+    elif isinstance(value, MethodType):
+        yield from _parts([value.__func__, value.__self__])
+    elif isinstance(value, functools.partial):
+        yield from _parts([value.func, *value.args, value.keywords])
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from _parts(getattr(value, field.name))

@@ -22,7 +22,7 @@ def full(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def cross_entropy(logits: Logits, y: Labels) -> PerImage:
     """-log softmax(logits)[y], in nats."""
-    return F.cross_entropy(logits, y, reduction="none")
+    return F.cross_entropy(logits, y.long(), reduction="none")
 
 
 def margin(logits: Logits, y: Labels) -> PerImage:
@@ -123,8 +123,11 @@ def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
     """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them,
     and in pixels where it is no number.
 
-    again: the same graph will be asked for another.
+    again: the same graph will be asked for another. Raises BadInput in torch's inference mode, in
+    which no gradient can be had.
     """
+    if torch.is_inference_mode_enabled():
+        raise BadInput("expected gradients to be allowed, got inference_mode; take torch.no_grad")
     if not height.requires_grad:
         return torch.zeros_like(pixels)
     found = torch.autograd.grad(height, pixels, retain_graph=again, allow_unused=True)[0]

@@ -208,6 +208,10 @@ def plain(value: object) -> Any:
         return value
     if inspect.isfunction(value):
         return f"{value.__module__}:{value.__qualname__}"
+    if inspect.ismethod(value):
+        return {"name": plain(value.__func__), "of": plain(value.__self__)}
+    if isinstance(value, functools.partial):
+        return {"name": plain(value.func), "given": plain([*value.args, value.keywords])}
     if type(value).__repr__ is object.__repr__:  # which names an address
         return type(value).__qualname__
     return repr(value)

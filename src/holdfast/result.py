@@ -145,6 +145,7 @@ class Evaluation:
     adv: the nearest image of another class that any attack found for each image, the image
     itself where none did.
     findings: what casts doubt on these numbers.
+    cascade: each attack saw only what those before it left standing.
     """
 
     clean: Standing
@@ -152,6 +153,7 @@ class Evaluation:
     entropy: float
     adv: Images
     findings: tuple[Finding, ...] = ()
+    cascade: bool = False
 
     @property
     def worst_case(self) -> Standing:

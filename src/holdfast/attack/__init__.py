@@ -3,9 +3,7 @@
 Each file holds one attack; `run` hands an attack what it asks for.
 """
 
-import dataclasses
-
-from holdfast.attack._run import notes, run, stated
+from holdfast.attack._run import notes, resized, run, settings_of, stated
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.boundary import Boundary
@@ -24,8 +22,6 @@ from holdfast.attack.square import Square
 from holdfast.attack.targeted import Targeted
 from holdfast.attack.transfer import Transfer
 from holdfast.attack.transfer_mim import TransferMIM
-from holdfast.errors import BadInput
-from holdfast.types import Attack
 
 ATTACKS: dict[str, type] = {
     "fgsm": FGSM,
@@ -46,17 +42,6 @@ ATTACKS: dict[str, type] = {
     "uniform-noise": UniformNoise,
     "gaussian-noise": GaussianNoise,
 }
-
-
-def resized(attack: Attack, **settings: object) -> Attack:
-    """The same attack with other settings. Raises BadInput for one that has none such."""
-    known = (
-        {f.name for f in dataclasses.fields(attack)} if dataclasses.is_dataclass(attack) else set()
-    )
-    if isinstance(attack, type) or not set(settings) <= known:
-        wanted = " and ".join(set(settings) - known)
-        raise BadInput(f"expected an attack with a setting {wanted}, got {attack!r:.60}")
-    return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
 __all__ = [
@@ -83,5 +68,6 @@ __all__ = [
     "notes",
     "resized",
     "run",
+    "settings_of",
     "stated",
 ]

@@ -65,10 +65,12 @@ def higher(top: Images, height: PerImage, adv: Images, loss: PerImage) -> tuple[
 
 
 @torch.no_grad()
-def shortened(model: Classifier, x: Images, y: Labels, adv: Images) -> Images:
+def shortened(
+    model: Classifier, x: Images, y: Labels, adv: Images, halvings: int = HALVINGS
+) -> Images:
     """The nearest wrong image that bisection finds on the way from each image to its wrong one."""
     near, far = torch.zeros_like(x), adv - x
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         middle = (near + far) / 2
         wrong = per_image(clearly(full(model(x + middle)), y), x)
         near, far = torch.where(wrong, near, middle), torch.where(wrong, middle, far)

@@ -1,7 +1,10 @@
 """How an attack is called by whoever was handed one: it gets what it asks for."""
 
+import dataclasses
 import inspect
+from typing import Any
 
+from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels, Note, PerImage
 
 
@@ -27,11 +30,26 @@ def run(
     return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
 
 
-def stated(attack: Attack, name: str) -> object:
-    """The attack's own `radius`, `norm` or `minimal`, for one that wraps it.
+def settings_of(attack: Attack) -> set[str]:
+    """Names of the settings with which the attack can be had anew; none for a bare function."""
+    if isinstance(attack, type) or not dataclasses.is_dataclass(attack):
+        return set()
+    return {field.name for field in dataclasses.fields(attack)}
+
+
+def resized(attack: Attack, **settings: object) -> Attack:
+    """The same attack with other settings. Raises BadInput for one that has none such."""
+    if unknown := set(settings) - settings_of(attack):
+        wanted = " and ".join(sorted(unknown))
+        raise BadInput(f"expected an attack with a setting {wanted}, got {attack!r:.60}")
+    return dataclasses.replace(attack, **settings)  # pyright: ignore
+
+
+def stated(wrapper: Any, name: str) -> object:
+    """`radius`, `norm` or `minimal` of the attack within a wrapper, its field `attack`.
 
     Raises AttributeError for any other name, and where the attack does not state it.
     """
     if name not in ("radius", "norm", "minimal"):
         raise AttributeError(name)
-    return getattr(attack, name)
+    return getattr(wrapper.attack, name)

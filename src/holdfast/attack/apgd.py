@@ -77,11 +77,12 @@ class APGD:
         if not 0 <= self.rho <= 1:
             raise BadInput(f"expected rho, a share of steps, from 0 to 1, got {self.rho}")
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         index = positions(x, index)
-        logits = _logits(model, x)
+        logits = full(model(x))
         adv, height = x.clone(), self._height(logits, y, torch.full_like(logits[:, 0], -torch.inf))
         rivals = logits.scatter(1, y[:, None], -torch.inf).argsort(1, descending=True)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
@@ -143,7 +144,7 @@ class APGD:
         if step < self.steps:
             climb, logits = gradient(model, adv, path.y, loss, self.draws)
         else:
-            climb, logits = path.climb, _logits(model, adv)
+            climb, logits = path.climb, full(model(adv))
         value = loss(logits, path.y)
         reached = self._height(logits, path.y, value)
         better = per_image(reached > path.height, adv)
@@ -201,11 +202,6 @@ class _Path:
     before: PerImage
     rises: Int[Tensor, " batch"]
     halved: Bool[Tensor, " batch"]
-
-
-def _logits(model: Classifier, x: Images) -> Logits:
-    with torch.no_grad():
-        return full(model(x))
 
 
 def _rows(path: _Path, kept: Bool[Tensor, " batch"]) -> _Path:

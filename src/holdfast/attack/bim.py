@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from holdfast.attack._climb import ascend, require, require_dense
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -38,6 +40,7 @@ class BIM:
         called(self.loss)
         require_dense(self)
 
+    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
         return ascend(
             model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,

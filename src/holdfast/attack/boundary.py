@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import positions
+from holdfast.attack._climb import positions, shortened
 from holdfast.attack._decisions import noise_start, note_start, wrong
 from holdfast.attack._run import unheard
 from holdfast.errors import BadInput
@@ -70,7 +70,7 @@ class Boundary:
         adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
         note_start(note, x, adv, used, self.norm)
         rows = (used + HALVINGS <= self.queries).nonzero().flatten()
-        adv[rows] = _halved(model, x[rows], y[rows], adv[rows])
+        adv[rows] = shortened(model, x[rows], y[rows], adv[rows], HALVINGS)
         used[rows] += HALVINGS
         sizes = torch.tensor([self.along, self.ahead]).to(x).repeat(len(x), 1)
         turn = 0
@@ -112,13 +112,3 @@ class Boundary:
         drawn = drawn - per_image((drawn * way).flatten(1).sum(1), x) * way
         ahead = way + per_image(along, x) * steepest(drawn, "l2")
         return (x + distance * steepest(ahead, "l2")).clamp(0, 1)
-
-
-def _halved(model: Classifier, x: Images, y: Labels, adv: Images) -> Images:
-    """The misclassified end of a bisection between each image and a misclassified one."""
-    near = x
-    for _ in range(HALVINGS):
-        middle = (near + adv) / 2
-        stays = per_image(wrong(model, middle, y), x)
-        near, adv = torch.where(stays, near, middle), torch.where(stays, middle, adv)
-    return adv

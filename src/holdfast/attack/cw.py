@@ -56,10 +56,10 @@ class CW:
         if not 0 <= self.confidence < float("inf"):
             raise BadInput(f"expected a confidence of 0 or more, got {self.confidence}")
 
+    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         out = x.clone()
-        with torch.no_grad():
-            lead = -margin(full(model(x)), y)
+        lead = -margin(full(model(x)), y)
         rows = (lead >= 0).nonzero()[:, 0]
         if len(rows):
             out[rows] = self._nearest(model, x[rows], y[rows], lead[rows])
@@ -92,8 +92,9 @@ class CW:
             adv = (w.tanh() + 1) / 2
             logits = full(model(adv))
             behind = margin(logits, now.y)
-            beyond = rounding(logits.detach()).clamp_min(self.confidence)
-            gap = (2 * beyond - behind).clamp_min(0) / now.unit
+            slack = rounding(logits.detach())
+            beyond = slack.clamp_min(self.confidence)
+            gap = (beyond + slack - behind).clamp_min(0) / now.unit
             total = (adv - now.x).square().flatten(1).sum(1) + now.c * gap
             (slope,) = torch.autograd.grad(total.sum(), w)
         now.sum = total.detach()

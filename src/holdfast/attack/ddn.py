@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from holdfast.attack._climb import clearly, require, shortened
+from holdfast.attack._climb import clearly, higher, require, shortened
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
 from holdfast.loss import cross_entropy, full, gradient, margin
@@ -51,39 +50,29 @@ class DDN:
                 f"{self.stride}; 0.05 and 1 are the paper's"
             )
 
+    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         out = x.clone()
-        with torch.no_grad():
-            rows = (margin(full(model(x)), y) <= 0).nonzero()[:, 0]
+        rows = (margin(full(model(x)), y) <= 0).nonzero()[:, 0]
         if len(rows):
             out[rows] = self._nearest(model, x[rows], y[rows])
         return out
 
     def _nearest(self, model: Classifier, x: Images, y: Labels) -> Images:
         """For images that are right: the nearest wrong one that was met, or x."""
-        adv, best = x, (x, torch.full_like(y, torch.inf, dtype=x.dtype))
-        radius = torch.full_like(best[1], self.first)
+        adv, best = x, (x, x.new_full((len(x),), -torch.inf))
+        radius = x.new_full((len(x),), self.first)
         for step in range(self.steps):
             slope, logits = gradient(model, adv, y, _tempered)
             wrong = clearly(logits, y)
-            best = _nearer(best, adv, length(adv - x, "l2"), wrong)
+            best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
             radius = radius * torch.where(wrong, 1 - self.change, 1 + self.change)
             wave = (1 + math.cos(math.pi * step / self.steps)) / 2
             moved = adv - x + self.stride * (0.01 + 0.99 * wave) * steepest(slope, "l2")
             adv = (x + per_image(radius, x) * steepest(moved, "l2")).clamp(0, 1)
-        with torch.no_grad():
-            wrong = clearly(full(model(adv)), y)
-        best = _nearer(best, adv, length(adv - x, "l2"), wrong)
+        wrong = clearly(full(model(adv)), y)
+        best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
         return shortened(model, x, y, best[0])
-
-
-Found = tuple[Images, PerImage]
-
-
-def _nearer(best: Found, adv: Images, distance: PerImage, wrong: Tensor) -> Found:
-    """Per image, the nearer of the best so far and of the newcomer where that is wrong."""
-    better = wrong & (distance < best[1])
-    return torch.where(per_image(better, adv), adv, best[0]), torch.where(better, distance, best[1])
 
 
 def _tempered(logits: Logits, y: Labels) -> PerImage:

@@ -8,7 +8,7 @@ import torch
 from holdfast.attack._climb import clearly, positions, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image, steepest
-from holdfast.loss import full, rounding, slope
+from holdfast.loss import full, lead, rounding, slope
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 
@@ -49,6 +49,7 @@ class DeepFool:
                 f"expected at least 2 candidates (the class and a rival), got {self.candidates}"
             )
 
+    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         out, rows, adv = x.clone(), positions(x, None), x
         for step in range(self.steps + 1):
@@ -74,13 +75,14 @@ class DeepFool:
     def _step(self, pixels: Images, logits: Logits, y: Labels) -> Images:
         """The shortest change that takes a linear network across a boundary; zero without slope."""
         found, nearest = torch.zeros_like(pixels), torch.full_like(logits[:, 0], torch.inf)
-        true = logits.gather(1, y[:, None])[:, 0]
         slack = 2 * rounding(logits.detach())
         rivals = logits.detach().scatter(1, y[:, None], -torch.inf)
         rivals = rivals.topk(self._rivals(logits)).indices
         for rival in rivals.T:
-            gap = true - logits.gather(1, rival[:, None])[:, 0]
-            climb = slope(-gap.sum(), pixels, again=True)
+            with torch.enable_grad():
+                gap = -lead(logits, y, rival)
+                total = -gap.sum()
+            climb = slope(total, pixels, again=True)
             unit = steepest(climb, self.norm)
             fall = (climb * unit).flatten(1).sum(1)
             far = torch.where(fall > 0, (gap.detach() + slack) / fall, torch.inf)

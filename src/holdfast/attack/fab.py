@@ -65,6 +65,7 @@ class FAB:
         if not 1 <= self.overshoot < float("inf"):
             raise BadInput(f"expected an overshoot of 1 or more, got {self.overshoot}")
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
@@ -86,8 +87,7 @@ class FAB:
         self, model: Classifier, x: Images, y: Labels
     ) -> tuple[Int[Tensor, "batch targets"], PerImage]:
         """Wrong classes, likely ones first; the distance 0 of what is wrong already, or inf."""
-        with torch.no_grad():
-            logits = full(model(x))
+        logits = full(model(x))
         classes = logits.shape[1]
         if classes < 2:
             raise BadInput(f"expected a model of at least 2 classes, got {classes}")
@@ -113,8 +113,7 @@ class FAB:
         reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         for _ in range(self.steps):
             adv = self._step(model, x, adv, y, rival)
-            with torch.no_grad():
-                logits = full(model(adv))
+            logits = full(model(adv))
             distance = length(adv - x, self.norm)
             nearer = clearly(logits, y) & (distance < reach)
             found = torch.where(per_image(nearer, x), adv, found)

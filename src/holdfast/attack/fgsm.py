@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from holdfast.attack._climb import require
 from holdfast.errors import require_words
 from holdfast.geometry import ascent, confine
@@ -34,6 +36,7 @@ class FGSM:
         require(self.radius)
         called(self.loss)
 
+    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         climb, _ = gradient(model, x, y, called(self.loss))
         return confine(x, x + ascent(x, climb, self.radius, self.norm), self.radius, self.norm)

@@ -39,7 +39,7 @@ class HopSkipJump:
         seed: of start and probes.
     """
 
-    name: ClassVar[str] = "hop_skip_jump"
+    name: ClassVar[str] = "hop-skip-jump"
     minimal: ClassVar[bool] = True
     norm: Norm = "l2"
     queries: int = 5000

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from holdfast.attack._climb import ascend, require, require_dense
 from holdfast.errors import BadInput
 from holdfast.loss import Loss, LossName, called
@@ -43,6 +45,7 @@ class MIM:
         if not 0 <= self.decay < float("inf"):
             raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
 
+    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
         return ascend(
             model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,

@@ -59,13 +59,14 @@ class MinMargin:
         if self.near is not None and not 0 <= self.near <= 1:
             raise BadInput(f"expected near, a share of the clean gap, 0 to 1, got {self.near}")
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
         start: Images | None = None,
     ) -> Images:  # fmt: skip
         index = positions(x, index)
         adv = confine(x, x if start is None else start, self.radius, self.norm)
-        logits = _logits(model, adv)
+        logits = full(model(adv))
         if logits.shape[1] < 2:
             raise BadInput(f"expected a model of at least 2 classes, got {logits.shape[1]}")
         height, worth = _height(logits, y), self._worth(model, x, y, logits)
@@ -84,7 +85,7 @@ class MinMargin:
         """`[batch]` flags: near enough to be climbed on with."""
         if self.near is None:
             return torch.ones_like(y, dtype=torch.bool)
-        return margin(logits, y) >= self.near * margin(_logits(model, x), y)
+        return margin(logits, y) >= self.near * margin(full(model(x)), y)
 
     def _climb(
         self, model: Classifier, x: Images, y: Labels, rival: Labels, adv: Images,
@@ -102,7 +103,7 @@ class MinMargin:
             if not len(rows):
                 return top, height
             old, adv = adv, self._moved(x, adv, old, slope, step)
-        last = adv, _height(_logits(model, adv), y)
+        last = adv, _height(full(model(adv)), y)
         top[rows], height[rows] = higher(top[rows], height[rows], *last)
         return top, height
 
@@ -120,8 +121,3 @@ class MinMargin:
 def _height(logits: Logits, y: Labels) -> PerImage:
     """The margin, and more than any once it clearly fools."""
     return margin(logits, y).masked_fill(clearly(logits, y), torch.inf)
-
-
-def _logits(model: Classifier, x: Images) -> Logits:
-    with torch.no_grad():
-        return full(model(x))

@@ -42,6 +42,7 @@ class UniformNoise:
         require_words(self)
         _require(self.radius, self.repeats)
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
@@ -84,6 +85,7 @@ class GaussianNoise:
         if self.deviation is not None and not 0 <= self.deviation < float("inf"):
             raise BadInput(f"expected a deviation of 0 or more, got {self.deviation}")
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
@@ -103,11 +105,10 @@ def _best(model: Classifier, y: Labels, draw: Callable[[int], Images], repeats: 
     top = draw(0)
     if repeats == 1:
         return top
-    with torch.no_grad():
-        height = margin(full(model(top)), y)
-        for repeat in range(1, repeats):
-            rival = draw(repeat)
-            top, height = higher(top, height, rival, margin(full(model(rival)), y))
+    height = margin(full(model(top)), y)
+    for repeat in range(1, repeats):
+        rival = draw(repeat)
+        top, height = higher(top, height, rival, margin(full(model(rival)), y))
     return top
 
 

@@ -54,6 +54,7 @@ class PGD:
         require(self.radius, self.steps, self.restarts, self.stride)
         called(self.loss)
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
         stop: bool = False,
@@ -100,8 +101,7 @@ class PGD:
             step = ascent(adv, climb, self.stride * self.radius, self.norm)
             adv = confine(x, adv + step, self.radius, self.norm)
         if compare:
-            with torch.no_grad():
-                logits = full(model(adv))
+            logits = full(model(adv))
             last = loss(logits, y).to(height)
             last = last.masked_fill(clearly(logits, y) & stop, torch.inf)
             out[rows], height[rows] = higher(out[rows], height[rows], adv, last)

@@ -1,13 +1,12 @@
 """Attacks that lead to a class of the attacker's choice."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 
 from holdfast.attack._climb import positions
-from holdfast.attack._run import run, stated
+from holdfast.attack._run import resized, run, settings_of, stated
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image
 from holdfast.loss import Loss, called, full
@@ -35,32 +34,33 @@ class Targeted:
     target: int | Literal["least", "most"] = "least"
 
     def __post_init__(self) -> None:
-        if "loss" not in _fields(self.attack) or self.attack.loss == "dlr":  # pyright: ignore
+        if "loss" not in settings_of(self.attack) or self.attack.loss == "dlr":  # pyright: ignore
             raise BadInput(
                 "expected an attack that climbs the loss ce, margin, reward or one of your own, "
                 f"got {self.attack!r:.60}; take fgsm, bim, pgd, mim, transfer-mim or apgd"
             )
 
     def __getattr__(self, name: str) -> object:
-        return stated(self.attack, name)
+        return stated(self, name)
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         target = self._target(model, x, y)
-        further = {"best": True} if "best" in _fields(self.attack) else {}
+        further = {"best": True} if "best" in settings_of(self.attack) else {}
         loss: Loss = called(self.attack.loss)  # pyright: ignore
 
         def descent(logits: Logits, y: Labels) -> PerImage:
             return -loss(logits, y)
 
-        one = dataclasses.replace(self.attack, loss=descent, **further)  # pyright: ignore
-        adv = run(one, model, x, target, positions(x, index))
+        adv = run(
+            resized(self.attack, loss=descent, **further), model, x, target, positions(x, index)
+        )
         return torch.where(per_image(target == y, x), x, adv)
 
     def _target(self, model: Classifier, x: Images, y: Labels) -> Labels:
-        with torch.no_grad():
-            logits = full(model(x))
+        logits = full(model(x))
         if self.target == "least":
             return logits.scatter(1, y[:, None], torch.inf).argmin(1)
         if self.target == "most":
@@ -68,8 +68,3 @@ class Targeted:
         if not 0 <= self.target < logits.shape[1]:
             raise BadInput(f"expected a target from 0 to {logits.shape[1] - 1}, got {self.target}")
         return torch.full_like(y, self.target)
-
-
-def _fields(attack: Attack) -> set[str]:
-    known = dataclasses.is_dataclass(attack)
-    return {field.name for field in dataclasses.fields(attack)} if known else set()

@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch import nn
-
 from holdfast.attack._climb import positions
 from holdfast.attack._run import run, stated
-from holdfast.model import Metered, lent
+from holdfast.model import Metered, lent, usable
 from holdfast.types import Attack, Classifier, Images, Labels
 
 
@@ -32,16 +30,15 @@ class Transfer:
     origin: str = ""
 
     def __getattr__(self, name: str) -> object:
-        return stated(self.attack, name)
+        return stated(self, name)
 
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
-        meter, index = Metered(self.source), positions(x, index)
-        weights = self.source.parameters() if isinstance(self.source, nn.Module) else iter(())
-        like = next(weights, x)  # the source may be elsewhere, or of another dtype
+        meter = Metered(self.source)
+        seen = usable(self.source, x, y, positions(x, index))  # it may be elsewhere, or of fp64
         with lent(self.source):
-            adv = run(self.attack, meter, x.to(like), y.to(like.device), index.to(like.device))
+            adv = run(self.attack, meter, *seen)
         if isinstance(model, Metered):
             model.forward += meter.forward
             model.backward += meter.backward

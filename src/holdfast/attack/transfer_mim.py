@@ -69,6 +69,7 @@ class TransferMIM:
         if self.smoothing < 0:
             raise BadInput(f"expected smoothing over 0 or more pixels, got {self.smoothing}")
 
+    @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:

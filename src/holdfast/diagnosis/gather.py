@@ -1,6 +1,5 @@
 """The evidence of a diagnosis: attacks that differ from the claim in one thing, and probes."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -233,21 +232,14 @@ def _repairs(
 
 def _climber(part: Patient) -> Attack:
     """The claim where it climbs a loss, else PGD."""
-    if _sets(part.claim, "loss") and not getattr(part.claim, "targets", 0):
+    if "loss" in attacks_of.settings_of(part.claim) and not getattr(part.claim, "targets", 0):
         return part.claim
     return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
 
 
-def _sets(attack: Attack, setting: str) -> bool:
-    """Whether the attack can be had with this setting changed (`attack.resized`)."""
-    return dataclasses.is_dataclass(attack) and setting in {
-        field.name for field in dataclasses.fields(attack)
-    }
-
-
 def _pace(claim: Attack) -> dict[str, Any]:
     """Steps and stride of the claim, where it has them, and the stride is one of the radius."""
-    if not _sets(claim, "radius"):
+    if "radius" not in attacks_of.settings_of(claim):
         return {}
     return {name: getattr(claim, name) for name in ("steps", "stride") if hasattr(claim, name)}
 
@@ -257,7 +249,7 @@ def _doubled(
 ) -> tuple[Ladder, Flags]:
     """The claim with twice the steps (or restarts), and twice those, on what still stands, until
     two doublings in a row fell nothing."""
-    count = getattr(part.claim, setting) if _sets(part.claim, setting) else 0
+    count = getattr(part.claim, setting) if setting in attacks_of.settings_of(part.claim) else 0
     left, idle = claim.clone(), 0
     ladder = [(float(count), left.double().mean().item())]
     while 0 < 2 * count <= most and idle < 2 and left.any():
@@ -272,7 +264,8 @@ def _doubled(
 
 def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     """Accuracy of the sample under the claim at growing budgets, the last the whole box."""
-    if not _sets(part.claim, "radius") or not part.radius or hasattr(part.claim, "attempts"):
+    sized = "radius" in attacks_of.settings_of(part.claim)
+    if not sized or not part.radius or hasattr(part.claim, "attempts"):
         return ()  # attempts have budgets of their own
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
     radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]

@@ -140,7 +140,7 @@ class Seen:
             choose(VIEWS, view, "a view")
 
     def __getattr__(self, name: str) -> object:
-        return attacks.stated(self.attack, name)
+        return attacks.stated(self, name)
 
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,

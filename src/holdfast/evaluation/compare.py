@@ -83,9 +83,10 @@ def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
 def compare(first: Path, second: Path) -> dict[str, Comparison]:
     """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
 
-    The worst case is taken over the attacks that both have, within the same budget, if they have
-    any; images are matched by index. Raises BadInput where a file cannot be read, the two have no
-    image in common, or one index has two labels (other data, or another split).
+    The worst case is taken over the attacks that both have, of the same settings (but for seeds)
+    within the same budget, if they have any; images are matched by index. Raises BadInput where a
+    file cannot be read, the two have no image in common, or one index has two labels (other data,
+    or another split).
     """
     one, two = _read(first), _read(second)
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
@@ -94,8 +95,7 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
     rows = [_places(held["index"], index) for held in (one, two)]
     if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
         raise BadInput(f"expected the same data and split in {first} and {second}, got others")
-    both = [name for name in one if name.endswith(".correct") and name in two]
-    names = [name.removesuffix(".correct") for name in both]
+    names = [n.removesuffix(".correct") for n in one if n.endswith(".correct") and n in two]
     flags = {
         name: tuple(
             held[f"{name}.correct"][row] for held, row in zip((one, two), rows, strict=True)
@@ -104,22 +104,28 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
         if _alike(name, one, two)
     }
     if set(flags) == {"clean"}:
-        log.warning("no attack of %s is in %s with the same budget: only clean images are compared",
-                    first, second)  # fmt: skip
+        log.warning("no attack of %s is in %s with the same budget and settings: only clean images "
+                    "are compared", first, second)  # fmt: skip
     else:
-        worst = [torch.stack(side).all(0) for side in zip(*flags.values(), strict=True)]
-        flags["worst case"] = (worst[0], worst[1])
+        flags["worst case"] = tuple(
+            torch.stack(s).all(0) for s in zip(*flags.values(), strict=True)
+        )
     return {name: paired(*pair) for name, pair in flags.items()}
 
 
 def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
-    """Whether the attack of this name had the same budget in both; said where it had not."""
+    """Whether the attack of this name had the same budget and settings in both; said where not."""
     first, second = (held.get(f"{name}.budget") for held in (one, two))
-    if first is None or second is None or torch.equal(first, second):
-        return True
-    had = " and ".join("l{:g} {:g}".format(*budget.tolist()) for budget in (first, second))
-    log.warning("%s is not compared: its budgets are %s; evaluate both alike", name, had)
-    return False
+    if first is not None and second is not None and not torch.equal(first, second):
+        had = " and ".join("l{:g} {:g}".format(*budget.tolist()) for budget in (first, second))
+        log.warning("%s is not compared: its budgets are %s; evaluate both alike", name, had)
+        return False
+    first, second = (held.get(f"{name}.settings") for held in (one, two))
+    if first is not None and second is not None and not torch.equal(first, second):
+        log.warning("%s is not compared: its settings, or those of the attacks before it in a "
+                    "cascade, are others; evaluate both alike", name)  # fmt: skip
+        return False
+    return True
 
 
 def _places(index: Tensor, wanted: list[int]) -> Tensor:

@@ -114,5 +114,5 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation
     return Evaluation(
         clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
         entropy=loss.entropy(case.clean).mean().item() / math.log(2),
-        findings=(*battery.findings, *of_model(case)),
+        findings=(*battery.findings, *of_model(case)), cascade=battery.cascade,
     )  # fmt: skip

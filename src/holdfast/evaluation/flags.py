@@ -151,7 +151,7 @@ def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
 def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """Images that fell to attacks without gradients and withstood all those with."""
     with_gradient = [result for result in results if result.backward]
-    blind = [result for result in results if result.forward and not result.backward]
+    blind = [result for result in results if not result.backward]
     if not (with_gradient and blind):
         return
     withstood = torch.stack([result.correct for result in with_gradient]).all(0)

@@ -7,7 +7,7 @@ import torch
 from holdfast.evaluation.judge import Case, Outcome
 from holdfast.geometry import length, per_image
 from holdfast.loss import margin
-from holdfast.result import AttackResult, Flags
+from holdfast.result import SLACK, AttackResult, Flags
 from holdfast.types import Images, PerImage
 
 
@@ -17,8 +17,8 @@ class Front:
 
     adv, distance: the nearest image of another class found so far, within the budget or not; x and
     inf where there is none, x and 0 where x is one.
-    lead, height: the image of largest margin that any attack offered so far, and that margin:
-    where the next attack may set out.
+    lead, height: the image of largest margin within the budget that any attack offered so far, and
+    that margin: where the next attack may set out.
     """
 
     standing: Flags
@@ -42,8 +42,10 @@ def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Fr
     """After an attack on the images of the rows `shown`."""
     offered, correct = outcome.offered, outcome.result.correct.to(shown.device)
     found = outcome.result.distance.to(shown.device).isfinite()
-    far = length(offered - case.x[shown], case.norm).where(found, torch.inf)
-    nearer, higher = far < front.distance[shown], outcome.height > front.height[shown]
+    size = length(offered - case.x[shown], case.norm)
+    far = size.where(found, torch.inf)
+    nearer = far < front.distance[shown]
+    higher = (outcome.height > front.height[shown]) & (size <= case.radius + SLACK)
     keep = {
         "standing": front.standing[shown] & correct,
         "adv": torch.where(per_image(nearer, offered), offered, front.adv[shown]),

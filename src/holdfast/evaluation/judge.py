@@ -72,7 +72,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
                 attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
                 note=_listener(fell, rows, radius),
             )  # fmt: skip
-        adv = _images(name, made, x)
+        adv = images_of(name, made, x)
         valid = acceptable(x, adv, reach, norm)
         refused += int((~valid).sum())
         parts.append(_judged(case, some, torch.where(per_image(valid, x), adv, x), norm))
@@ -88,7 +88,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     return Outcome(result=result, offered=offered, height=height)
 
 
-def _images(name: str, made: object, x: Images) -> Images:
+def images_of(name: str, made: object, x: Images) -> Images:
     """What an attack gave back, as images like those it was given. Raises BadInput."""
     got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
     if not isinstance(made, Tensor) or made.shape != x.shape:
@@ -139,7 +139,7 @@ def _judged(
 def _joined(parts: list[tuple[Tensor, ...]], case: Case) -> tuple[Images, PerImage, PerImage]:
     """Images offered, margins and distances of all batches; of none, where no image was shown."""
     if not parts:
-        return case.x[:0], case.clean[:0, 0], case.x.new_zeros(0)
+        return case.x[:0], case.clean[:0, 0], case.x.new_zeros(0).cpu()
     offered, height, distance = (torch.cat(part) for part in zip(*parts, strict=True))
     return offered, height, distance.cpu()
 

@@ -36,6 +36,7 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
         entropy=float((weights * bits).sum() / weights.sum()),
         adv=_woven(parts, lambda part: part.adv),
         findings=tuple(named.values()),
+        cascade=first.cascade,
     )
 
 
@@ -45,15 +46,19 @@ def _whole(parts: Sequence[AttackResult]) -> AttackResult:
         name: sum(getattr(part, name) for part in parts)
         for name in ("refused", "forward", "backward")
     }
-    asked = [part.queries for part in parts if part.queries is not None]
     return replace(
         parts[0],
         correct=_woven(parts, lambda part: part.correct),
         distance=_woven(parts, lambda part: part.distance),
-        queries=_woven(asked, lambda part: part) if asked else None,
+        queries=None if parts[0].queries is None else _woven(parts, _queries),
         seconds=max(part.seconds for part in parts),
         **sums,
     )
+
+
+def _queries(part: AttackResult) -> Tensor:
+    assert part.queries is not None  # one attack counts them in all processes, or in none
+    return part.queries
 
 
 def _woven(parts: Sequence[T], of: Callable[[T], Tensor]) -> Tensor:

@@ -1,10 +1,14 @@
 """An evaluation on disk: a row per attack, per-image results beside it."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import torch as tensors
+from torch import Tensor
 
 from holdfast import record
 from holdfast.errors import BadInput
@@ -34,15 +38,17 @@ def save(
     The tensors are `index` and `y` of the images, `clean.correct`, `adv` (the nearest image of
     another class that was found, the image itself where none was), and for each attack
     `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.budget` (order of
-    the norm, radius) and, where it counts them, `NAME.queries` (-1: never fooled). Gives their
-    path.
+    the norm, radius), `NAME.settings` (a fingerprint of them, of those before it too in a cascade)
+    and, where it counts them, `NAME.queries` (-1: never fooled). Gives their path.
     """
     number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     file = run / f"evaluation-{number:03d}.safetensors"
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     held["adv"] = found.adv
-    for attack in found.attacks:
+    for place, attack in enumerate(found.attacks):
+        deciding = found.attacks[: place + 1] if found.cascade else [attack]
         held |= {
+            f"{attack.name}.settings": _fingerprint([one.settings for one in deciding]),
             f"{attack.name}.correct": attack.correct,
             f"{attack.name}.distance": attack.distance,
             f"{attack.name}.budget": torch.tensor([ORDER[attack.norm], attack.radius]),
@@ -55,3 +61,15 @@ def save(
     for row in whole["attacks"]:
         record.append(run / "evaluation.jsonl", row | shared | {"per_image": file.name})
     return file
+
+
+def _fingerprint(settings: Sequence[record.Row]) -> Tensor:
+    """16 bytes that differ where the settings do, seeds aside."""
+    facts = json.dumps(_seedless(settings), sort_keys=True).encode()
+    return torch.tensor(list(hashlib.sha256(facts).digest()[:16]), dtype=torch.uint8)
+
+
+def _seedless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _seedless(item) for key, item in value.items() if key != "seed"}
+    return [_seedless(item) for item in value] if isinstance(value, (list, tuple)) else value

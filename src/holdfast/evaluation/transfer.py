@@ -10,7 +10,7 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import Said, acceptable, budget
+from holdfast.evaluation.judge import Said, acceptable, budget, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import full
 from holdfast.model import at_once, clean_logits, lent, predict, usable
@@ -90,14 +90,18 @@ def transfer_matrix(
     """
     if not models or (sources is not None and not sources):
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
+    usable(next(iter(models.values())), x, y, index)
     radius, norm = budget(attack, radius, norm)
     require_settings(radius, norm, batch_size, {"attack": attack})
     sources, x = models if sources is None else sources, full(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct = []
     for done, source in enumerate(sources.values(), 1):
-        adv = _made(source, x, y, index, attack, at_once(batch_size, x))
-        adv = torch.where(per_image(acceptable(x, adv, radius, norm), x), adv, x)
+        taken = usable(source, x, y, index)
+        clean_logits(source, *taken[:2], batch_size)
+        adv = _made(source, *taken, attack, at_once(batch_size, x))
+        valid = acceptable(taken[0], adv, radius, norm)  # as the source saw them
+        adv = torch.where(per_image(valid, adv), adv, taken[0]).to(x)
         stands = [_stands(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)
         if said:
@@ -108,17 +112,13 @@ def transfer_matrix(
 
 
 def _made(
-    source: Classifier, x: Images, y: Labels, index: Labels | None, attack: Attack, size: int
+    source: Classifier, x: Images, y: Labels, index: Labels, attack: Attack, size: int
 ) -> Images:
-    """What the attack makes of the images, batch by batch, where and as the images are."""
-    taken = usable(source, x, y, index)
-    clean_logits(source, *taken[:2], size)
+    """What the attack makes of the images, batch by batch."""
     with lent(source):
-        parts = zip(*(part.split(size) for part in taken), strict=True)
-        made = [attacks_of.run(attack, source, *part).detach() for part in parts]
-    if any(one.shape[1:] != x.shape[1:] for one in made) or sum(map(len, made)) != len(x):
-        raise BadInput(f"expected images {tuple(x.shape)} from the attack, got {made[0].shape}")
-    return torch.cat(made).to(x)
+        parts = zip(*(part.split(size) for part in (x, y, index)), strict=True)
+        made = [(attacks_of.run(attack, source, *part), part[0]) for part in parts]
+    return torch.cat([images_of("the attack", *one) for one in made])
 
 
 def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
