@@ -303,3 +303,11 @@ def test_an_image_is_attacked_alike_in_any_batch(one, norm):
 def test_settings_that_make_no_sense_are_refused(make):
     with pytest.raises(BadInput, match="expected"):
         make()
+
+
+def test_confidence_is_the_lead_that_is_wanted_and_not_twice_that(digits):
+    """Of the images found with a lead of k, most have hardly more (Carlini and Wagner, eq. 6)."""
+    cw = CW(confidence=2.0, searches=6, steps=80)
+    adv = cw(digits.model, digits.x[:20], digits.y[:20])
+    lead = margin(predict(digits.model, adv), digits.y[:20])
+    assert (lead >= 2 - 1e-4).all() and lead.median() < 2.5

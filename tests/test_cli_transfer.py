@@ -10,6 +10,7 @@ from holdfast import attack, evaluation, record
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import main
+from holdfast.types import Attack
 
 COMMON = ["--images", "40", "--radius", "0.15", "--json"]
 
@@ -46,7 +47,7 @@ def loaded(*names: str):
     return [models.load(Path(name) / "checkpoints" / "best") for name in names]
 
 
-def expected(one: attack.Attack, target: str = "a"):
+def expected(one: Attack, target: str = "a"):
     split = datasets.load("digits").test.sample(40)
     (network,) = loaded(target)
     return evaluation.evaluate(

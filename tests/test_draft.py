@@ -1,6 +1,7 @@
 """A killed evaluation goes on where it was, on the same images only; shares make the whole."""
 
 import copy
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -234,3 +235,25 @@ def test_bad_input_that_one_process_meets_is_raised_in_all(monkeypatch):
     monkeypatch.setattr(Team, "gather", lambda self, value: [BadInput("theirs"), value])
     with pytest.raises(BadInput, match="theirs"):
         team.agreed(lambda: "mine")
+
+
+def test_a_partial_and_a_bound_method_are_known_by_what_they_hold(tmp_path):
+    """Their words hold addresses; so would a draft that is never found again."""
+    calls: list[float] = []
+
+    def shift(by: float, model, x, y):
+        calls.append(by)
+        return (x + by).clamp(0, 1)
+
+    class Shift:
+        def __init__(self, by: float) -> None:
+            self.by = by
+
+        def attack(self, model, x, y):
+            return shift(self.by, model, x, y)
+
+    for made in (lambda by: functools.partial(shift, by), lambda by: Shift(by).attack):
+        calls.clear()
+        for by in (0.01, 0.01, 0.02):
+            evaluate(MODEL, X, Y, attacks={"mine": made(by)}, radius=0.1, folder=tmp_path)
+        assert calls == [0.01, 0.02]

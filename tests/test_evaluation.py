@@ -1,5 +1,6 @@
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -277,67 +278,6 @@ def test_the_curve_of_a_minimum_norm_attack_is_that_of_the_margins():
         evaluate(MODEL, X, Y, attacks=mixed, radius=0.01).curve([0.1])
 
 
-def test_a_paired_comparison_by_hand():
-    first = torch.tensor([True] * 30 + [False] * 20)  # right together 21, alone 9
-    second = torch.tensor([True] * 21 + [False] * 9 + [True] * 2 + [False] * 18)
-    found = evaluation.paired(first, second)
-    assert (found.only_first, found.only_second) == (9, 2)
-    assert found.difference == pytest.approx(0.14)
-    assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
-    one, two = wilson(30, 50), wilson(23, 50)
-    phi = (21 * 18 - 9 * 2 - 25) / math.sqrt(30 * 20 * 23 * 27)  # less half the images
-    for end, a, b in (
-        (found.low, 0.6 - one.low, two.high - 0.46),
-        (found.high, one.high - 0.6, 0.46 - two.low),
-    ):
-        assert abs(end - 0.14) == pytest.approx(math.sqrt(a * a - 2 * phi * a * b + b * b))
-    assert 0 < found.low < 0.14 < found.high
-    same = evaluation.paired(first, first)
-    assert (same.difference, same.p) == (0, 1) and same.low < 0 < same.high
-
-
-def test_the_interval_of_a_difference_covers_it_as_often_as_it_says():
-    """Pairs that agree more often than chance would have it, 1,500 times."""
-    generator = torch.Generator().manual_seed(0)
-    covered = narrow = 0
-    for _ in range(1500):
-        shared = torch.rand(120, generator=generator)
-        own = torch.rand(2, 120, generator=generator)
-        first = torch.where(own[0] < 0.5, shared, own[0] * 2 - 1) < 0.75
-        second = torch.where(own[0] < 0.5, shared, own[1]) < 0.6
-        found = evaluation.paired(first, second)
-        covered += found.low <= 0.15 <= found.high
-        narrow += found.high - found.low < 0.25
-    assert 0.93 <= covered / 1500 <= 0.985 and narrow > 1000
-
-
-def test_two_evaluations_are_compared_image_by_image(tmp_path, caplog):
-    weak = {"pgd": PGD(radius=0.03, steps=1, stride=0.05, start="clean")}
-    attacks = {"a": weak, "b": {"pgd": PGD(radius=0.03)}, "c": {"pgd": PGD(radius=0.02)}}
-    orders = {"a": torch.arange(32), "b": torch.arange(20).flip(0), "c": torch.arange(32)}
-    found, files = {}, {}
-    for name, order in orders.items():
-        (tmp_path / name).mkdir()
-        found[name] = evaluate(MODEL, X[order], Y[order], attacks=attacks[name], radius=0.03)
-        about = (tmp_path / name, order, Y[order], {})
-        files[name] = evaluation.save(found[name], *about)
-    compared = evaluation.compare(files["a"], files["b"])
-    assert set(compared) == {"clean", "pgd", "worst case"}
-    worst, weak, strong = compared["worst case"], found["a"], found["b"]
-    wanted = weak.worst_case.correct[:20].sum() - strong.worst_case.correct.sum()
-    assert worst.images == 20 and wanted > 0
-    assert worst.difference == pytest.approx(int(wanted) / 20)
-    assert "points" in str(worst)
-    with pytest.raises(BadInput, match="per-image results"):
-        evaluation.compare(files["a"], tmp_path / "none")
-    other = evaluation.save(weak, tmp_path / "b", torch.arange(32), 1 - Y, {})
-    with pytest.raises(BadInput, match="same data and split"):
-        evaluation.compare(files["a"], other)
-    assert set(evaluation.compare(files["a"], files["c"])) == {"clean"}
-    assert "pgd is not compared: its budgets are linf 0.03 and linf 0.02" in caplog.text
-    assert "only clean images are compared" in caplog.text
-
-
 def test_a_cascade_that_has_felled_everything_says_so_and_ends():
     said = []
     attacks = {"one": PGD(radius=0.9), "two": PGD(radius=0.9)}
@@ -461,7 +401,7 @@ class Logarithm(nn.Module):
 )
 def test_an_attack_that_gives_no_images_is_said_in_one_line(made, said):
     with pytest.raises(BadInput, match=f"from it, got {said}"):
-        judge._images("it", made, WORLD.x)
+        judge.images_of("it", made, WORLD.x)
 
 
 def test_an_attack_may_give_images_of_another_precision():
@@ -481,3 +421,24 @@ def test_rows_of_numbers_meet_all_but_patches(suite):
     )
     assert "square" not in [attack.name for attack in found.attacks]
     assert "no images" in [finding.name for finding in found.findings]
+
+
+def test_what_lies_beyond_the_budget_is_no_start_for_the_next():
+    far: Any = type(
+        "Far", (), {"minimal": True, "__call__": lambda self, model, x, y: flipped(x)}
+    )()
+    seen = []
+
+    def second(model, x, y, start):
+        seen.append((start - x).abs().max().item())
+        return x
+
+    evaluate(MODEL, X, Y, attacks={"far": far, "second": second}, cascade=True, radius=0.01)
+    assert seen and max(seen) == 0
+
+
+def test_a_model_that_changes_its_images_is_refused_and_they_stay():
+    kept = X.clone()
+    with pytest.raises(BadInput, match="changes them in place"):
+        evaluate(lambda x: MODEL(x.mul_(0.5)), X, Y, radius=0.01)
+    assert torch.equal(X, kept)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -20,10 +21,6 @@ SHORT = {
     "hop-skip-jump": {"queries": 120}, "boundary": {"queries": 120}, "simba": {"queries": 30},
 }  # fmt: skip
 EVERY = {name: made(**SHORT.get(name, {})) for name, made in ATTACKS.items()}
-EVERY["transfer"] = Transfer(
-    attack=EVERY["pgd"], source=nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
-)
-EVERY["targeted"] = Targeted(attack=EVERY["pgd"])
 RADIUS = 0.08
 PGD = ATTACKS["pgd"](radius=RADIUS, steps=4)
 EVERY["transfer"] = Transfer(attack=PGD, source=nn.Sequential(nn.Flatten(), nn.Linear(36, 4)))
@@ -166,3 +163,29 @@ def test_passes_are_those_of_the_model(name):
     model.eval()
     attack(meter, x, y)
     assert meter.forward == seen["images"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_graph_is_left_and_labels_may_be_of_any_integer_kind(name):
+    """Called directly, on images that ask for a gradient."""
+    model, x, y = images()
+    attack = within(EVERY[name], radius=RADIUS)
+    adv = attack(model.eval(), x.clone().requires_grad_(), y)
+    assert not adv.requires_grad
+    assert torch.equal(attack(model, x, y.int()), adv)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_attack_can_be_copied_and_pickled(name):
+    for again in (copy.deepcopy(EVERY[name]), pickle.loads(pickle.dumps(EVERY[name]))):
+        assert type(again) is type(EVERY[name]) and again.name == EVERY[name].name
+    assert EVERY[name].name == name
+
+
+def test_attacks_by_gradient_say_that_inference_mode_has_none():
+    model, x, y = images()
+    with (
+        torch.inference_mode(),
+        pytest.raises(BadInput, match=r"inference_mode; take torch\.no_grad"),
+    ):
+        evaluate(model, x, y, attacks={"pgd": PGD}, radius=RADIUS)

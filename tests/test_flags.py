@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast.attack import PGD
+from holdfast.attack import PGD, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
 
 WORLD = linear_world(classes=4)
@@ -70,3 +70,13 @@ def test_few_classes_are_said_by_the_standard_suite():
         task = Task(radius=0.1, norm="linf", classes=classes, pixels=16)
         told = [finding.meaning for finding in SUITES["standard"](task).findings]
         assert len(told) == (1 if said else 0) and all(str(said) in meaning for meaning in told)
+
+
+def test_noise_is_blind_too():
+    def rounded(x: torch.Tensor) -> torch.Tensor:
+        return MODEL((x * 4).round() / 4)
+
+    attacks = {"pgd": PGD(radius=0.3, steps=2, start="clean"), "noise": UniformNoise(radius=0.3)}
+    y = rounded(X).argmax(1)
+    names = [finding.name for finding in evaluate(rounded, X, y, attacks=attacks).findings]
+    assert names == ["zero gradients", "blind attacks find more"]

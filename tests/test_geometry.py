@@ -80,3 +80,14 @@ def test_a_sum_that_is_the_radius_but_for_rounding_stays_within_it():
 def test_a_tie_of_infinite_logits_is_no_find_and_no_number_is():
     logits = torch.tensor([[torch.inf, torch.inf], [torch.nan, 0.0], [-torch.inf, 1.0]])
     assert loss.margin(logits, torch.zeros(3).long()).tolist() == [0, torch.inf, torch.inf]
+
+
+def test_rounding_never_leaves_the_ball_of_a_large_image():
+    """150,528 pixels: their squares summed one after the other in fp32 would be off by 1e-6."""
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(4, 3, 224, 224, generator=generator)
+    held = geometry.project(change, 3.0, "l2")
+    assert (held.double().flatten(1).norm(dim=1) <= 3).all()
+    assert held.flatten(1).norm(dim=1).min() > 2.9999
+    exact = change.double().flatten(1).norm(dim=1)
+    assert torch.allclose(geometry.length(change, "l2").double(), exact, rtol=1e-7, atol=0)

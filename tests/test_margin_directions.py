@@ -79,6 +79,8 @@ def test_gradient_and_mixtures_with_it():
     assert (cosine >= -1e-6).all() and abs(cosine[:, 1:].mean() - 0.5) < 0.03
     flat = drawn(margin.Gradient(count=3), lambda x: x.flatten(1)[:, :2] * 0, X, Y, INDEX, 0)
     torch.testing.assert_close(flat.flatten(2).norm(dim=2), torch.ones(5, 3))
+    alike = flat.flatten(2) @ flat.flatten(2).mT - torch.eye(3)
+    assert alike.abs().max() < 0.99  # no direction comes twice
 
 
 def test_a_function_and_a_tensor_are_families_made_unit_vectors():

@@ -316,3 +316,17 @@ def test_a_class_that_is_masked_hides_nothing_from_traced(low):
 def test_rows_of_numbers_are_refused():
     with pytest.raises(BadInput, match="channel, height, width], got"):
         search(WORLD.model, WORLD.x.flatten(1), WORLD.y)
+
+
+@pytest.mark.parametrize("logits", [[3.0, 0, 0], [3.0, 0]])
+def test_a_network_that_gives_one_answer_everywhere_has_no_boundary(logits):
+    def collapsed(x: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(logits).expand(len(x), -1)
+
+    found = search(collapsed, WORLD.x[:4], WORLD.y[:4] % len(logits), audit=1)
+    assert (found.distance == 0.5).all() and found.audit.differing == 0
+
+
+def test_passes_are_those_of_all_pieces_whether_found_now_or_before(tmp_path):
+    once, again = (search(bumpy(), X, Y, piece=64, step=0.1, folder=tmp_path) for _ in range(2))
+    assert once.forward == again.forward > 0

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -271,3 +272,19 @@ def test_a_batch_of_one_image_is_refused_where_it_would_be_normalised(tmp_path):
     with pytest.raises(BadInput, match=f"got 1 of {images} in the last batch of {images - 1}"):
         training.train(narrow, data, epochs=1, batch_size=images - 1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_best_that_is_gone_is_forgotten_where_an_older_checkpoint_goes_on(tmp_path):
+    """As where a damaged `last` is led to an older checkpoint, whose best was pruned since."""
+    run = tmp_path / "run"
+    training.train(network(blobs()), blobs(), out=run, **settings(), keep_every=2)
+    place = run / "checkpoints"
+    state = torch.load(place / "epoch-002" / "state.pt", weights_only=True)
+    torch.save(state | {"best_epoch": 1, "best": 2.0}, place / "epoch-002" / "state.pt")
+    record.point(place / "last", "epoch-002")
+    record.point(place / "best", "epoch-001")
+    shutil.rmtree(place / "epoch-001", ignore_errors=True)
+    more = training.train(
+        network(blobs()), blobs(), out=run, resume=True, **settings(), keep_every=2
+    )
+    assert more.best_epoch > 2 and models.load(place / "best")

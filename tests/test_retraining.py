@@ -54,6 +54,8 @@ def test_examples_lie_beyond_the_smallest_margins_of_the_images_that_their_class
     assert rays == {0: [1, 2, 0], 2: [3, 0], 3: [0, 1, 2], 4: [0, 1, 2]}
     assert "class 1 gives 2 of 5" in caplog.text
     assert "1 images have fewer than 3 rays" in caplog.text
+    Boundary(high=1, low=5, medium=1, rays=5)(*margins_by_hand(), levels)
+    assert "4 images have fewer than 5 rays" in caplog.text
 
 
 def test_reduced_feedback_does_not_look_at_levels():
@@ -297,3 +299,15 @@ def test_rounds_end_where_nothing_crosses_any_more(trained, monkeypatch):
     settings: dict[str, Any] = SETTINGS | {"epochs": 1, "judge": PROBE}
     monkeypatch.setattr(Probe, "__call__", measured)
     assert len(retrain(copy.deepcopy(trained[0]), trained[1], rounds=3, **settings).rounds) == 1
+
+
+def test_directions_that_the_judging_images_do_not_have_are_said_before_the_search(trained):
+    said: list[tuple[str, int, int]] = []
+    judge = dataclasses.replace(PROBE, directions=Orthonormal(count=65))
+    with pytest.raises(BadInput, match="expected 1 to 64"):
+        retrain(
+            trained[0],
+            trained[1],
+            **SETTINGS | {"judge": judge, "said": lambda *told: said.append(told)},
+        )
+    assert not said

@@ -1,6 +1,7 @@
 """TRADES, weight perturbation, guards, averaged weights, passes: what a run does and costs."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from small import blobs, network
 from torch import nn
 
 from holdfast import feedback, record, training
-from holdfast.attack import FGSM, PGD
+from holdfast.attack import APGD, FGSM, PGD
 from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
@@ -18,7 +19,7 @@ from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, train
 from holdfast.training.guard import hardened
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
-from holdfast.training.step import Bench, attacked
+from holdfast.training.step import Bench, attacked, step
 from holdfast.types import Batch
 
 DATA = blobs()
@@ -296,3 +297,59 @@ def test_patience_counts_from_measurement_to_measurement(tmp_path):
         **fast(epochs=9, optimizer=AdamW(rate=1e-9), guard=Guard(patience=1)),
     )  # fmt: skip
     assert stopped.stopped == again.stopped and len(again.history) == len(stopped.history) < 9
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-24, 1e-30, 0.0])
+def test_weights_move_by_a_share_of_their_length_however_small_the_gradient(scale):
+    layer = nn.Linear(3, 2)
+    before, x = layer.weight.detach().clone(), torch.rand(5, 3)
+    with perturbed(nn.Sequential(layer), lambda: scale * layer(x).sum(), 0.1, Team()):
+        moved = (layer.weight - before).norm() / before.norm()
+    assert moved.item() == pytest.approx(0.1 if scale else 0.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["kl", "objective"])
+def test_an_attack_that_leaves_images_out_takes_all_where_the_loss_is_the_batch_s(loss):
+    apgd = APGD(radius=0.3, steps=4)
+    objective = feedback.Trades() if loss == "kl" else feedback.PolicyGradient(samples=2)
+    settings = fast(epochs=1, objective=objective, adversary=apgd)
+    train(network(DATA), DATA, adversarial=Adversarial(loss=loss), **settings)
+
+
+def test_the_adversary_climbs_the_loss_with_the_state_of_its_own_part():
+    """With mix=both the objective's state for adversarial images lies under `adv/`."""
+    seen: list[set[str]] = []
+
+    class Noting(feedback.CrossEntropy):
+        def __call__(self, model, batch, state):
+            seen.append(set(state))
+            return super().__call__(model, batch, state)
+
+    at = bench(Noting(), FGSM(radius=0.1), mix="both", loss="objective")
+    batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
+    attacked(
+        at, at.model, batch, 1.0, batch.index, {"adv/mine": torch.ones(1), "clean/x": torch.ones(1)}
+    )
+    assert seen == [{"mine"}]
+
+
+def test_the_loss_of_pairs_is_not_climbed_while_they_are_made():
+    with pytest.raises(BadInput, match="auto, kl or own for trades"):
+        captured_recipe(feedback.Trades(), PGD(), loss="objective")
+
+
+def test_the_gradient_s_norm_is_a_mean_over_all_updates_of_a_batch():
+    ppo = feedback.PPO(passes=3, samples=2)
+    norms: list[float] = []
+
+    class Noting(torch.optim.SGD):
+        def step(self, closure=None):
+            grads = [p.grad for group in self.param_groups for p in group["params"]]
+            norms.append(nn.utils.get_total_norm([g for g in grads if g is not None]).item())
+            return super().step(closure)
+
+    at = bench(ppo, None)
+    at = replace(at, optimizer=Noting(at.model.parameters(), 0.5))
+    batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
+    found = step(at, batch, 1.0, batch.index, {})
+    assert len(set(norms)) == 3 and found.norm.item() == pytest.approx(sum(norms) / 3)

@@ -1,5 +1,7 @@
 import logging
 import math
+import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -372,4 +374,45 @@ def test_a_model_that_cannot_run_in_bf16_is_trained_in_fp32(monkeypatch, caplog)
 
     monkeypatch.setattr(engine, "multiplies_bf16", lambda device: True)
     found = engine.choose_engine(Strict(), (1, 3, 3))
-    assert found.precision == "fp32" and "a trial in bf16 failed" in caplog.text
+    assert found.precision == "fp32" and "a trial failed" in caplog.text
+
+
+def test_a_model_that_cannot_be_copied_trains_in_fp32_and_without_an_average(monkeypatch, caplog):
+    monkeypatch.setattr(engine, "multiplies_bf16", lambda device: True)
+    model = network(DATA)
+    model.lock = threading.Lock()  # pyright: ignore
+    assert train(model, DATA, **fast(epochs=1, precision="auto")).precision == "fp32"
+    assert "a trial failed: cannot pickle" in caplog.text
+    with pytest.raises(BadInput, match="can be copied for ema"):
+        train(model, DATA, **fast(epochs=1, ema=0.9))
+
+
+def test_a_weight_of_five_axes_may_be_part_of_a_model():
+    model = network(DATA)
+    model.body.extra = nn.Parameter(torch.ones(1, 1, 1, 1, 3))
+    train(model, DATA, **fast(epochs=1))
+
+
+def test_the_reward_that_is_measured_is_the_one_at_work():
+    """0 or 1 in the first epoch, +1 or -1 in the second, whose objective has no reward."""
+    first = feedback.PolicyGradient(reward=feedback.Signed(correct=1, wrong=0), samples=4)
+    both = feedback.Handover(first=first, second=feedback.CrossEntropy(), at=1)
+    still = fast(epochs=2, objective=both, optimizer=SGD(rate=1e-30))
+    rows = train(network(DATA), DATA, **still).history
+    share = rows[0]["validation_reward"]
+    assert 0 < share < 1 and rows[1]["validation_reward"] == pytest.approx(2 * share - 1, abs=1e-4)
+
+
+def test_every_objective_of_a_handover_is_tried_before_training():
+    later = feedback.PolicyGradient(reward=feedback.Matrix(values=((1.0, 0.0), (0.0, 1.0))))
+    steps: list[int] = []
+    settings = fast(objective=feedback.Handover(second=later, at=1))
+    with pytest.raises(BadInput, match="3 classes, got one for 2"):
+        train(network(DATA), DATA, tick=lambda epoch, done, of: steps.append(done), **settings)
+    assert not steps
+
+
+def test_a_split_without_images_is_named():
+    empty = replace(DATA, validation=DATA.validation.only(torch.arange(0)))
+    with pytest.raises(BadInput, match="images in the validation split, got none"):
+        train(network(DATA), empty, **fast(epochs=1))

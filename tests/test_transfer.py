@@ -18,6 +18,7 @@ from holdfast.attack.transfer_mim import _moved, _smoothed
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable, evaluate, transfer_matrix
 from holdfast.model import Metered, ensemble, predict
+from holdfast.types import Attack
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ def test_an_attack_that_takes_all_its_steps_transfers_better(digits):
     def early(model, x, y):
         return BIM(radius=0.25)(model, x, y, stop=True)
 
-    def elsewhere(one: attack.Attack) -> float:
+    def elsewhere(one: Attack) -> float:
         share = transfer_matrix(digits.models, digits.x, digits.y, one).accuracy
         return (share[~torch.eye(3, dtype=torch.bool)]).mean().item()
 
@@ -242,3 +243,21 @@ def test_logits_that_are_no_numbers_are_no_prediction():
 
     found = transfer_matrix({"it": model}, x, world.y, black, radius=1.0)
     assert found.clean.any() and found.accuracy.item() == 0
+
+
+def test_images_in_fp64_are_judged_as_models_in_fp32_see_them():
+    """Rounding of 3,072 pixels would add up to more than the slack of the l1 ball."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(8, 3, 32, 32, generator=generator, dtype=torch.float64)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 3))
+    one, y = PGD(radius=12, norm="l1", steps=2, stride=1.0), model(x.flatten(1).float()).argmax(1)
+    wide, narrow = (transfer_matrix({"a": model}, some, y, one) for some in (x, x.float()))
+    assert wide.accuracy == narrow.accuracy < 0.6
+
+
+def test_a_source_too_coarse_for_the_checks_is_refused():
+    world = linear_world()
+    coarse = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).bfloat16()
+    with pytest.raises(BadInput, match=r"float32 or float64, got torch\.bfloat16"):
+        Transfer(attack=PGD(), source=coarse)(world.model, world.x, world.y)

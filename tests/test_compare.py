@@ -1,0 +1,102 @@
+"""Two runs on the same images: which stands more often, and what may be compared at all."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from worlds import linear_world
+
+from holdfast import evaluation
+from holdfast.attack import BIM, PGD
+from holdfast.errors import BadInput
+from holdfast.evaluation import evaluate
+from holdfast.result import wilson
+
+WORLD = linear_world()
+MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
+
+
+def test_a_paired_comparison_by_hand():
+    first = torch.tensor([True] * 30 + [False] * 20)  # right together 21, alone 9
+    second = torch.tensor([True] * 21 + [False] * 9 + [True] * 2 + [False] * 18)
+    found = evaluation.paired(first, second)
+    assert (found.only_first, found.only_second) == (9, 2)
+    assert found.difference == pytest.approx(0.14)
+    assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+    one, two = wilson(30, 50), wilson(23, 50)
+    phi = (21 * 18 - 9 * 2 - 25) / math.sqrt(30 * 20 * 23 * 27)  # less half the images
+    for end, a, b in (
+        (found.low, 0.6 - one.low, two.high - 0.46),
+        (found.high, one.high - 0.6, 0.46 - two.low),
+    ):
+        assert abs(end - 0.14) == pytest.approx(math.sqrt(a * a - 2 * phi * a * b + b * b))
+    assert 0 < found.low < 0.14 < found.high
+    same = evaluation.paired(first, first)
+    assert (same.difference, same.p) == (0, 1) and same.low < 0 < same.high
+
+
+def test_the_interval_of_a_difference_covers_it_as_often_as_it_says():
+    """Pairs that agree more often than chance would have it, 1,500 times."""
+    generator = torch.Generator().manual_seed(0)
+    covered = narrow = 0
+    for _ in range(1500):
+        shared = torch.rand(120, generator=generator)
+        own = torch.rand(2, 120, generator=generator)
+        first = torch.where(own[0] < 0.5, shared, own[0] * 2 - 1) < 0.75
+        second = torch.where(own[0] < 0.5, shared, own[1]) < 0.6
+        found = evaluation.paired(first, second)
+        covered += found.low <= 0.15 <= found.high
+        narrow += found.high - found.low < 0.25
+    assert 0.93 <= covered / 1500 <= 0.985 and narrow > 1000
+
+
+def test_two_evaluations_are_compared_image_by_image(tmp_path, caplog):
+    def masked(x: torch.Tensor) -> torch.Tensor:
+        return MODEL(x.detach())
+
+    same = PGD(radius=0.03)
+    attacks = {
+        "a": same,
+        "b": replace(same, seed=1),
+        "c": PGD(radius=0.02),
+        "d": replace(same, steps=3),
+    }
+    orders = dict.fromkeys(attacks, torch.arange(32)) | {"b": torch.arange(20).flip(0)}
+    found, files = {}, {}
+    for name, order in orders.items():
+        (tmp_path / name).mkdir()
+        model, pgd = masked if name == "a" else MODEL, {"pgd": attacks[name]}
+        found[name] = evaluate(model, X[order], Y[order], attacks=pgd, radius=0.03)
+        about = (tmp_path / name, order, Y[order], {})
+        files[name] = evaluation.save(found[name], *about)
+    compared = evaluation.compare(files["a"], files["b"])
+    assert set(compared) == {"clean", "pgd", "worst case"}
+    worst, weak, strong = compared["worst case"], found["a"], found["b"]
+    wanted = weak.worst_case.correct[:20].sum() - strong.worst_case.correct.sum()
+    assert worst.images == 20 and wanted > 0
+    assert worst.difference == pytest.approx(int(wanted) / 20)
+    assert "points" in str(worst)
+    with pytest.raises(BadInput, match="per-image results"):
+        evaluation.compare(files["a"], tmp_path / "none")
+    other = evaluation.save(weak, tmp_path / "b", torch.arange(32), 1 - Y, {})
+    with pytest.raises(BadInput, match="same data and split"):
+        evaluation.compare(files["a"], other)
+    assert set(evaluation.compare(files["a"], files["c"])) == {"clean"}
+    assert "pgd is not compared: its budgets are linf 0.03 and linf 0.02" in caplog.text
+    assert "only clean images are compared" in caplog.text
+    caplog.clear()
+    assert set(evaluation.compare(files["a"], files["d"])) == {"clean"}
+    assert "pgd is not compared: its settings" in caplog.text
+
+
+def test_what_a_cascade_left_is_not_compared_with_what_was_attacked_alone(tmp_path, caplog):
+    attacks = {"one": BIM(radius=0.02), "two": PGD(radius=0.03)}
+    files = []
+    for cascade in (False, True):
+        found = evaluate(MODEL, X, Y, attacks=attacks, radius=0.03, cascade=cascade)
+        run = tmp_path / str(cascade)
+        run.mkdir()
+        files.append(evaluation.save(found, run, torch.arange(32), Y, {}))
+    assert set(evaluation.compare(*files)) == {"clean", "one", "worst case"}
+    assert "two is not compared: its settings, or those of the attacks before it" in caplog.text
