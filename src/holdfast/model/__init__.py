@@ -1,5 +1,6 @@
 """Architectures with normalisation inside, saved as weights and a card."""
 
+from holdfast.model.create import Card, Network, create, function
 from holdfast.model.ensemble import ensemble
 from holdfast.model.inputs import clean_logits, usable
 from holdfast.model.modes import Metered, Mode, Module, at_once, lent, predict
@@ -14,10 +15,6 @@ from holdfast.model.networks import (
     ZouCNN6,
 )
 from holdfast.model.store import (
-    Card,
-    Network,
-    create,
-    function,
     load,
     read_card,
     read_weights,
