@@ -1,0 +1,155 @@
+"""Models by name: pixels in [0, 1] in, logits out, their normalisation inside.
+
+An architecture of the user's own, `module:function`, is only called where the caller names it: a
+card from elsewhere cannot choose what is run.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.errors import BadInput, choose
+from holdfast.model.networks import LIBRARIES, NETWORKS
+
+TAKEN = {"name", "mean", "std", "seed"}  # of `create` itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is needed to rebuild a model: everything but its weights.
+
+    architecture: a name of holdfast, `torchvision:NAME`, `timm:NAME` or `module:function`;
+    options: its further arguments.
+    image: (channels, height, width). mean, std: per channel, pixel units of [0, 1].
+    data: name of the training set; provenance: who made the weights, with what, when.
+    """
+
+    architecture: str
+    image: tuple[int, int, int]
+    classes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    data: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Network(nn.Module):
+    """An architecture behind its normalisation, with the card that rebuilds it."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, card: Card) -> None:
+        super().__init__()
+        self.body = body
+        self.card = card
+        shape = (1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(card.mean or (0.0,)).reshape(shape), False)
+        spread = torch.tensor([s or 1.0 for s in card.std] or [1.0])  # 0: a channel never changes
+        self.register_buffer("std", spread.reshape(shape), False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body((x - self.mean) / self.std if self.card.mean else x)
+
+
+def create(
+    name: str,
+    *,
+    image: tuple[int, int, int],
+    classes: int,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    seed: int | None = None,
+    **options: Any,
+) -> Network:
+    """A new model: pixels in [0, 1] in, `[batch, classes]` logits out.
+
+    name: one of NETWORKS, `torchvision:NAME`, `timm:NAME`, or `module:function` of your own,
+    called with `image`, `classes` and `options`. mean, std: the model normalises its input by them.
+    seed: of the first weights; None draws them from torch's global generator.
+    Raises BadInput: unknown name or option, a library that is not installed, an image that the
+    network cannot take, a function that cannot be found or called.
+    """
+    build = function(name) if ":" in name else choose(NETWORKS, name, "model")
+    options = _all_options(name, build, options)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)  # the GPU's own stay as they are
+        body = _built(name, build, {"image": image, "classes": classes, **options})
+    made = Card(
+        architecture=name, image=image, classes=classes, options=options, mean=mean, std=std
+    )
+    return Network(body, made)
+
+
+def function(name: str) -> Callable[..., nn.Module]:
+    """What `torchvision:NAME`, `timm:NAME` or `module:function` names. Raises BadInput.
+
+    A module is looked for in the current folder too.
+    """
+    module, _, function = name.partition(":")
+    if module in LIBRARIES:
+        return LIBRARIES[module](function)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found: Callable[..., nn.Module] = getattr(importlib.import_module(module), function)
+        if not callable(found):
+            raise TypeError(f"{found!r:.60}, which cannot be called")
+        if taken := TAKEN & set(inspect.signature(found).parameters):
+            raise TypeError(f"a parameter called {min(taken)}, which is taken; rename it")
+        return found
+    except (Exception, SystemExit) as error:  # the user's module runs here: anything may come
+        raise BadInput(
+            f"expected a function to build the model at '{name}', "
+            f"got {type(error).__name__}: {error}; mend the module or correct the name"
+        ) from error
+
+
+def is_own(name: str) -> bool:
+    """Whether the name stands for the user's code, not for holdfast's or a library's."""
+    return ":" in name and name.partition(":")[0] not in LIBRARIES
+
+
+def _built(name: str, build: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
+    """What the function builds. Raises BadInput where it fails or builds no module."""
+    try:
+        body = build(**arguments)
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:  # of the user's code, or of torch for an odd option
+        raise BadInput(
+            f"expected {name} to build a network for these options, "
+            f"got {type(error).__name__}: {error}; correct the options or the function"
+        ) from error
+    if not isinstance(body, nn.Module):
+        raise BadInput(f"expected {name} to return a torch.nn.Module, got {type(body).__name__}")
+    return body
+
+
+def _all_options(
+    name: str, build: Callable[..., nn.Module], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options and the defaults of those left out, so that a card does not depend on how much
+    was spelled out. Raises BadInput for an option that the function does not take."""
+    try:
+        signature = inspect.signature(build)
+        signature.bind(image=None, classes=None, **options)
+    except TypeError as error:
+        raise BadInput(
+            f"expected {name} to take image, classes"
+            f"{''.join(', ' + option for option in options)}; got: {error}"
+        ) from None
+    plain = (bool, int, float, str, tuple)  # what a card can hold
+    defaults = {p.name: p.default for p in signature.parameters.values()}
+    given = {k: tuple(v) if isinstance(defaults.get(k), tuple) and isinstance(v, list) else v
+             for k, v in options.items()}  # fmt: skip
+    held = {k: v for k, v in defaults.items() if isinstance(v, plain)} | given
+    return {k: v for k, v in held.items() if v is not None or defaults.get(k) is not None}
