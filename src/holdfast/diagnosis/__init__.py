@@ -6,9 +6,9 @@ from holdfast.diagnosis.diagnose import Diagnosis, Remedy, diagnose
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.diagnosis.gather import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.hidden import StraightThrough, hidden
 from holdfast.diagnosis.landscape import Landscape, landscape
+from holdfast.diagnosis.patient import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.spread import Difference, Spread, difference, spread
 from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.views import VIEWS, Averaged, Seen

@@ -12,8 +12,9 @@ from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.diagnosis.gather import DEFAULT, Depth, Patient, gather, under_claim
+from holdfast.diagnosis.gather import gather, under_claim
 from holdfast.diagnosis.masking import findings
+from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput

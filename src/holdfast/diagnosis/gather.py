@@ -1,96 +1,33 @@
-"""The evidence of a diagnosis: attacks that differ from the claim in one thing, and probes."""
+"""The evidence of a diagnosis: what remedies find, indicators, probes and blind attacks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from holdfast import attack as attacks_of
-from holdfast.attack import FGSM, MIM, PGD, HopSkipJump, Square, Transfer
+from holdfast.attack import HopSkipJump
 from holdfast.diagnosis import probes
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence, Ladder
 from holdfast.diagnosis.hidden import hidden
+from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.points import RandomPoints
+from holdfast.diagnosis.remedies import remedies, repairs
 from holdfast.diagnosis.spread import Difference, difference
 from holdfast.diagnosis.static import Static, static
-from holdfast.diagnosis.views import Seen
 from holdfast.geometry import ORDER, confine, sample
 from holdfast.loss import LossName
 from holdfast.model import at_once, lent
 from holdfast.result import Evaluation, Flags
-from holdfast.types import Attack, Classifier, Images, Labels, Norm
+from holdfast.types import Attack, Classifier, Images, Labels
 
 STREAM = 57  # keeps these numbers apart from those of other users of the same seed
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
 """Attacks by name, on the images of these rows: the evaluation of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Depth:
-    """How much a diagnosis spends.
-
-    sample: images on which the claim is varied. few: images of the sample that the claim left
-    standing, for attacks that cost thousands of passes: `points` random points, `hard` queries of
-    decisions. queries: of the random search. steps, restarts: up to which the claim's are doubled.
-    losses: whose indicators are measured. climb, targets, search: steps, targets and queries of the
-    adaptive attack, on all images.
-    """
-
-    sample: int = 300
-    few: int = 20
-    points: int = 10_000
-    hard: int = 1000
-    queries: int = 1000
-    steps: int = 1000
-    restarts: int = 8
-    losses: tuple[LossName, ...] = ("ce", "margin", "dlr")
-    climb: int = 50
-    targets: int = 9
-    search: int = 300
-
-
-QUICK = Depth(
-    sample=60, few=6, points=1000, hard=300, queries=100, steps=40, restarts=2,
-    losses=("ce", "margin"), climb=20, targets=0, search=50,
-)  # fmt: skip
-DEFAULT = Depth()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Patient:
-    """What is diagnosed.
-
-    model: as it is given; judged: what predictions count, the mean policy where it is random.
-    claim: the attack whose result is in doubt; seed: of what is drawn beside it.
-    """
-
-    model: Classifier
-    judged: Classifier
-    x: Images
-    y: Labels
-    index: Labels
-    claim: Attack
-    twin: Classifier | None
-    radius: float
-    norm: Norm
-    classes: int
-    seed: int
-
-    @property
-    def random(self) -> bool:
-        return self.judged is not self.model
-
-    def aimed(self, attack: Attack) -> Attack:
-        """The attack as somebody runs it who does not know that the model is random."""
-        return Transfer(attack=attack, source=self.model) if self.random else attack
-
-    def first(self, count: int) -> "Patient":
-        """The same with the first images only."""
-        return replace(self, x=self.x[:count], y=self.y[:count], index=self.index[:count])
 
 
 def gather(
@@ -109,7 +46,7 @@ def gather(
     if not part.random:
         agreement = probes.agreement(part.model, x, y)
     around, paths = _indicators(part.model, part, right, depth, batch_size)
-    wanted = remedies(part, depth) | _repairs(part, met + missed, rise, agreement)
+    wanted = remedies(part, depth) | repairs(part, met + missed, rise, agreement)
     rows = torch.arange(len(part.x))
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
     steps, after_steps = _doubled(part, claim, "steps", depth.steps, run)
@@ -186,55 +123,6 @@ def _shown(part: Patient, twin: Classifier) -> Patient:
     weights = twin.parameters() if isinstance(twin, nn.Module) else iter(())
     x = part.x.to(next(weights, part.x))
     return replace(part, x=x, y=part.y.to(x.device), index=part.index.to(x.device))
-
-
-def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
-    """The claim with another loss, other steps or no gradient; each by what is other in it."""
-    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
-    base = _climber(part)
-    found: dict[str, Attack] = {
-        "one step": FGSM(**ball),
-        "margin": attacks_of.resized(base, loss="margin"),
-        "rescaled": Seen(attack=base, views=("rescaled",)),
-        "momentum": MIM(steps=20, loss="margin", **ball),
-        "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
-    }
-    if part.classes >= 3:
-        found["dlr"] = attacks_of.resized(base, loss="dlr")
-    found = {name: part.aimed(one) for name, one in found.items()}
-    if part.random:
-        found["averaged"] = base
-    if part.twin is not None:
-        source = PGD(steps=20, loss="margin", seed=part.seed, **ball)
-        found["transfer"] = Transfer(attack=source, source=part.twin)
-    if part.x.ndim == 4:
-        found["gradient-free"] = Square(queries=depth.queries, rescale=True, seed=part.seed, **ball)
-    return found
-
-
-def _repairs(
-    part: Patient, operations: tuple[str, ...], rise: torch.Tensor, agreement: torch.Tensor
-) -> dict[str, Attack]:
-    """The claim's climb of the margin through views that a probe calls for."""
-    views = {
-        "straight-through": bool(operations),
-        "turned": bool((rise <= 0).any()),
-        "float64": bool((agreement < 0.9).any()),
-    }
-    base = _climber(part)
-    by_margin = attacks_of.resized(base, loss="margin")
-    return {
-        view: part.aimed(Seen(attack=base if view == "float64" else by_margin, views=(view,)))
-        for view, wanted in views.items()
-        if wanted
-    }
-
-
-def _climber(part: Patient) -> Attack:
-    """The claim where it climbs a loss, else PGD."""
-    if "loss" in attacks_of.settings_of(part.claim) and not getattr(part.claim, "targets", 0):
-        return part.claim
-    return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
 
 
 def _pace(claim: Attack) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""What is diagnosed, and how much a diagnosis spends."""
+
+from dataclasses import dataclass, replace
+
+from holdfast.attack import Transfer
+from holdfast.loss import LossName
+from holdfast.types import Attack, Classifier, Images, Labels, Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """How much a diagnosis spends.
+
+    sample: images on which the claim is varied. few: images of the sample that the claim left
+    standing, for attacks that cost thousands of passes: `points` random points, `hard` queries of
+    decisions. queries: of the random search. steps, restarts: up to which the claim's are doubled.
+    losses: whose indicators are measured. climb, targets, search: steps, targets and queries of the
+    adaptive attack, on all images.
+    """
+
+    sample: int = 300
+    few: int = 20
+    points: int = 10_000
+    hard: int = 1000
+    queries: int = 1000
+    steps: int = 1000
+    restarts: int = 8
+    losses: tuple[LossName, ...] = ("ce", "margin", "dlr")
+    climb: int = 50
+    targets: int = 9
+    search: int = 300
+
+
+QUICK = Depth(
+    sample=60, few=6, points=1000, hard=300, queries=100, steps=40, restarts=2,
+    losses=("ce", "margin"), climb=20, targets=0, search=50,
+)  # fmt: skip
+DEFAULT = Depth()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Patient:
+    """What is diagnosed.
+
+    model: as it is given; judged: what predictions count, the mean policy where it is random.
+    claim: the attack whose result is in doubt; seed: of what is drawn beside it.
+    """
+
+    model: Classifier
+    judged: Classifier
+    x: Images
+    y: Labels
+    index: Labels
+    claim: Attack
+    twin: Classifier | None
+    radius: float
+    norm: Norm
+    classes: int
+    seed: int
+
+    @property
+    def random(self) -> bool:
+        return self.judged is not self.model
+
+    def aimed(self, attack: Attack) -> Attack:
+        """The attack as somebody runs it who does not know that the model is random."""
+        return Transfer(attack=attack, source=self.model) if self.random else attack
+
+    def first(self, count: int) -> "Patient":
+        """The same with the first images only."""
+        return replace(self, x=self.x[:count], y=self.y[:count], index=self.index[:count])

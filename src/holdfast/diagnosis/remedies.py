@@ -1,0 +1,60 @@
+"""Attacks that differ from the claim in one thing, so that what they find more has one cause."""
+
+from typing import Any
+
+from torch import Tensor
+
+from holdfast import attack as attacks_of
+from holdfast.attack import FGSM, MIM, PGD, Square, Transfer
+from holdfast.diagnosis.patient import Depth, Patient
+from holdfast.diagnosis.views import Seen
+from holdfast.types import Attack
+
+
+def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
+    """The claim with another loss, other steps or no gradient; each by what is other in it."""
+    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
+    base = _climber(part)
+    found: dict[str, Attack] = {
+        "one step": FGSM(**ball),
+        "margin": attacks_of.resized(base, loss="margin"),
+        "rescaled": Seen(attack=base, views=("rescaled",)),
+        "momentum": MIM(steps=20, loss="margin", **ball),
+        "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
+    }
+    if part.classes >= 3:
+        found["dlr"] = attacks_of.resized(base, loss="dlr")
+    found = {name: part.aimed(one) for name, one in found.items()}
+    if part.random:
+        found["averaged"] = base
+    if part.twin is not None:
+        source = PGD(steps=20, loss="margin", seed=part.seed, **ball)
+        found["transfer"] = Transfer(attack=source, source=part.twin)
+    if part.x.ndim == 4:
+        found["gradient-free"] = Square(queries=depth.queries, rescale=True, seed=part.seed, **ball)
+    return found
+
+
+def repairs(
+    part: Patient, operations: tuple[str, ...], rise: Tensor, agreement: Tensor
+) -> dict[str, Attack]:
+    """The claim's climb of the margin through views that a probe calls for."""
+    views = {
+        "straight-through": bool(operations),
+        "turned": bool((rise <= 0).any()),
+        "float64": bool((agreement < 0.9).any()),
+    }
+    base = _climber(part)
+    by_margin = attacks_of.resized(base, loss="margin")
+    return {
+        view: part.aimed(Seen(attack=base if view == "float64" else by_margin, views=(view,)))
+        for view, wanted in views.items()
+        if wanted
+    }
+
+
+def _climber(part: Patient) -> Attack:
+    """The claim where it climbs a loss, else PGD."""
+    if "loss" in attacks_of.settings_of(part.claim) and not getattr(part.claim, "targets", 0):
+        return part.claim
+    return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
