@@ -166,18 +166,19 @@ def about(name: str, seed: int) -> record.Row:
 
 
 def made(name: str, seed: int) -> hf.model.Network:
-    """The network of this name, read where it is finished already."""
+    """The network of this name, made unless it is finished already, and read from its run: the one
+    that was just trained, laid out otherwise, differs by rounding, and knows no kept search."""
     run = options.out / f"seed-{seed}" / name
     require_same(name, seed)
-    if len(record.rows(run / "metrics.jsonl")) == about(name, seed)["epochs"]:
-        return hf.model.load(run / "checkpoints" / "last")
     makers: dict[str, Callable[[], hf.model.Network]] = {
         "ori": lambda: trained(run, untrained(seed), data, seed, options.epochs),
         "adv": lambda: attacked(run, seed),
         "longer": lambda: trained(run, made("ori", seed), data, seed, options.epochs),
         "fl": lambda: retrained(run, seed, True), "reduced": lambda: retrained(run, seed, False),
     }  # fmt: skip
-    return makers[name]().eval()
+    if len(record.rows(run / "metrics.jsonl")) < about(name, seed)["epochs"]:
+        makers[name]()
+    return hf.model.load(run / "checkpoints" / "last")
 
 
 def accuracies(network: hf.model.Network, seed: int) -> record.Row:
