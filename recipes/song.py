@@ -10,7 +10,7 @@ retrained by boundary feedback with the paper's numbers, `reduced` the same with
 tells what the examples do from what the epochs do.
 MNIST has Madry's network and the paper's search of 1,500 images along 784 directions. CIFAR-10 is
 cut down to some hours on one slow core: a ResNet-18 of width 16, 20,000 training images, a search
-of 300 images along 200 directions (the paper: 1,500 and 1,000), in the paper's steps of 2/255 up to
+of 300 images along 100 directions (the paper: 1,500 and 1,000), in the paper's steps of 2/255 up to
 a half; each class gives examples in proportion to the images that are searched.
 
 Rows go to results/song-DATA.jsonl: for each network the measures of its margins (Tables I and IV,
@@ -63,7 +63,7 @@ SETTINGS = {
     "cifar10": Setting(
         radius=8 / 255, radii=[i / 50 for i in range(11)], step=2 / 255, width=16,
         augment=Augment(flip=True, crop=4),
-        defaults={"images": 300, "directions": 200, "epochs": 8, "adv_epochs": 6,
+        defaults={"images": 300, "directions": 100, "epochs": 8, "adv_epochs": 6,
                   "adv_steps": 3, "test_images": 1000, "train_images": 20_000},
     ),
 }  # fmt: skip

@@ -149,7 +149,9 @@ def test_more_restarts_lose_no_image_that_one_had_fooled():
     assert fooled[0].any() and not (fooled[0] & ~fooled[1]).any()
 
 
-@pytest.mark.parametrize("attack", [DDN(), CW(searches=6, steps=60), DeepFool(norm="l2"), FAB(norm="l2")], ids=repr)
+@pytest.mark.parametrize(
+    "attack", [DDN(), CW(searches=6, steps=60), DeepFool(norm="l2"), FAB(norm="l2")], ids=repr
+)
 def test_a_class_that_is_masked_stops_no_minimum_norm_attack(attack):
     world = linear_world()
     plain, x, y = world.model.float(), world.x.float(), world.y
