@@ -65,8 +65,8 @@ def test_a_reward_run_from_the_command_line(say):
     code, out, _ = say("evaluate", str(run), "--attack", "pgd", "--attack.steps", "2",
                        "--radius", "0.1", "--images", "40", "--checkpoint", "last")  # fmt: skip
     assert code == 0 and "upper bound" in out
-    code, out, _ = say("evaluate", str(run), "--images", "30", "--radius", "0.1", "--against",
-                       str(run))  # fmt: skip
+    code, out, _ = say("evaluate", str(run), "--attack", "pgd", "--attack.steps", "2", "--radius",
+                       "0.1", "--images", "30", "--against", str(run))  # fmt: skip
     assert code == 0 and "worst case: " in out and "on 30 images against" in out
     code, out, _ = say("evaluate", str(run), "--images", "10", "--attack", "ddn", "--norm", "l2",
                        "--radius", "0.5", "--attack.steps", "5", "--json")  # fmt: skip

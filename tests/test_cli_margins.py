@@ -48,11 +48,11 @@ def test_a_killed_search_goes_on(trained, capsys, monkeypatch):
     module = sys.modules["holdfast.margin.search"]
     made, calls = module._made, []
 
-    def killed(job, finder, images, file):
+    def killed(job, finder, sample, images, file):
         calls.append(int(images[0]))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return made(job, finder, images, file)
+        return made(job, finder, sample, images, file)
 
     monkeypatch.setattr(module, "_made", killed)
     assert main(words) == 130

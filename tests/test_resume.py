@@ -228,8 +228,9 @@ def test_an_existing_run_is_not_overwritten_unasked(tmp_path):
 
 def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "config.yaml").write_text("rate: 1")  # a name that others use too
     data = blobs()
-    with pytest.raises(BadInput, match=r"without a config\.yaml"):
+    with pytest.raises(BadInput, match=r"without config\.yaml and provenance\.json"):
         training.train(network(data), data, out=tmp_path, epochs=1, force=True, precision="fp32")
     assert (tmp_path / "precious.txt").read_text() == "mine"
 

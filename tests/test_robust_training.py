@@ -56,7 +56,7 @@ def test_the_divergence_of_trades_buys_robustness():
             watch=Watch(images=200, every=20), **fast(epochs=20, batch_size=24),
         )  # fmt: skip
         left.append(trained.history[-1]["train_pgd"])
-    assert left[1] > left[0] + 0.08
+    assert left[1] > left[0] + 0.05
 
 
 def bench(objective, adversary, **entry: Any) -> Bench:

@@ -154,8 +154,9 @@ def read_json(path: Path) -> Row:
 def clear(run: Path) -> None:
     """Empty a run folder. Raises BadInput where it is no run folder."""
     there = list(run.iterdir()) if run.exists() else []
-    if there and not (run / "config.yaml").exists():
-        raise BadInput(f"expected a run folder to replace, got {run} without a config.yaml")
+    heads = ("config.yaml", "provenance.json")  # the first is a common name
+    if there and not all((run / head).exists() for head in heads):
+        raise BadInput(f"expected a run folder to replace, got {run} without {' and '.join(heads)}")
     for path in there:
         remove(path)
 

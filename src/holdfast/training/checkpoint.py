@@ -111,7 +111,9 @@ def restore(session: Session, run: Path) -> None:
     session.state = {name: tensor.to(where) for name, tensor in content["objective"].items()}
     for name in COUNTS:
         setattr(session, name, content[name])
-    if not _of_epoch(run, session.best_epoch).exists():  # a later one was better, and is left
+    best = run / "checkpoints" / "best"
+    copied = best.exists() and not best.is_symlink()  # by what knows no links
+    if not copied and not _of_epoch(run, session.best_epoch).exists():  # a later one was better
         session.best, session.best_epoch = Session.best, Session.best_epoch
 
 
@@ -123,8 +125,8 @@ def tidy(session: Session, run: Path) -> None:
     place = run / "checkpoints"
     if session.best_epoch:
         record.point(place / "best", _of_epoch(run, session.best_epoch).name)
-    else:
-        (place / "best").unlink(missing_ok=True)
+    elif (place / "best").is_symlink():
+        (place / "best").unlink()
     for draft in place.glob(".*"):
         record.remove(draft)
 
