@@ -1,7 +1,5 @@
 """The attack that `--attack` names, in the budget that was asked for."""
 
-import dataclasses
-
 from holdfast import attack
 from holdfast.cli.choices import Choice, Slot, build
 from holdfast.errors import BadInput
@@ -17,9 +15,9 @@ def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
     Raises BadInput where it knows another norm only.
     """
     one = build(choice)
-    fields = {field.name for field in dataclasses.fields(one)}
     wanted = {"radius": radius, "norm": norm, "seed": seed}
-    one = attack.resized(one, **{k: value for k, value in wanted.items() if k in fields})
+    known = attack.settings_of(one)
+    one = attack.resized(one, **{k: value for k, value in wanted.items() if k in known})
     only = getattr(one, "norm", norm)
     if only != norm:
         raise BadInput(
