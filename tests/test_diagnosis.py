@@ -15,7 +15,7 @@ from torch import nn
 
 from holdfast import diagnosis
 from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer
-from holdfast.diagnosis import Depth, Diagnosis
+from holdfast.diagnosis import Depth, Diagnosis, masking
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished
 from holdfast.diagnosis.views import Seen
@@ -95,6 +95,30 @@ def test_what_a_remedy_takes_alone_and_beyond_all_others():
     everything = torch.stack([evidence.claim, *evidence.remedies.values()]).all(0)
     assert found.left.accuracy <= everything.double().mean().item()
     assert f"{100 * taken['margin'].alone:.1f}" in found.table()
+
+
+def test_a_claim_on_a_poor_loss_is_weak_and_not_masked():
+    found = diagnosed("plain")
+    claim = torch.ones(60, dtype=torch.bool)
+    half = torch.arange(60) % 2 == 0
+    weak = dict.fromkeys(("margin", "smoothed", "gradient-free", "transfer"), half)
+    evidence = dataclasses.replace(found.evidence, claim=claim, remedies=weak)
+    signs = tuple(masking.findings(evidence))
+    assert [sign.name for sign in signs] == ["the loss hides errors"]
+    said = dataclasses.replace(found, findings=signs)
+    assert said.verdict.startswith("weak claim: ") and not said.masked
+    third = torch.arange(60) % 4 == 0
+    for better in ("smoothed", "gradient-free", "transfer"):
+        also = dataclasses.replace(evidence, remedies=weak | {better: third})
+        signs = tuple(masking.findings(also))
+        assert len(signs) == 2 and dataclasses.replace(found, findings=signs).masked
+        (other,) = (sign for sign in signs if sign.name != "the loss hides errors")
+        assert other.evidence["claimed"] == 0.5 and "on its best loss" in other.meaning
+
+
+def test_costly_attacks_see_what_the_claim_leaves_on_every_loss():
+    evidence = diagnosed("saturated").evidence
+    assert evidence.few and evidence.remedies["margin"][list(evidence.few)].all()
 
 
 def test_the_last_images_at_the_boundary_are_no_unfinished_climb():

@@ -20,7 +20,7 @@ def diagnose_options(
     *,
     against: str | None = None,
     quick: bool = False,
-    fail_on: Literal["nothing", "masking"] = "nothing",
+    fail_on: Literal["nothing", "masking", "doubt"] = "nothing",
     norm: Norm | None = None,
 ) -> None:
     """Look for gradient masking: signs with their evidence, and a verdict in one line.
@@ -34,7 +34,8 @@ def diagnose_options(
         against: run of the same classes without the defence, whose images are tried on this one,
             and whose gradients are compared with this one's.
         quick: fewer images, steps and queries: about an eighth of the cost.
-        fail_on: masking: exit code 3 where any sign of masking fires.
+        fail_on: masking: exit code 3 where a sign of masking fires; doubt: there, and where the
+            claim is merely weak, so that a better attack of the same kind finds more.
         norm: of the budget, linf or l2; by default the run's own adversary's, else linf.
     """
 
@@ -66,7 +67,7 @@ def diagnose(argv: Sequence[str]) -> None:
         print(jsonlib.dumps(record.plain(kept)))
     else:
         _say(found, f"{run}, {named}, {norm} radius {radius:.4g}")
-    if o["fail_on"] == "masking" and found.masked:
+    if {"nothing": False, "masking": found.masked, "doubt": bool(found.findings)}[o["fail_on"]]:
         raise SystemExit(FIRED)
 
 

@@ -3,7 +3,7 @@
 Athalye et al. 2018 (arXiv 1802.00420, section 3.1) and Carlini et al. 2019 (arXiv 1902.06705).
 """
 
-from holdfast.diagnosis.evidence import Evidence, Ladder
+from holdfast.diagnosis.evidence import LOSSES, Evidence, Ladder, climbed
 from holdfast.evaluation import paired
 from holdfast.record import Row
 from holdfast.result import Finding, Flags
@@ -33,7 +33,7 @@ def stronger(claim: Flags, other: Flags) -> Row | None:
 def one_step(evidence: Evidence) -> Finding | None:
     """Athalye's first: one step finds more than many."""
     return _compared(
-        evidence, ("one step",), "one step beats many",
+        evidence, evidence.claim, ("one step",), "one step beats many",
         "steps after the first lead away from wrong images",
         "climb with momentum, smaller steps and smoothed gradients",
     )  # fmt: skip
@@ -42,7 +42,7 @@ def one_step(evidence: Evidence) -> Finding | None:
 def gradient_free(evidence: Evidence) -> Finding | None:
     """Athalye's second: an attack without gradients finds more than the one with them."""
     return _compared(
-        evidence, ("gradient-free",), "gradient-free finds more",
+        evidence, _climbed(evidence), ("gradient-free",), "gradient-free finds more",
         "without a gradient, so that the gradients mislead",
         "do not quote the attack with gradients; find what bends them",
     )  # fmt: skip
@@ -51,7 +51,7 @@ def gradient_free(evidence: Evidence) -> Finding | None:
 def transfer(evidence: Evidence) -> Finding | None:
     """Pintor's fifth indicator and Carlini's advice: images made on another model find more."""
     return _compared(
-        evidence, ("transfer",), "transfer beats white-box",
+        evidence, _climbed(evidence), ("transfer",), "transfer beats white-box",
         "the model's own gradients are worse than those of its twin",
         "start attacks from the twin's images, and quote the worst case",
     )  # fmt: skip
@@ -60,7 +60,7 @@ def transfer(evidence: Evidence) -> Finding | None:
 def loss(evidence: Evidence) -> Finding | None:
     """Logit-scale masking: another loss, or the same of rescaled logits, finds more."""
     return _compared(
-        evidence, ("margin", "dlr", "rescaled", "float64"), "the loss hides errors",
+        evidence, evidence.claim, (*LOSSES, "float64"), "the loss hides errors",
         "with all else equal, so that what the claim climbed is flat or saturated",
         "attack the margin or DLR loss, which no logit scale can flatten",
     )  # fmt: skip
@@ -68,26 +68,31 @@ def loss(evidence: Evidence) -> Finding | None:
 
 def views(evidence: Evidence) -> Finding | None:
     """An operation without gradient, a draw, or jumps stood in the way."""
+    repaired = ("straight-through", "averaged", "smoothed", "turned")
     return _compared(
-        evidence, ("straight-through", "averaged", "smoothed", "turned"),
-        "a repaired gradient finds more",
+        evidence, _climbed(evidence), repaired, "a repaired gradient finds more",
         "the model is no harder to fool, its gradient is harder to follow",
         "quote the attack through that view, as the adaptive attack does",
     )  # fmt: skip
 
 
+def _climbed(evidence: Evidence) -> Flags:
+    return climbed(evidence.claim, evidence.remedies)
+
+
 def _compared(
-    evidence: Evidence, names: tuple[str, ...], finding: str, meaning: str, advice: str
+    evidence: Evidence, base: Flags, names: tuple[str, ...], finding: str, meaning: str, advice: str
 ) -> Finding | None:
-    """The strongest of these attacks, where it is clearly stronger than the claim."""
+    """The strongest of these attacks, where it is clearly stronger than what left `base`."""
     tried = {name: evidence.remedies[name] for name in names if name in evidence.remedies}
     if not tried:
         return None
     name = min(tried, key=lambda one: int(tried[one].sum()))
-    row = stronger(evidence.claim, tried[name])
+    row = stronger(base, tried[name])
     if row is None:
         return None
-    less = f"{name} leaves {row['left']:.1%} where the claim left {row['claimed']:.1%}"
+    who = "the claim" if base is evidence.claim else "the claim on its best loss"
+    less = f"{name} leaves {row['left']:.1%} where {who} left {row['claimed']:.1%}"
     return Finding(
         name=finding, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
     )

@@ -26,6 +26,14 @@ from holdfast.record import Row
 from holdfast.result import Evaluation, Finding, Flags, Standing, aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
+BROKEN = "claim does not hold"
+WEAK = frozenset({
+    BROKEN, "the loss hides errors", "more steps find more", "more restarts find more",
+    "unfinished climb",
+})  # fmt: skip
+"""Findings that an attack explains which climbed a poor loss, or not for long: where no other
+fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
@@ -62,14 +70,17 @@ class Diagnosis:
 
     @property
     def masked(self) -> bool:
-        """Whether any sign of masking fired."""
-        return bool(self.findings)
+        """Whether a sign of masking fired, beyond those of a claim that is merely weak."""
+        return any(finding.name not in WEAK for finding in self.findings)
 
     @property
     def verdict(self) -> str:
         """One line: what is claimed, what is left, and what each remedy takes."""
-        broken = any(finding.name == "claim does not hold" for finding in self.findings)
-        word = "masked" if broken else "suspicious" if self.findings else "no sign of masking"
+        broken = any(finding.name == BROKEN for finding in self.findings)
+        if self.masked:
+            word = "masked" if broken else "suspicious"
+        else:
+            word = "weak claim" if self.findings else "no sign of masking"
         line = (
             f"{word}: {self.claimed.accuracy:.1%} claimed by {self.claim}, "
             f"{self.left.accuracy:.1%} left after the strongest attack per image (an upper bound)"
@@ -280,7 +291,7 @@ def _broken(claim: Flags, left: Flags, name: str) -> list[Finding]:
     if row is None:
         return []
     return [Finding(
-        name="claim does not hold", evidence=row,
+        name=BROKEN, evidence=row,
         meaning=f"{name} left {row['claimed']:.1%}, the strongest attack on each image "
         f"{row['left']:.1%}",
         advice="quote the latter, as an upper bound",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -14,6 +15,13 @@ from holdfast.result import Finding, Flags
 
 Right = Float[Tensor, " right"]
 Ladder = tuple[tuple[float, float], ...]
+LOSSES = ("margin", "dlr", "rescaled")  # remedies that climb as the claim does, on another loss
+
+
+def climbed(claim: Flags, remedies: Mapping[str, Flags]) -> Flags:
+    """What the claim leaves whichever loss it climbs: an attack that finds more than this has not
+    merely a better loss."""
+    return torch.stack([claim, *(remedies[name] for name in LOSSES if name in remedies)]).all(0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,7 +33,8 @@ class Evidence:
 
     clean: without attack. claim: after the attack that made the claim.
     remedies: after an attack that differs from the claim in one thing, by that thing's name.
-    few: images of the sample, by row, that the claim left standing, for the costly attacks;
+    few: images of the sample, by row, that the claim left standing on every loss, for the costly
+    attacks;
     blind: flags of those, `[few]`, after random points and after the hard-label attack.
     steps, restarts: (how many, accuracy of the sample), doubled until nothing changed.
     budgets: (radius, accuracy of the sample under the claim), to the whole pixel box.

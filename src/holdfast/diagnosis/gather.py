@@ -12,7 +12,7 @@ from holdfast.attack import HopSkipJump
 from holdfast.diagnosis import probes
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.entropy import Entropy, entropy
-from holdfast.diagnosis.evidence import Evidence, Ladder
+from holdfast.diagnosis.evidence import Evidence, Ladder, climbed
 from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.points import RandomPoints
@@ -51,7 +51,7 @@ def gather(
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
     steps, after_steps = _doubled(part, claim, "steps", depth.steps, run)
     restarts, after_restarts = _doubled(part, claim, "restarts", depth.restarts, run)
-    few = claim.nonzero().flatten()[: depth.few]
+    few = climbed(claim, tried).nonzero().flatten()[: depth.few]
     return Evidence(
         clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
         remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
