@@ -353,3 +353,16 @@ def test_budgets(text, value):
 def test_no_budgets(text):
     with pytest.raises(BadInput, match="8/255"):
         budget(text)
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [("train", "--resume RUN"), ("retrain", "the same words again"), ("data", "interrupted\n")],
+)
+def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, hint):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, command, (interrupted, ""))
+    assert main([command]) == 130
+    assert hint in capsys.readouterr().err

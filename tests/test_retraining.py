@@ -155,6 +155,38 @@ def test_rounds_are_judged_recorded_and_left_as_a_run(trained, tmp_path):
         retrain(model, data, out=tmp_path / "run", **SETTINGS)
 
 
+@pytest.mark.parametrize("killed", [1, 2, 3])
+def test_a_killed_call_goes_on_and_ends_as_one_that_was_not(trained, tmp_path, monkeypatch, killed):
+    data, begun = trained[1], []
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+
+    def tick(epoch: int, done: int, steps: int) -> None:
+        if done == 1:
+            begun.append(epoch)
+            if len(begun) == killed:
+                raise KeyboardInterrupt
+
+    probe = dataclasses.replace(PROBE, images=15, directions=Orthonormal(count=6), step=0.1)
+    settings: dict[str, Any] = SETTINGS | {"epochs": 2, "rounds": 2, "loss": 1.0, "tick": tick}
+    settings |= {"probe": probe, "judge": probe}
+    again, whole = copy.deepcopy(trained[0]), copy.deepcopy(trained[0])
+    with pytest.raises(KeyboardInterrupt):
+        retrain(again, data, out=tmp_path / "run", **settings)
+    again = copy.deepcopy(trained[0])
+    found = retrain(again, data, out=tmp_path / "run", **settings)
+    assert len(begun) == 5 and len(found.rounds) == 2
+    retrain(whole, data, out=tmp_path / "whole", **settings)
+    for one, other in zip(again.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    same = ("round", "examples", "gain", "clean_after")
+    rows = [record.rows(tmp_path / name / "retraining.jsonl") for name in ("run", "whole")]
+    assert [[row[key] for key in same] for row in rows[0]] == [
+        [row[key] for key in same] for row in rows[1]
+    ]
+    with pytest.raises(BadInput, match="new folder"):
+        retrain(again, data, out=tmp_path / "run", **settings)
+
+
 def test_a_round_that_costs_too_much_is_undone_and_is_the_last(trained):
     model, data = trained
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -35,6 +35,12 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "retrain": (retrain, "train further on examples beyond that boundary"),
 }
 
+RESUME = "go on with holdfast train --resume RUN"
+AGAIN = "go on behind what was finished with the same words again"
+GOES_ON = {"train": RESUME} | dict.fromkeys(
+    ("evaluate", "diagnose", "landscape", "margins", "retrain"), AGAIN
+)
+
 
 def usage() -> str:
     lines = [f"  {name:10}{about}" for name, (_, about) in COMMANDS.items()]
@@ -73,12 +79,12 @@ def _run(words: list[str]) -> int:
     except Diverged as error:
         return _say(str(error), 1)
     except KeyboardInterrupt:
-        return _say("interrupted; a training run goes on with: holdfast train --resume RUN", 130)
+        return _say("; ".join(filter(None, ("interrupted", GOES_ON.get(words[0])))), 130)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _say(*_about_disk(error))
+        return _say(*_about_disk(error, GOES_ON.get(words[0], "begin again")))
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
@@ -88,14 +94,14 @@ def _run(words: list[str]) -> int:
         return int(error.code or 0)
 
 
-def _about_disk(error: OSError) -> tuple[str, int]:
-    """What to say of a path or a disk that fails, and the exit code."""
+def _about_disk(error: OSError, then: str) -> tuple[str, int]:
+    """What to say of a path or a disk that fails, and the exit code; `then`: how to go on."""
     where = Path(error.filename).parent if error.filename else "the run folder"
     said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
     if error.errno in NO_ROOM:
         text = (
             f"expected room on disk for {where}, got: {error.strerror}; what was complete is still "
-            "there: make room and go on with holdfast train --resume RUN"
+            f"there: make room and {then}"
         )
         return text, 1
     if isinstance(error, PATHS) or error.errno in (errno.ENAMETOOLONG, errno.EROFS):

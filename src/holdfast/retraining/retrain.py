@@ -39,7 +39,7 @@ log = logging.getLogger("holdfast")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Job:
-    """What all rounds share."""
+    """What all rounds share. going_on: behind what a killed call left in the folder."""
 
     data: Dataset
     images: Split
@@ -50,6 +50,7 @@ class _Job:
     loss: float
     seed: int
     folder: Path | None
+    going_on: bool
     said: Said | None
     team: Team
     training: Mapping[str, Any]
@@ -92,7 +93,8 @@ def retrain(
         loss: clean accuracy on the judging images that a round may cost, a share.
         seed: of directions, examples and training.
         out: run folder; each round is a run folder within it, and its checkpoints those of the
-            last round that was kept.
+            last round that was kept. A killed call that is made again with the same settings goes
+            on behind the last piece of its search, or the last epoch of its training.
         force: replace what is there.
         processes: that share each search and each batch, as in `holdfast.train`.
         device: to train on, as there.
@@ -115,10 +117,11 @@ def retrain(
         )
     _require(model, data, training)
     team = teams.join(processes, device)
+    folder, going_on = _allowed(out, force, team)
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
         feedback=feedback, probe=probe, judge=judge, loss=loss, seed=seed,
-        folder=None if out is None else _allowed(Path(out), force), said=said, team=team,
+        folder=folder, going_on=going_on, said=said, team=team,
         training={**training, "device": device},
     )  # fmt: skip
     judge.require(model, job.judges)
@@ -132,7 +135,7 @@ def retrain(
             log.info("no ray crosses a boundary any more: no round %d", number + 1)
             break
         done.append(_round(job, model, number, measured, drawn, force and number == 0))
-        if number == 0 and job.folder and team.leads:
+        if number == 0 and not going_on and folder and team.leads:
             _cleared(job.folder)
         _recorded(job, done)
         if not done[-1].kept:
@@ -161,7 +164,7 @@ def _round(
     with _undone(model) as weights:
         trained = train(
             model, mixed(job.data, made), seed=job.seed + number, processes=job.team.size,
-            out=job.folder and job.folder / f"round-{number + 1}", force=force, **job.training,
+            **_place(job, number, force), **job.training,
         )  # fmt: skip
         if trained.averaged is not None:
             as_network(model, job.data).load_state_dict(trained.averaged.state_dict())
@@ -178,6 +181,15 @@ def _round(
                 number + 1, found.gain.value, *(100 * share for share in found.clean),
             )  # fmt: skip
     return found
+
+
+def _place(job: _Job, number: int, force: bool) -> dict[str, Any]:
+    """Where this round is trained, and whether it goes on behind its last checkpoint there."""
+    if job.folder is None:
+        return {"out": None}
+    out = job.folder / f"round-{number + 1}"
+    resume = job.team.same(job.going_on and (out / "checkpoints" / "last").exists())
+    return {"out": out, "resume": resume, "force": (force or job.going_on) and not resume}
 
 
 @contextmanager
@@ -198,15 +210,20 @@ def _accuracy(model: nn.Module, split: Split) -> float:
     return right.double().mean().item()
 
 
-def _allowed(out: Path, force: bool) -> Path:
-    """A folder for the rounds. Raises BadInput where it holds more than a search that was begun,
-    and there is no `force`, or where that is no run to be replaced."""
-    there = {path.name for path in out.iterdir()} - {DRAFTS} if out.exists() else set()
-    if there and not force:
+def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | None, bool]:
+    """A folder for the rounds, and whether a killed call has begun them there, whose drafts tell.
+    Raises BadInput where it holds other things, or finished rounds and there is no `force`."""
+    if out is None:
+        return None, False
+    out = Path(out)
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    begun = team.same(DRAFTS in there and not force)
+    there.discard(DRAFTS)
+    if there and not (force or begun):
         raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
     if there and not any(name == ROWS or name.startswith("round-") for name in there):
         raise BadInput(f"expected a retrained run to replace, got {out}, which holds other things")
-    return out
+    return out, begun
 
 
 def _cleared(out: Path) -> None:
@@ -226,7 +243,8 @@ def _recorded(job: _Job, done: list[Round]) -> None:
 def _written(folder: Path, job: _Job, done: list[Round]) -> None:
     """What `_recorded` says, by the process that leads."""
     about = record.provenance(round=len(done), feedback=job.feedback, probe=job.probe)
-    record.append(folder / ROWS, done[-1].as_row() | about)
+    if len(record.rows(folder / ROWS)) < len(done):  # else a killed call has written it
+        record.append(folder / ROWS, done[-1].as_row() | about)
     if done[-1].kept:
         made = folder / f"round-{len(done)}" / "checkpoints"
         record.point(made / "best", (made / "last").readlink().name)  # what was judged
