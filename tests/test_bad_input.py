@@ -306,5 +306,5 @@ def test_work_of_another_evaluation_is_left(run):
 
 def test_of_two_runs_with_one_name_the_later_writes_nothing(run):
     with pytest.raises(BadInput, match="another run has just made"):
-        folder._claimed(run, force=False)
+        folder._make(run, force=False)
     assert len(record.rows(run / "metrics.jsonl")) == 1

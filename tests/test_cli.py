@@ -315,6 +315,15 @@ def test_the_list_of_data_sets(say, tmp_path):
     assert "digits" in say("data", "--data-root", "root")[1]
 
 
+def test_the_demo_replaces_no_run_that_is_not_its_own(say):
+    mine = Path("runs/reward/mine.txt")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("kept")
+    code, _, err = say("demo", "--epochs", "1", "--out", "runs")
+    assert code == 2 and "reward" in err and "--out" in err
+    assert mine.read_text() == "kept" and not Path("runs/demo.json").exists()
+
+
 def test_the_demo_compares_five_classifiers(say, monkeypatch):
     for name in ("PROBE", "FRESH"):
         monkeypatch.setattr(demo, name, replace(getattr(demo, name), images=40))

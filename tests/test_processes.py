@@ -123,4 +123,5 @@ def test_the_command_line_speaks_once(first, capsys):
     assert said.count("next: holdfast evaluate") == 1 == said.count("epoch   1")
     assert (first / "by-command" / "checkpoints" / "last").exists()
     assert main(["train", "--processes", "0"]) == 2
+    assert main(["train", "--processes", "100000"]) == 2
     assert "at least 1 process" in capsys.readouterr().err

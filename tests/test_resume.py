@@ -1,5 +1,6 @@
 """Killed runs: nothing lost but the work since the last checkpoint; the same bits in the end."""
 
+import dataclasses
 import errno
 import multiprocessing
 import os
@@ -214,6 +215,40 @@ def test_a_resume_with_another_setting_is_refused(tmp_path):
     training.train(network(data), data, out=run, epochs=1, precision="fp32")
     with pytest.raises(BadInput, match=r"got batch_size 7 instead of 128"):
         training.train(network(data), data, out=run, resume=True, epochs=1, batch_size=7)
+
+
+def test_files_of_ones_own_may_have_moved(tmp_path):
+    data, run = dataclasses.replace(blobs(), name="npz:here/x.npz"), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=1, precision="fp32")
+    moved = dataclasses.replace(data, name="npz:/there/y.npz", digests={"y.npz": "0"})
+    with pytest.raises(BadInput, match="got other files"):
+        training.train(network(data), moved, out=run, resume=True, epochs=2)
+    moved = dataclasses.replace(moved, digests={f"y {k}": v for k, v in data.digests.items()})
+    assert len(training.train(network(data), moved, out=run, resume=True, epochs=2).history) == 2
+
+
+def test_a_run_of_an_older_version_is_resumed(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=1, precision="fp32")
+    settings = record.read_yaml(run / "config.yaml")
+    del settings["awp"], settings["augment"]["translate"]
+    record.write_yaml(run / "config.yaml", settings)
+    assert len(training.train(network(data), data, out=run, resume=True, epochs=2).history) == 2
+    settings["augment"]["mirrors"] = 3
+    record.write_yaml(run / "config.yaml", settings)
+    with pytest.raises(BadInput, match="expected the settings"):
+        training.train(network(data), data, out=run, resume=True, epochs=3)
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])
+def test_two_processes_do_not_train_in_one_folder(tmp_path, how):
+    data, run = blobs(), tmp_path / "run"
+    training.train(network(data), data, out=run, epochs=1, precision="fp32")
+    before = (run / "metrics.jsonl").read_text()
+    with record.alone(run), pytest.raises(BadInput, match="another process"):
+        training.train(network(data), data, out=run, epochs=2, **how)
+    assert (run / "metrics.jsonl").read_text() == before
+    training.train(network(data), data, out=run, epochs=2, **how)
 
 
 def test_an_existing_run_is_not_overwritten_unasked(tmp_path):

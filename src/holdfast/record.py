@@ -26,6 +26,11 @@ import yaml
 
 from holdfast.errors import BadInput
 
+try:
+    import fcntl
+except ImportError:  # no POSIX system
+    fcntl = None
+
 Row = dict[str, Any]
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -159,6 +164,30 @@ def clear(run: Path) -> None:
         raise BadInput(f"expected a run folder to replace, got {run} without {' and '.join(heads)}")
     for path in there:
         remove(path)
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Hold a folder while the block runs. Raises BadInput where another process holds it; where
+    the system knows no such lock, nobody is kept out."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise BadInput(
+            f"expected a run folder at rest, got {run}, in which another process is training; "
+            "wait for it, or stop it"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(place)
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:

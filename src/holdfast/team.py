@@ -126,7 +126,7 @@ def join(processes: int, device: str = "auto") -> Team:
 
     The processes started here run the same command again (Fabric's way); on GPUs each has its
     own, on CPUs its share of the cores. Raises BadInput where lightning-fabric is not installed,
-    or the number makes no sense.
+    or the number makes no sense: below 1, above the GPUs, or above the cores (but 2 may share one).
     """
     if processes < 1:
         raise BadInput(f"expected at least 1 process, got {processes}")
@@ -134,6 +134,12 @@ def join(processes: int, device: str = "auto") -> Team:
     if processes == 1 and not launched:
         return Team()
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    most = torch.cuda.device_count() if on_gpu else max(2, os.cpu_count() or 1)
+    if processes > most and not launched:
+        kind = "GPUs" if on_gpu else "cores"
+        raise BadInput(
+            f"expected at most {most} processes, one to each of the {kind}, got {processes}"
+        )
     if not dist.is_initialized():
         _launch(int(os.environ.get("LOCAL_WORLD_SIZE", processes)), on_gpu)
     where = f"cuda:{torch.cuda.current_device()}" if on_gpu else "cpu"

@@ -83,9 +83,15 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     wanted, got = (card.image, card.classes), (found.image, found.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
-    if found.name == card.data:
+    if _place(found.name) == _place(card.data or ""):
         _require_unchanged(found, Path(o["run"]) / "provenance.json")
     return found
+
+
+def _place(name: str) -> str:
+    """A data set's name; of files of one's own, however their path is spelled."""
+    kind, own, path = name.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve()}" if own else name
 
 
 def _require_unchanged(found: datasets.Dataset, head: Path) -> None:

@@ -136,7 +136,7 @@ def retrain(
             break
         done.append(_round(job, model, number, measured, drawn, force and number == 0))
         if number == 0 and not going_on and folder and team.leads:
-            _cleared(job.folder)
+            _cleared(folder)
         _recorded(job, done)
         if not done[-1].kept:
             break

@@ -8,7 +8,9 @@ from typing import Any
 
 import holdfast.model as models
 from holdfast import data as datasets
+from holdfast import record
 from holdfast.attack import FGSM, PGD
+from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate, save
 from holdfast.feedback import Boundary, CrossEntropy, PolicyGradient
 from holdfast.margin import Margins, Orthonormal, growth
@@ -55,6 +57,7 @@ ENTRANTS = (
     Entrant(name="reward + adversary", objective=REWARD, adversary=FGSM(radius=RADIUS)),
 )
 FEEDBACK = "boundary feedback"
+MARK = "demo.json"  # tells a demonstration's folder from others, whose runs are not replaced
 NEAR = Boundary(low=9, medium=6, high=2, rays=8, nearest=1.01, furthest=1.1)  # of few images
 PROBE = Probe(images=200, reach=1.0, step=0.05)
 FRESH = Probe(images=0, directions=Orthonormal(count=10), reach=1.0, step=0.05)
@@ -65,7 +68,10 @@ def run(
     out: Path, epochs: int = EPOCHS, seed: int = 0, said: Callable[[str], None] | None = None
 ) -> list[Outcome]:
     """Train and attack each entrant, then retrain the first by boundary feedback; each leaves a run
-    folder in `out`, replacing an older one."""
+    folder in `out`, replacing that of an earlier demonstration.
+
+    Raises BadInput where a folder of that name is of something else."""
+    _claim(out)
     digits = datasets.load("digits")
     outcomes = []
     for entrant in ENTRANTS:
@@ -78,10 +84,27 @@ def run(
     return [replace(outcomes[0], margins=before), *outcomes[1:], after]
 
 
+def _folder(out: Path, name: str) -> Path:
+    return out / name.replace(" + ", "-").replace(" ", "-")
+
+
+def _claim(out: Path) -> None:
+    """Mark the folder as a demonstration's. Raises BadInput for run folders that are not."""
+    mark = out / MARK
+    runs = [_folder(out, name) for name in (*(one.name for one in ENTRANTS), FEEDBACK)]
+    taken = [run for run in runs if run.exists()]
+    if taken and not mark.exists():
+        raise BadInput(
+            f"expected a new folder or that of an earlier demonstration, got {out}, which holds "
+            f"{taken[0].name}; choose another with --out"
+        )
+    record.write_json(mark, record.provenance())
+
+
 def _outcome(
     entrant: Entrant, digits: datasets.Dataset, out: Path, epochs: int, seed: int
 ) -> Outcome:
-    run_folder = out / entrant.name.replace(" + ", "-")
+    run_folder = _folder(out, entrant.name)
     model = models.create(
         "gupta_cnn", image=digits.image, classes=digits.classes, mean=digits.mean, std=digits.std,
         seed=seed, widths=(16, 32), dense=128,
@@ -99,7 +122,7 @@ def _retrained(
     digits: datasets.Dataset, out: Path, epochs: int, seed: int
 ) -> tuple[Margins, Outcome]:
     """The first entrant's margins, and what boundary feedback made of it."""
-    run_folder = out / FEEDBACK.replace(" ", "-")
+    run_folder = _folder(out, FEEDBACK)
     model = models.load(out / ENTRANTS[0].name / "checkpoints" / "last")
     before = FRESH(model, digits.test, seed)
     done = retrain(

@@ -1,6 +1,9 @@
 """The run folder of a training run: checked before, opened once, never overwritten unasked."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from holdfast import model as models
@@ -49,21 +52,35 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
     return head | {name: record.plain(value) for name, value in recipe.__dict__.items()}
 
 
-def open_run(
-    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
+@contextmanager
+def opened(
+    run: Path | None, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
     team: Team,
+) -> Iterator[None]:  # fmt: skip
+    """The run's folder, held while the block runs: with a new head, or gone back to its last
+    checkpoint, the rows past it dropped. Raises BadInput where another process holds it."""
+    with ExitStack() as held:
+        if run is not None:
+            if resume:
+                checkpoint.restore(session, run)
+            team.same(None)  # all have read before one writes
+            team.agreed(partial(_begun, run, recipe, data, session, resume, force, team, held))
+        yield
+
+
+def _begun(
+    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
+    team: Team, held: ExitStack,
 ) -> None:  # fmt: skip
-    """Write the run's head, or go back to its last checkpoint and drop the rows past it."""
-    if resume:
-        checkpoint.restore(session, run)
-    team.same(None)  # all have read before one writes
-
-    def written() -> None:
-        if team.leads:
-            past = _taken_up(run, session) if resume else _claimed(run, force)
-            _write_head(run, recipe, data, session, past)
-
-    team.agreed(written)
+    if not team.leads:
+        return
+    if not resume:
+        _make(run, force)
+    held.enter_context(record.alone(run))
+    if force and not resume:
+        record.clear(run)
+    past = _taken_up(run, session) if resume else []
+    _write_head(run, recipe, data, session, past)
 
 
 def _write_head(
@@ -88,10 +105,8 @@ def _taken_up(run: Path, session: Session) -> list[record.Row]:
     return [*last.pop("before", []), last]
 
 
-def _claimed(run: Path, force: bool) -> list[record.Row]:
-    """Make the folder, or empty it. Raises BadInput where another run has made it meanwhile."""
-    if force:
-        record.clear(run)
+def _make(run: Path, force: bool) -> None:
+    """Make the folder. Raises BadInput where another run has made it meanwhile."""
     try:
         run.mkdir(parents=True, exist_ok=force)
     except FileExistsError:
@@ -99,7 +114,6 @@ def _claimed(run: Path, force: bool) -> list[record.Row]:
             f"expected a new run folder, got {run}, which another run has just made; "
             "choose another with --out"
         ) from None
-    return []
 
 
 def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Path) -> None:
@@ -110,7 +124,7 @@ def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Pa
         raise BadInput(f"expected {done} epochs or more for {run}, got {recipe.epochs}")
     head = run / "provenance.json"
     digests = record.read_json(head).get("digests") if head.exists() else None
-    if digests not in (None, data.digests):
+    if isinstance(digests, dict) and sorted(digests.values()) != sorted(data.digests.values()):
         raise BadInput(
             f"expected the data that {run} was started with, got other files; start anew"
         )
@@ -119,8 +133,26 @@ def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Pa
 def _require_same(before: record.Row, now: record.Row, run: Path) -> None:
     """Raises BadInput naming the first setting in which a resumed run would differ."""
     for name in sorted({*before, *now} - FREE):
-        if before.get(name) != now.get(name):
+        if not _alike(name, before.get(name), now.get(name), name in before):
             raise BadInput(
                 f"expected the settings that {run} was started with, got {name} "
                 f"{now.get(name)} instead of {before.get(name)}; start a new run for other ones"
             )
+
+
+def _alike(name: str, before: object, now: object, known: bool) -> bool:
+    """Whether a setting is as it was. Files of one's own may have moved, their digests tell them;
+    what an older version did not know was not written down."""
+    if name == "data" and isinstance(before, str) and isinstance(now, str):
+        kind, own, _ = before.partition(":")
+        return now.startswith(f"{kind}:") if own else before == now
+    if name == "model":
+        return before == now
+    return not known or _covers(now, before)
+
+
+def _covers(now: object, before: object) -> bool:
+    """Whether what was written down is the same now, at any depth."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(key in now and _covers(now[key], value) for key, value in before.items())
+    return before == now

@@ -131,9 +131,8 @@ def train(
     job = make_job(recipe, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
     rehearsed(_bench(job, session), next(epoch_of(job, 0)))
-    if run is not None:
-        folder.open_run(run, recipe, data, session, resume, force, team)
-    return _fit(job, session)
+    with folder.opened(run, recipe, data, session, resume, force, team):
+        return _fit(job, session)
 
 
 def _fit(job: Job, session: Session) -> Trained:
