@@ -119,6 +119,6 @@ def save(figure, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     content = BytesIO()
-    figure.savefig(content, dpi=150, format="png")
+    figure.savefig(content, dpi=150, format="png", bbox_inches="tight")  # no label is cut
     plt.close(figure)
     record.write(path, content.getvalue())
