@@ -40,6 +40,11 @@ def test_maps_and_figures_are_written_and_said(run, capsys):
     }
     assert found["span"] == 0.5 and found["images"] == 5 and len(found["planes"]) == 1
     assert (run / "landscape" / "weights-contour.png").read_bytes().startswith(b"\x89PNG")
+    assert told(run, "--radius", "0.2") == 0
+    assert f"Earlier results are now in {run / 'landscape-001'}" in capsys.readouterr().out
+    assert {path.name for path in (run / "landscape-001").iterdir()} == there
+    assert record.read_json(run / "landscape-001" / "attack.json")["radius"] == 25 / 255
+    assert (run / "landscape" / "weights.json").exists()
 
 
 def test_a_killed_command_goes_on(run, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """`holdfast margins` and `holdfast retrain` as a user meets them."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -39,6 +40,37 @@ def test_margins_are_measured_written_and_said(trained, capsys):
     assert {"mean_margin", "none_share", "robustness"} <= set(found)
     assert found["mean_margin"] == pytest.approx(held["distance"].mean().item(), abs=0.005)
     assert record.read_json(trained / "margins" / "matrix.json")["method"] == "linear"
+    earlier = record.read_json(trained / "margins-001" / "matrix.json")
+    assert earlier["method"] == "traced" and earlier["reference"] == "prediction"
+    assert earlier["directions"]["count"] == 6
+    assert main(["margins", str(trained), *SMALL]) == 0
+    assert "Earlier results are now in" in capsys.readouterr().out
+    again = load_file(trained / "margins" / "margins.safetensors")
+    assert torch.equal(again["distance"], held["distance"])
+    assert (trained / "margins-002" / "matrix.png").exists()
+
+
+def test_results_may_lie_beside_a_run_that_nobody_may_write_to(
+    trained, tmp_path, capsys, monkeypatch
+):
+    before = sorted(trained.rglob("*"))
+    locked = [trained, trained / "margins"]
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) not in locked)
+    few = ["--images", "5", "--radius", "0.1"]
+    for words in (
+        ["margins", *SMALL], ["evaluate", *few], ["landscape", *few, "--size", "3"],
+        ["diagnose", *few, "--quick"],
+    ):  # fmt: skip
+        name, *rest = words
+        assert main([name, str(trained), *rest]) == 2
+        assert "name another with --out" in capsys.readouterr().err
+    beside = tmp_path / "beside"
+    assert main(["margins", str(trained), *SMALL, "--out", str(beside)]) == 0
+    assert main(["evaluate", str(trained), *few, "--out", str(beside)]) == 0
+    assert main(["transfer", str(trained), str(trained) + "/.", *few, "--out", str(beside)]) == 0
+    names = {"margins", "evaluation.jsonl", "evaluation-001.safetensors", "transfer.jsonl"}
+    assert names <= {path.name for path in beside.iterdir()}
+    assert before == sorted(trained.rglob("*"))
 
 
 def test_a_killed_search_goes_on(trained, capsys, monkeypatch):

@@ -9,6 +9,7 @@ import datetime
 import errno
 import functools
 import inspect
+import itertools
 import json
 import os
 import platform
@@ -74,6 +75,20 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def set_aside(folder: Path, pattern: str = "*") -> Path | None:
+    """Move what a folder holds by this pattern into its next numbered sibling, such as
+    `margins-001`, which is given; None where there is nothing."""
+    there = sorted(folder.glob(pattern))
+    if not there:
+        return None
+    numbers = (folder.with_name(f"{folder.name}-{number:03d}") for number in itertools.count(1))
+    place = next(path for path in numbers if not path.exists())
+    place.mkdir()
+    for path in there:
+        path.replace(place / path.name)
+    return place
 
 
 def point(link: Path, target: str) -> None:

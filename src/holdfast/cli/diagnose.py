@@ -59,9 +59,10 @@ def diagnose(argv: Sequence[str]) -> None:
     row = found.as_dict()
     about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "against")}
     kept = row | record.provenance(**about, radius=radius, norm=norm)
-    record.append(run / "diagnosis.jsonl", record.plain(kept))
-    record.write_json(run / "findings.json", kept)
-    _draw(found, run)
+    place = runs.place(o)
+    record.append(place / "diagnosis.jsonl", record.plain(kept))
+    record.write_json(place / "findings.json", kept)
+    _draw(found, place, f"{run}")
     record.remove(drafts)
     if o["json"]:
         print(jsonlib.dumps(record.plain(kept)))
@@ -71,11 +72,11 @@ def diagnose(argv: Sequence[str]) -> None:
         raise SystemExit(FIRED)
 
 
-def _draw(found: diagnosis.Diagnosis, run: Path) -> None:
+def _draw(found: diagnosis.Diagnosis, place: Path, title: str) -> None:
     """How sure the policy is of clean, attacked and noisy images, beside the findings."""
     panels = {name: one.histograms() for name, one in found.entropy.items()}
     highest = math.log2(found.entropy["clean"].classes)
-    report.histograms(run / "entropy.png", panels, highest, "entropy (bits)", f"{run}")
+    report.histograms(place / "entropy.png", panels, highest, "entropy (bits)", title)
 
 
 def _say(found: diagnosis.Diagnosis, title: str) -> None:

@@ -74,7 +74,7 @@ def evaluate(argv: Sequence[str]) -> None:
             )  # fmt: skip
         if team.leads():
             about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
-            told[name] = found, evaluation.save(found, run, split.index, split.y, about)
+            told[name] = found, evaluation.save(found, runs.place(o), split.index, split.y, about)
             record.remove(drafts)
     if team.leads():
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)

@@ -28,9 +28,10 @@ def landscape_options(
     """Map losses and predictions over a plane through each image, or through the weights.
 
     Written to RUN/landscape: AXES.safetensors and AXES.json, and for each plane a contour figure
-    with the predicted classes and a surface. A killed command that is started again goes on behind
-    the last rows that it finished. Each plane costs size squared forward passes; the one through
-    the weights as many for every image.
+    with the predicted classes and a surface; what an earlier command left there of the same axes
+    moves to RUN/landscape-NNN. A killed command that is started again goes on behind the last rows
+    that it finished. Each plane costs size squared forward passes; the one through the weights as
+    many for every image.
 
     Args:
         run: run folder written by holdfast train.
@@ -51,12 +52,13 @@ def landscape(argv: Sequence[str]) -> None:
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
     settings = asked(diagnosis.landscape, o, SUPPLIED)
-    place, drafts = run / "landscape", runs.drafts(o, "landscape")
+    place, drafts = runs.place(o) / "landscape", runs.drafts(o, "landscape")
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.landscape(
             network.to(device), split.x, split.y, **settings, radius=radius, norm=norm,
             index=split.index, folder=drafts, said=show.bars(bar),
         )  # fmt: skip
+    earlier = record.set_aside(place, f"{found.axes}[-.]*")
     found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
     _draw(found, place, o["run"])
     record.remove(drafts)
@@ -69,6 +71,7 @@ def landscape(argv: Sequence[str]) -> None:
         f"{run}, {named}, {size} x {size} points, {far:g} {unit} to either side",
         found.table(), f"Figures in {place}", sep="\n",
     )  # fmt: skip
+    show.moved(earlier)
 
 
 def _draw(found: diagnosis.Landscape, place: Path, title: str) -> None:

@@ -25,8 +25,8 @@ def margins_options(
     """Measure how far images are from the decision boundary along many directions.
 
     Every ray is written to RUN/margins/margins.safetensors, the measures to matrix.json, the mean
-    margin matrix to matrix.png. A killed search that is started again goes on behind its last
-    finished piece.
+    margin matrix to matrix.png; what an earlier search left there moves to RUN/margins-NNN. A
+    killed search that is started again goes on behind its last finished piece.
 
     Args:
         run: run folder written by holdfast train.
@@ -40,24 +40,25 @@ def margins(argv: Sequence[str]) -> None:
     o = parsed.values
     network = runs.network(o)
     split, named = runs.images(o, network.card)
-    own = {name: o[name] for name in ("checkpoint", "split", "seed")}
+    own = {name: o[name] for name in ("checkpoint", "split", "seed", "reference")}
     settings = asked(margin.search, o, SUPPLIED)
-    folder, drafts = Path(o["run"]) / "margins", runs.drafts(o, "margins", **parsed.slots)
+    folder, drafts = runs.place(o) / "margins", runs.drafts(o, "margins", **parsed.slots)
+    chosen = {name: build(choice) for name, choice in parsed.slots.items()}
     network = network.to(engine.find_device(o["device"]))
     with show.progress(o["json"] or not team.leads()) as (bar, _):
         found = margin.search(
-            network, split.x, split.y, **settings,
-            **{name: build(choice) for name, choice in parsed.slots.items()},
-            index=split.index, folder=drafts, said=show.bars(bar),
+            network, split.x, split.y, **settings, **chosen, index=split.index,
+            folder=drafts, said=show.bars(bar),
         )  # fmt: skip
     if team.leads():
-        margin.save(found, folder, split.y, own)
+        earlier = record.set_aside(folder)
+        margin.save(found, folder, split.y, own | {"directions": chosen["directions"]})
         report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
         record.remove(drafts)
-        _say(found, f"{o['run']}, {named}", o["json"])
+        _say(found, f"{o['run']}, {named}", earlier, o["json"])
 
 
-def _say(found: margin.Margins, title: str, json: bool) -> None:
+def _say(found: margin.Margins, title: str, earlier: Path | None, json: bool) -> None:
     if json:
         print(jsonlib.dumps(found.as_dict()))
         return
@@ -74,3 +75,4 @@ def _say(found: margin.Margins, title: str, json: bool) -> None:
             f"Audit: {found.audit.differing} of {found.audit.rays} rays that were searched again "
             f"step by step came out otherwise (up to {near.high:.2%} of all)."
         )
+    show.moved(earlier)

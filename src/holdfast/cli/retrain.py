@@ -15,7 +15,7 @@ TRAINED = frozenset(
     {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes", "device"}
 )
 FRONT = ("run", "out", "force", "checkpoint", "model", "data", "data_root", "seed", "json")
-OWN = frozenset({"split", "images", "radius", "norm", "batch_size", "device"})
+OWN = frozenset({"out", "split", "images", "radius", "norm", "batch_size", "device"})
 SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"} | {
     name: Slot(
         table={"probe": retraining.Probe},

@@ -2,6 +2,7 @@
 
 import hashlib
 import json as jsonlib
+import os
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,6 +31,7 @@ def options(
     batch_size: int | None = None,
     device: str = "auto",
     seed: int = 0,
+    out: str | None = None,
     json: bool = False,
 ) -> None:
     """What the commands on a trained run are asked in the same words.
@@ -47,6 +49,7 @@ def options(
             depend on it by rounding alone.
         device: cpu, cuda, ...; auto: the GPU where there is one.
         seed: of everything that is drawn.
+        out: folder that gets the results, by default the run folder.
         json: print the result as JSON.
     """
 
@@ -116,12 +119,21 @@ def images(o: Options, card: models.Card) -> tuple[datasets.Split, str]:
     return split, f"{len(split)} {o['split']} images of {found.name}"
 
 
+def place(o: Options) -> Path:
+    """The folder that gets the results. Raises BadInput where nothing can be written there."""
+    folder = Path(o["out"] or o["run"])
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise BadInput(f"expected a folder to write to, got {folder}; name another with --out")
+    return folder
+
+
 def drafts(o: Options, name: str, **slots: Choice) -> Path:
     """Where a command that is asked in these words keeps what it has finished, until its end."""
     asked = {key: o[key] for key in sorted(o) if key not in ("json", "device", "processes")}
     asked |= {key: [choice.name, choice.options] for key, choice in slots.items()}
     key = hashlib.sha256(jsonlib.dumps(record.plain(asked)).encode()).hexdigest()[:8]
-    return Path(o["run"]) / "drafts" / f"{name}-{key}"
+    return place(o) / "drafts" / f"{name}-{key}"
 
 
 def _checkpoint(run: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from holdfast.record import Row
+from holdfast.result import aligned
 
 
 class Training:
@@ -70,6 +72,12 @@ def progress(quiet: bool = False) -> Iterator[tuple[Progress, Console]]:
         yield bar, console
 
 
+def moved(earlier: Path | None) -> None:
+    """Where the results lie that stood in the place of new ones."""
+    if earlier:
+        print(f"Earlier results are now in {earlier}")
+
+
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output, its first column to the left."""
     drawn = Table(title=escape(title), title_justify="left", title_style="bold")
@@ -77,5 +85,11 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
         drawn.add_column(escape(name), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         drawn.add_row(*map(escape, row))
-    wide = None if sys.stdout.isatty() else 120
-    Console(width=wide).print(drawn)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    free = console.options.update(max_width=10_000)
+    if (
+        console.measure(drawn, options=free).maximum > console.width
+    ):  # rather long lines than words in pieces
+        print(title, aligned(head, rows), sep="\n")
+    else:
+        console.print(drawn)

@@ -4,7 +4,6 @@ import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
-from pathlib import Path
 
 from holdfast import engine, evaluation, record
 from holdfast.cli import attacks, runs, show
@@ -41,6 +40,7 @@ def transfer(argv: Sequence[str]) -> None:
     o: Options = parsed.values | {"run": next(iter(networks))}
     split, named = runs.images(o, networks[o["run"]].card)
     radius, norm = runs.budget(o)
+    place = runs.place(o)
     one = attacks.named(parsed.slots["attack"], radius, norm, o["seed"])
     device = engine.find_device(o["device"])
     with show.progress(o["json"]) as (bar, _):
@@ -52,7 +52,7 @@ def transfer(argv: Sequence[str]) -> None:
     about = {key: o[key] for key in ("checkpoint", "split", "seed")}
     about |= {"radius": radius, "norm": norm, "settings": record.plain(one)}
     row = found.as_dict() | record.provenance(**about)
-    record.append(Path(o["run"]) / "transfer.jsonl", row)
+    record.append(place / "transfer.jsonl", row)
     if o["json"]:
         print(jsonlib.dumps(row))
         return
