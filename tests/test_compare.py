@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from worlds import linear_world
 
 from holdfast import evaluation
@@ -88,6 +89,11 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path, caplog):
     caplog.clear()
     assert set(evaluation.compare(files["a"], files["d"])) == {"clean"}
     assert "pgd is not compared: its settings" in caplog.text
+    older = load_file(files["b"])
+    del older["pgd.settings"]
+    save_file(older, tmp_path / "older.safetensors")
+    assert set(evaluation.compare(files["a"], tmp_path / "older.safetensors")) == {"clean"}
+    assert "a version that did not note" in caplog.text
 
 
 def test_what_a_cascade_left_is_not_compared_with_what_was_attacked_alone(tmp_path, caplog):

@@ -1,7 +1,9 @@
 import copy
+import inspect
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small
@@ -72,6 +74,13 @@ def test_an_architecture_of_the_users_own(tmp_path):
     again = models.load(tmp_path, architecture=OWN)
     x = torch.rand(2, 1, 8, 8)
     torch.testing.assert_close(again(x), made.eval()(x))
+
+
+def test_a_module_without_a_card_is_no_run(tmp_path):
+    bare: Any = torch.nn.Linear(2, 2)
+    with pytest.raises(BadInput, match="expected a network of"):
+        inspect.unwrap(models.save_run)(bare, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_card_alone_never_decides_what_code_is_run(tmp_path):

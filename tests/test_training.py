@@ -1,7 +1,7 @@
 import logging
 import math
 import threading
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from torch import nn
 from holdfast import attack, engine, feedback, record, training
 from holdfast import data as datasets
 from holdfast.attack import FGSM, PGD
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.loss import called
 from holdfast.model import predict
 from holdfast.training import (
@@ -28,6 +28,7 @@ from holdfast.training import (
     Watch,
     train,
 )
+from holdfast.training.recipe import require_values
 
 DATA = blobs()
 
@@ -329,6 +330,37 @@ def test_watch_and_entry_settings_are_checked():
     for make in (lambda: Watch(images=0), lambda: Adversarial(ramp=-1), lambda: Watch(steps=0)):
         with pytest.raises(BadInput, match="expected"):
             make()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"adversary": FGSM(radius=8)}, "is it 8/255"),
+        ({"adversary": FGSM(radius=0.1), "adversarial": Adversarial(start=2)}, "would never come"),
+    ],
+)
+def test_an_adversary_that_makes_no_sense_is_refused(settings, said):
+    with pytest.raises(BadInput, match=said):
+        train(network(DATA), DATA, epochs=2, **settings)
+    train(network(DATA), DATA, epochs=3, **settings | {"adversary": FGSM(radius=1.0)})
+
+
+def test_words_in_the_place_of_values_are_refused():
+    with pytest.raises(BadInput, match="objective as a value such as holdfast"):
+        require_values(objective="reward", adversary=None)
+    typed = make_dataclass("Typed", [("radius", float, "8/255")])
+    with pytest.raises(BadInput, match="expected radius as a number, got '8/255'"):
+        require_words(typed())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [([[1.0, 1.0, 1.0], [0.5, 0.5, 0.8]], "bf16"), ([[1.0, 9.0, 1.0], [0.5, 0.5, 1.1]], "fp32")],
+)
+def test_bf16_must_win_every_round(monkeypatch, seconds, wanted):
+    monkeypatch.setattr(engine, "multiplies_bf16", lambda device: True)
+    monkeypatch.setattr(engine, "rounds_of", lambda steps, rounds: seconds)
+    assert engine.fastest(network(DATA), DATA.image, torch.device("cpu")).precision == wanted
 
 
 def test_precision_is_measured_and_stored(tmp_path):

@@ -80,7 +80,8 @@ def fastest(
     model: nn.Module, image: tuple[int, int, int], device: torch.device, batch: int = 64
 ) -> Engine:
     """bf16 if a training step of a copy of the model works in it and takes at most 0.9 of fp32's
-    time, and the device has the arithmetic."""
+    time in every round, so that a busy machine does not decide, and the device has the
+    arithmetic."""
     if not multiplies_bf16(device):
         return Engine(device=device)
     engines = [Engine(device=device, precision=p) for p in ("fp32", "bf16")]
@@ -88,11 +89,12 @@ def fastest(
     try:
         twins = [(engine, engine.place(copy.deepcopy(model))) for engine in engines]
         steps = [lambda e=e, m=m: _step(e, m, x) for e, m in twins]
-        slow, fast = interleaved(steps, rounds=3)
+        slow, fast = rounds_of(steps, rounds=3)
     except (RuntimeError, TypeError) as error:  # mixed dtypes, no room for twins, no twin at all
         log.warning("precision fp32, since a trial failed: %s", str(error).split("\n")[0])
         return engines[0]
-    return engines[1] if fast <= 0.9 * slow else engines[0]
+    wins = all(short <= 0.9 * long for short, long in zip(fast, slow, strict=True))
+    return engines[1] if wins else engines[0]
 
 
 def multiplies_bf16(device: torch.device) -> bool:
@@ -102,16 +104,21 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 def interleaved(steps: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Least seconds of each step over `rounds` taken in turn, after one to warm up."""
-    best = [float("inf")] * len(steps)
+    return [min(seconds) for seconds in rounds_of(steps, rounds)]
+
+
+def rounds_of(steps: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Seconds of each step in each of the rounds, taken in turn, after one to warm up."""
+    seconds: list[list[float]] = [[] for _ in steps]
     for turn in range(rounds + 1):
-        for i, step in enumerate(steps):
+        for step, spent in zip(steps, seconds, strict=True):
             start = time.perf_counter()
             step()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn:
-                best[i] = min(best[i], time.perf_counter() - start)
-    return best
+                spent.append(time.perf_counter() - start)
+    return seconds
 
 
 def _step(engine: Engine, model: nn.Module, x: Images) -> Tensor:

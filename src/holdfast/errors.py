@@ -31,8 +31,13 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
 
 
 def require_words(settings: Any) -> None:
-    """Raises BadInput where a field of a dataclass that takes one of some words holds another."""
+    """Raises BadInput where a field of a dataclass that takes one of some words holds another, or
+    one that takes a number holds a word."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
+        if field.type in (int, float) and isinstance(value, str):
+            raise BadInput(
+                f"expected {field.name} as a number, got '{value}'; leave the quotes out"
+            )
         if get_origin(field.type) is Literal and value not in get_args(field.type):
             choose(dict.fromkeys(get_args(field.type)), str(value), field.name)

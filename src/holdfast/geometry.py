@@ -7,9 +7,19 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from holdfast import noise
+from holdfast.errors import BadInput
 from holdfast.types import Images, Labels, Norm, PerImage
 
 ORDER = {"linf": math.inf, "l2": 2, "l1": 1}
+
+
+def require_inside(radius: float | None, norm: str | None) -> None:
+    """Raises BadInput for a radius with which every image of the pixel box is near every other."""
+    if norm == "linf" and radius is not None and radius > 1:
+        raise BadInput(
+            f"expected a linf radius of at most 1, as pixels lie in [0, 1], got {radius:g}; is it "
+            f"{radius:g}/255?"
+        )
 
 
 def per_image(value: Shaped[Tensor, " batch"], like: Images) -> Shaped[Tensor, "batch *ones"]:

@@ -101,7 +101,7 @@ def require_images(x: Images) -> None:
 
 def require(radius: float, steps: int = 1, restarts: int = 1, stride: float = 1) -> None:
     """Raises BadInput where a setting makes no sense."""
-    if not 0 <= radius < float("inf"):
+    if isinstance(radius, str) or not 0 <= radius < float("inf"):
         raise BadInput(f"expected a radius of 0 or more, got {radius}; pixels lie in [0, 1]")
     if steps < 1:
         raise BadInput(f"expected at least 1 step, got {steps}")

@@ -72,7 +72,11 @@ def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
         return
     show.table(f"{front['run']} retrained as {front['out']}", found.head, found.rows())
     if found.rounds[0].kept:
-        print(f"next: holdfast evaluate {front['out']} --against {front['run']}")
+        own = show.model(front["model"])
+        print(
+            f"next: holdfast evaluate {front['run']}{own}; "
+            f"holdfast evaluate {front['out']}{own} --against {front['run']}"
+        )
     else:
         print(
             "No round was kept: margins did not grow, or clean accuracy fell by more than --loss."

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from holdfast.model.create import is_own
 from holdfast.record import Row
 from holdfast.result import aligned
 
@@ -76,6 +77,12 @@ def moved(earlier: Path | None) -> None:
     """Where the results lie that stood in the place of new ones."""
     if earlier:
         print(f"Earlier results are now in {earlier}")
+
+
+def model(name: str | None) -> str:
+    """What a further command on a run of this model must be told: the code, where it is one's
+    own."""
+    return f" --model {name}" if name and is_own(name) else ""
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -101,7 +101,7 @@ def train(argv: Sequence[str]) -> None:
             tick=seen.tick, tell=tell,
         )  # fmt: skip
     if team.leads():
-        _say_trained(trained, front["json"])
+        _say_trained(trained, parsed.slots["model"].name, front["json"])
 
 
 def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
@@ -146,7 +146,7 @@ def _fresh_name(parsed: Parsed, data: str) -> str:
     return str(taken)
 
 
-def _say_trained(trained: Trained, json: bool) -> None:
+def _say_trained(trained: Trained, model: str, json: bool) -> None:
     if not trained.history:
         raise BadInput(f"expected rows in {trained.folder}/metrics.jsonl, got none; train it anew")
     last = trained.history[-1]
@@ -159,5 +159,5 @@ def _say_trained(trained: Trained, json: bool) -> None:
         f"{trained.folder}: {last['epoch']} epochs in {trained.seconds:.0f} s "
         f"({trained.precision}); best epoch {trained.best_epoch} with "
         f"{trained.criterion.replace('_', ' ')} accuracy {best[trained.criterion]:.1%}\n"
-        f"next: holdfast evaluate {trained.folder}"
+        f"next: holdfast evaluate {trained.folder}{show.model(model)}"
     )

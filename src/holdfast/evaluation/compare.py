@@ -121,6 +121,10 @@ def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
         log.warning("%s is not compared: its budgets are %s; evaluate both alike", name, had)
         return False
     first, second = (held.get(f"{name}.settings") for held in (one, two))
+    if (first is None) != (second is None):
+        log.warning("%s is not compared: one evaluation is of a version that did not note its "
+                    "settings; evaluate both anew", name)  # fmt: skip
+        return False
     if first is not None and second is not None and not torch.equal(first, second):
         log.warning("%s is not compared: its settings, or those of the attacks before it in a "
                     "cascade, are others; evaluate both alike", name)  # fmt: skip

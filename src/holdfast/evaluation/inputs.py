@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from holdfast.errors import BadInput
+from holdfast.geometry import require_inside
 from holdfast.types import Norm
 
 
@@ -14,6 +15,7 @@ def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: An
         raise BadInput(f"expected a radius of 0 or more, got {radius!r}")
     if norm not in get_args(Norm):
         raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
+    require_inside(radius, norm)
     if batch_size is not None and batch_size < 1:
         raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
     if attacks is None:

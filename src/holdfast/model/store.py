@@ -31,9 +31,15 @@ def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
     """A run folder with this network as its only checkpoint, for the commands that judge runs.
 
     data: name of the data set from which those take their images, unless they are told another.
-    Raises BadInput where something is there already.
+    Raises BadInput where something is there already, and for a module without a card: one that
+    `holdfast.model.create` did not build, which the commands could not build again.
     """
     run = Path(run)
+    if not isinstance(model, Network):
+        raise BadInput(
+            f"expected a network of holdfast.model.create, got a {type(model).__name__}; make it "
+            "with create('module:function', ...) and load_state_dict its weights"
+        )
     if run.exists():
         raise BadInput(f"expected a new folder for a run, got {run}; name another")
     card = replace(model.card, data=data or model.card.data, provenance=record.provenance())

@@ -32,7 +32,7 @@ from holdfast.training.job import (
 )
 from holdfast.training.optimizer import AdamW, Constant, Optimizer, Schedule
 from holdfast.training.perturb import AWP
-from holdfast.training.recipe import Adversarial, Recipe, Watch
+from holdfast.training.recipe import Adversarial, Recipe, Watch, require_values
 from holdfast.training.step import Bench, Tally, rehearsed, step
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
@@ -111,6 +111,7 @@ def train(
     Raises BadInput for settings that make no sense, an existing `out`, or a resume with other
     settings; Diverged where the loss is no number any more; OSError where the disk is full.
     """
+    require_values(objective=objective, adversary=adversary, optimizer=optimizer, schedule=schedule)
     recipe = Recipe(
         objective=feedback.suited(objective, data.train.counts(data.classes)),
         adversary=adversary, adversarial=adversarial, epochs=epochs, batch_size=batch_size,

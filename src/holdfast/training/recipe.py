@@ -8,6 +8,7 @@ from holdfast import attack
 from holdfast.data import Augment
 from holdfast.errors import BadInput, require_words
 from holdfast.feedback import climbs, leaves, pairs
+from holdfast.geometry import require_inside
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
 from holdfast.training.optimizer import Optimizer, Schedule
@@ -139,6 +140,12 @@ class Recipe:
 
     def _check_adversary(self, adversary: Attack) -> None:
         """Raises BadInput for an adversary that cannot do what is asked of it."""
+        require_inside(getattr(adversary, "radius", 0.0), getattr(adversary, "norm", "linf"))
+        if self.adversarial.start >= self.epochs:
+            raise BadInput(
+                f"expected adversarial.start below the {self.epochs} epochs, got "
+                f"{self.adversarial.start}: the adversary would never come"
+            )
         wanted = self.adversarial.loss
         if wanted == "auto":
             wanted = "kl" if "kl" in map(climbs, leaves(self.objective)) else "own"
@@ -168,3 +175,16 @@ class Recipe:
         robust = self.best == "robust" or (self.best == "auto" and self.adversary is not None)
         attacked = robust and self.watch.attacks(self.adversary)
         return "validation_pgd" if attacked else "validation_clean"
+
+
+EXAMPLES = {
+    "objective": "holdfast.feedback.PolicyGradient()", "adversary": "holdfast.attack.PGD()",
+    "optimizer": "holdfast.training.AdamW()", "schedule": "holdfast.training.Cosine()",
+}  # fmt: skip
+
+
+def require_values(**settings: object) -> None:
+    """Raises BadInput for the words of the command line where Python has values."""
+    for name, value in settings.items():
+        if isinstance(value, str):
+            raise BadInput(f"expected {name} as a value such as {EXAMPLES[name]}, got '{value}'")
