@@ -12,7 +12,7 @@ from worlds import linear_world
 
 from holdfast import margin, noise
 from holdfast.errors import BadInput
-from holdfast.margin import Linear, Orthonormal, Screened, Traced, search
+from holdfast.margin import Linear, Orthonormal, Screened, Traced, forms, search
 
 WORLD = linear_world(count=6, side=6, classes=3)
 RAYS: dict[str, Any] = {"reach": 1.0, "step": 0.02, "clip": False}
@@ -125,6 +125,56 @@ def test_screened_gives_near_ties_to_the_model_itself():
     assert not torch.equal(blind.step, truth.step)
     other = (blind.step != truth.step) | (blind.entered != truth.entered)
     assert blind.audit.differing == int(other.sum())
+
+
+class Drawing(nn.Sequential):
+    """Other logits each time."""
+
+    def forward(self, input):
+        return super().forward(input) + torch.randn(1)
+
+
+class Single(nn.Sequential):
+    """Cannot be copied."""
+
+    def __deepcopy__(self, memo):
+        raise TypeError("one of a kind")
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("kind", [nn.Sequential, Drawing, Single])
+def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, kind, clip):
+    model, asked = kind(*bumpy()), []
+    cheaply = kind is nn.Sequential or (kind is Single and not clip)  # whose rest is no Single
+    own = forms._in
+
+    def seen(engine, part):
+        run = own(engine, part)
+        return lambda x: asked.append(len(x)) or run(x)
+
+    monkeypatch.setattr(forms, "_in", seen)
+    found = search(model.eval(), X, Y, method=Traced(pilots=4), clip=clip, audit=0.0)
+    share = sum(asked) / found.forward
+    assert share > 0.8 if cheaply else share < 0.1
+    if cheaply:
+        monkeypatch.setattr(forms, "NEAR", -1.0)  # no form is near enough
+        same = search(model, X, Y, method=Traced(pilots=4), clip=clip, audit=0.0)
+        other = (found.step != same.step) | (found.entered != same.entered)
+        assert other.float().mean() < 0.01 and sum(asked) < share * found.forward + 100
+
+
+@pytest.mark.parametrize(("room", "channels"), [(36 * 8 * 36, 8), (36 * 8 * 36 - 1, 1)])
+def test_a_first_layer_that_makes_too_much_is_not_shared(monkeypatch, room, channels):
+    shown, own = set(), forms._in
+
+    def seen(engine, part):
+        run = own(engine, part)
+        return lambda x: shown.add(x.shape[1]) or run(x)
+
+    monkeypatch.setattr(forms, "_in", seen)
+    monkeypatch.setattr(forms, "SHARED", room)
+    search(bumpy(), X, Y, clip=False, audit=0.0, method=Traced(pilots=4))
+    assert shown == {channels}
 
 
 class Slab(nn.Module):

@@ -363,6 +363,11 @@ def test_bf16_must_win_every_round(monkeypatch, seconds, wanted):
     assert engine.fastest(network(DATA), DATA.image, torch.device("cpu")).precision == wanted
 
 
+def test_weights_of_one_channel_are_laid_out_too():
+    placed = engine.Engine(device=torch.device("cpu")).place(nn.Conv2d(1, 4, 3))
+    assert isinstance(placed.weight, nn.Parameter) and placed.weight.stride() == (9, 1, 3, 1)
+
+
 def test_precision_is_measured_and_stored(tmp_path):
     trained = train(network(DATA), DATA, epochs=1, out=tmp_path / "run")
     assert trained.precision in ("fp32", "bf16")

@@ -38,11 +38,12 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def place(self, model: nn.Module) -> nn.Module:
-        """The same module, moved to the device and laid out for it."""
+        """The same module, moved to the device and laid out for it; `contiguous` would leave the
+        weights of one channel, which fit both layouts, in the other."""
         model.to(self.device)
         for held in (*model.parameters(), *model.buffers()):
             if held.ndim == 4:
-                held.data = held.data.contiguous(memory_format=self.memory_format)
+                held.data = held.data.to(memory_format=self.memory_format)
         return model
 
     @property

@@ -1,13 +1,10 @@
 """The sieve: every point of the grid by a cheaper form of the model, near ties by the model itself.
 
-Cheaper are: bf16 where the device has bf16 arithmetic; batch normalisation folded into the
-convolution or dense layer before it; and, where nothing is clipped, the first layer, which is
-linear, applied once to the images and once to the shared directions instead of once to each point.
+The form is that of `forms`, in bf16 where the device has bf16 arithmetic.
 """
 
-import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -15,11 +12,10 @@ from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
 from holdfast.errors import BadInput, require_words
-from holdfast.loss import full
+from holdfast.margin.forms import bare, formed, spread
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
-from holdfast.model import Metered, Network, folded
-from holdfast.types import Classifier, device_of
+from holdfast.types import device_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +46,16 @@ class Screened:
             )
 
     def __call__(self, sample: Rays) -> Finder:
-        model = sample.model.model if isinstance(sample.model, Metered) else sample.model
-        if not isinstance(model, nn.Module):
+        model = bare(sample)
+        if model is None:
             return lambda rays: linear(rays, rays.all())
-        engine = _engine(model, sample, self.precision)
-        front, rest = (None, model) if sample.grid.clip else parted(model)
-        cheap = _in(engine, folded(rest))
-        if self.precision == "auto" and not _pays(sample, _cheaper(sample, cheap, front)):
+        form = formed(sample, model, _engine(model, sample, self.precision))
+        if self.precision == "auto" and not _pays(sample, form(sample)):
             return lambda rays: linear(rays, rays.all())
-        width = self.safety * self._difference(sample, cheap, front)
-        return lambda rays: _sift(rays, _cheaper(rays, cheap, front), width)
-
-    def _difference(self, rays: Rays, cheap: Classifier, front: Classifier | None) -> float:
-        """The largest difference of a gap between two logits over some points of these rays."""
-        ray = rays.all()[:: max(1, len(rays.all()) // self.sample)][: self.sample]
-        step = torch.arange(len(ray), device=ray.device) % rays.grid.steps + 1
-        off = _cheaper(rays, cheap, front).at(ray, step) - rays.at(ray, step)
-        return (off.amax(1) - off.amin(1)).max().item()
+        own, other = (rays.at(*spread(sample, self.sample)) for rays in (sample, form(sample)))
+        off = other - own
+        width = self.safety * (off.amax(1) - off.amin(1)).max().item()
+        return lambda rays: _sift(rays, form(rays), width)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,69 +88,8 @@ def _sift(rays: Rays, cheaper: Rays, width: float) -> Crossings:
     return linear(sieve, sieve.all())
 
 
-def _cheaper(rays: Rays, cheap: Classifier, front: Classifier | None) -> Rays:
-    """The same rays for the cheaper form: where it lacks the first layer, behind that layer."""
-    meter = rays.model
-    counted = _counted(meter, cheap) if isinstance(meter, Metered) else cheap
-    if front is None:
-        return replace(rays, model=counted)
-    origin = torch.zeros_like(rays.x[:1])
-    with torch.no_grad():
-        flat = rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim)
-        moved = torch.cat([front(part) - front(origin) for part in flat.split(rays.batch)])
-        return replace(
-            rays, model=counted, x=front(rays.x),
-            directions=moved.unflatten(0, rays.directions.shape[: rays.directions.ndim - 3]),
-        )  # fmt: skip
-
-
-def _counted(meter: Metered, cheap: Classifier) -> Classifier:
-    """The cheaper form, its passes counted as passes of the model."""
-
-    def run(x: Tensor) -> Tensor:
-        meter.forward += len(x)
-        return cheap(x)
-
-    return run
-
-
 def _engine(model: nn.Module, sample: Rays, precision: str) -> Engine:
     where = device_of(model, sample.x.device)
     if precision == "auto":
         precision = "bf16" if multiplies_bf16(where) else "fp32"
     return Engine(device=where, precision="bf16" if precision == "bf16" else "fp32")
-
-
-def _in(engine: Engine, model: nn.Module) -> Classifier:
-    """The module as a function that runs in the engine's precision and layout."""
-    placed = engine.place(model)
-
-    def run(x: Tensor) -> Tensor:
-        layout = {"memory_format": engine.memory_format} if x.ndim == 4 else {}
-        with engine.autocast():
-            return full(placed(x.contiguous(**layout)))
-
-    return run
-
-
-def parted(model: nn.Module) -> tuple[Classifier | None, nn.Module]:
-    """The first layer with the normalisation before it, and the rest; none where it is not linear.
-
-    Known are sequences that begin with a convolution or with a dense layer on all pixels.
-    """
-    body = model.body if isinstance(model, Network) else model
-    if not isinstance(body, nn.Sequential):
-        return None, model
-    layers = list(body)
-    dense = (
-        len(layers) > 1 and isinstance(layers[0], nn.Flatten) and isinstance(layers[1], nn.Linear)
-    )
-    count = 2 if dense else int(isinstance(layers[0], nn.Conv2d))
-    if count == 0:
-        return None, model
-    first = nn.Sequential(*layers[:count])
-    front = first
-    if isinstance(model, Network):
-        front = copy.copy(model)
-        front._modules = {**model._modules, "body": first}
-    return front, nn.Sequential(*layers[count:])

@@ -1,0 +1,129 @@
+"""Cheaper forms of a model on rays: the same logits, but for rounding, for less.
+
+Batch normalisation is folded into the layer before it, images are laid out channels last, and where
+nothing is clipped the first layer, which is linear, is applied once to the images and once to the
+shared directions instead of once to each point.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.engine import Engine
+from holdfast.loss import full
+from holdfast.margin.rays import Ids, Rays
+from holdfast.model import Metered, Network, folded
+from holdfast.types import Classifier, device_of
+
+NEAR = 1e-4  # largest difference of two forms' logits, as a share of the largest
+TRIED = 64  # points on which they are compared
+SHARED = 2**27  # numbers that the first layer may make of all directions: half a gigabyte
+
+
+def bare(rays: Rays) -> nn.Module | None:
+    """The module that is asked on these rays, without its meter; None: it is none."""
+    model = rays.model.model if isinstance(rays.model, Metered) else rays.model
+    return model if isinstance(model, nn.Module) else None
+
+
+def swifter(sample: Rays) -> Callable[[Rays], Rays]:
+    """Gives rays a cheaper form of their model, in fp32. Rays come back as they are where there is
+    none, or where it says other things on some points of this sample: so of a model that draws."""
+    model = bare(sample)
+    if model is None:
+        return lambda rays: rays
+    points = spread(sample, TRIED)
+    own = sample.at(*points)
+    where = device_of(model, sample.x.device)
+    try:
+        form = formed(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
+        other = form(sample).at(*points)
+    except Exception:  # a module that cannot be copied, or a view of what has another layout now
+        return lambda rays: rays
+    same = (own - other).abs().max() <= NEAR * own.abs().max()
+    return form if same else lambda rays: rays
+
+
+def spread(rays: Rays, count: int) -> tuple[Ids, Ids]:
+    """So many points of the grid at most, each as its ray and its step, of rays evenly from all."""
+    ray = rays.all()[:: max(1, len(rays.all()) // count)][:count]
+    return ray, torch.arange(len(ray), device=ray.device) % rays.grid.steps + 1
+
+
+@torch.no_grad()
+def formed(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], Rays]:
+    """Gives rays the cheaper form of this model that the engine runs; unchecked."""
+    front, rest = (None, model) if sample.grid.clip else parted(model)
+    if front is not None and _directions(sample) * front(sample.x[:1]).numel() > SHARED:
+        front, rest = None, model
+    cheap = _in(engine, folded(rest))
+    return lambda rays: _behind(rays, cheap, front)
+
+
+def _directions(rays: Rays) -> int:
+    """How many there are, of all images together where each has its own."""
+    return len(rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim))
+
+
+def _behind(rays: Rays, cheap: Classifier, front: Classifier | None) -> Rays:
+    """The same rays for the cheaper form: where it lacks the first layer, behind that layer."""
+    meter = rays.model
+    counted = _counted(meter, cheap) if isinstance(meter, Metered) else cheap
+    if front is None:
+        return replace(rays, model=counted)
+    origin = torch.zeros_like(rays.x[:1])
+    with torch.no_grad():
+        flat = rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim)
+        moved = torch.cat([front(part) - front(origin) for part in flat.split(rays.batch)])
+        return replace(
+            rays, model=counted, x=front(rays.x),
+            directions=moved.unflatten(0, rays.directions.shape[: rays.directions.ndim - 3]),
+        )  # fmt: skip
+
+
+def _counted(meter: Metered, cheap: Classifier) -> Classifier:
+    """The cheaper form, its passes counted as passes of the model."""
+
+    def run(x: Tensor) -> Tensor:
+        meter.forward += len(x)
+        return cheap(x)
+
+    return run
+
+
+def _in(engine: Engine, model: nn.Module) -> Classifier:
+    """The module as a function that runs in the engine's precision and layout."""
+    placed = engine.place(model)
+
+    def run(x: Tensor) -> Tensor:
+        layout = {"memory_format": engine.memory_format} if x.ndim == 4 else {}
+        with engine.autocast():
+            return full(placed(x.contiguous(**layout)))
+
+    return run
+
+
+def parted(model: nn.Module) -> tuple[Classifier | None, nn.Module]:
+    """The first layer with the normalisation before it, and the rest; none where it is not linear.
+
+    Known are sequences that begin with a convolution or with a dense layer on all pixels.
+    """
+    body = model.body if isinstance(model, Network) else model
+    if not isinstance(body, nn.Sequential):
+        return None, model
+    layers = list(body)
+    dense = (
+        len(layers) > 1 and isinstance(layers[0], nn.Flatten) and isinstance(layers[1], nn.Linear)
+    )
+    count = 2 if dense else int(isinstance(layers[0], nn.Conv2d))
+    if count == 0:
+        return None, model
+    first = nn.Sequential(*layers[:count])
+    front = first
+    if isinstance(model, Network):
+        front = copy.copy(model)
+        front._modules = {**model._modules, "body": first}
+    return front, nn.Sequential(*layers[count:])
