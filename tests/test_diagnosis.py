@@ -47,7 +47,7 @@ SIGNS = {  # what must fire, among others
     "saturated": {"saturated cross-entropy", "the loss hides errors"},
     "softmax": {"probabilities for logits"},
     "winners": {"claim does not hold", "discontinuous outputs"},
-    "small steps": {"more steps find more", "unfinished climb", "one step beats many"},
+    "small steps": {"more steps find more", "unfinished climb", "claim does not hold"},
 }
 HEALTHY = ("plain", "robust", "linear")
 SURVIVES = {"noisy", "resized", "softmax", "detached"}  # PGD is about right on these, as it happens
@@ -67,9 +67,11 @@ def diagnosed(kind: str) -> Diagnosis:
 def test_an_ill_model_fires_its_signs_and_its_claim_falls(kind):
     found = diagnosed(kind)
     assert SIGNS[kind] <= {finding.name for finding in found.findings}
-    assert found.masked and all("\n" not in str(finding) for finding in found.findings)
+    assert all("\n" not in str(finding) for finding in found.findings)
+    assert found.masked == (kind != "small steps")  # an attack that is ill, and not the model
     if kind not in SURVIVES:
-        assert found.verdict.startswith("masked") and "claim does not hold" in found.table()
+        word = "masked" if found.masked else "weak claim"
+        assert found.verdict.startswith(word) and "claim does not hold" in found.table()
 
 
 @pytest.mark.parametrize("kind", HEALTHY)
@@ -113,7 +115,7 @@ def test_a_claim_on_a_poor_loss_is_weak_and_not_masked():
         signs = tuple(masking.findings(also))
         assert len(signs) == 2 and dataclasses.replace(found, findings=signs).masked
         (other,) = (sign for sign in signs if sign.name != "the loss hides errors")
-        assert other.evidence["claimed"] == 0.5 and "on its best loss" in other.meaning
+        assert other.evidence["claimed"] == 0.5 and "the best climbs" in other.meaning
 
 
 def test_costly_attacks_see_what_the_claim_leaves_on_every_loss():

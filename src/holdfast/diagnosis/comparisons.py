@@ -31,9 +31,9 @@ def stronger(claim: Flags, other: Flags) -> Row | None:
 
 
 def one_step(evidence: Evidence) -> Finding | None:
-    """Athalye's first: one step finds more than many."""
+    """Athalye's first: one step finds more than many, whichever way they climb."""
     return _compared(
-        evidence, evidence.claim, ("one step",), "one step beats many",
+        evidence, _climbed(evidence), ("one step",), "one step beats many",
         "steps after the first lead away from wrong images",
         "climb with momentum, smaller steps and smoothed gradients",
     )  # fmt: skip
@@ -91,7 +91,7 @@ def _compared(
     row = stronger(base, tried[name])
     if row is None:
         return None
-    who = "the claim" if base is evidence.claim else "the claim on its best loss"
+    who = "the claim" if base is evidence.claim else "the best climbs"
     less = f"{name} leaves {row['left']:.1%} where {who} left {row['claimed']:.1%}"
     return Finding(
         name=finding, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice

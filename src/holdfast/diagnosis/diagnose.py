@@ -11,7 +11,7 @@ from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.entropy import Entropy
-from holdfast.diagnosis.evidence import Evidence
+from holdfast.diagnosis.evidence import Evidence, climbed
 from holdfast.diagnosis.gather import gather, under_claim
 from holdfast.diagnosis.masking import findings
 from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
@@ -28,8 +28,7 @@ from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
 BROKEN = "claim does not hold"
 WEAK = frozenset({
-    BROKEN, "the loss hides errors", "more steps find more", "more restarts find more",
-    "unfinished climb",
+    "the loss hides errors", "more steps find more", "more restarts find more", "unfinished climb",
 })  # fmt: skip
 """Findings that an attack explains which climbed a poor loss, or not for long: where no other
 fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
@@ -71,7 +70,10 @@ class Diagnosis:
     @property
     def masked(self) -> bool:
         """Whether a sign of masking fired, beyond those of a claim that is merely weak."""
-        return any(finding.name not in WEAK for finding in self.findings)
+        return any(
+            finding.name not in WEAK and not finding.evidence.get("climbed")
+            for finding in self.findings
+        )
 
     @property
     def verdict(self) -> str:
@@ -237,7 +239,7 @@ def _examined(
     left = _left(standing & adaptive, evidence)
     looks = len(evidence.steps) + len(evidence.restarts) + len(sample)
     held = _again(patient, standing, looks, batch_size)
-    broken = _broken(held, left, name)
+    broken = _broken(held, left, name, evidence)
     return Diagnosis(
         clean=claimed.clean, claimed=Standing(correct=standing), left=Standing(correct=left),
         claim=name, findings=(*signs, *broken), remedies=_remedies(evidence.claim, sample),
@@ -286,10 +288,14 @@ def _share(flags: Flags) -> float:
     return flags.double().mean().item()
 
 
-def _broken(claim: Flags, left: Flags, name: str) -> list[Finding]:
+def _broken(claim: Flags, left: Flags, name: str, evidence: Evidence) -> list[Finding]:
+    """That the claim fell, and whether climbs along the gradient as it is fell as much of it: then
+    the attack was weak, else the gradient hides something."""
     row = stronger(claim, left)
     if row is None:
         return []
+    best = climbed(evidence.claim, evidence.remedies)
+    row["climbed"] = stronger(best, left[: len(best)]) is None
     return [Finding(
         name=BROKEN, evidence=row,
         meaning=f"{name} left {row['claimed']:.1%}, the strongest attack on each image "

@@ -16,12 +16,13 @@ from holdfast.result import Finding, Flags
 Right = Float[Tensor, " right"]
 Ladder = tuple[tuple[float, float], ...]
 LOSSES = ("margin", "dlr", "rescaled")  # remedies that climb as the claim does, on another loss
+CLIMBS = (*LOSSES, "momentum", "more steps", "more restarts")  # all that trust the gradient
 
 
 def climbed(claim: Flags, remedies: Mapping[str, Flags]) -> Flags:
-    """What the claim leaves whichever loss it climbs: an attack that finds more than this has not
-    merely a better loss."""
-    return torch.stack([claim, *(remedies[name] for name in LOSSES if name in remedies)]).all(0)
+    """What is left of the claim by climbs along the gradient as it is, on any loss, with momentum,
+    more steps or restarts: who finds more than they did knows more than the gradient."""
+    return torch.stack([claim, *(remedies[name] for name in CLIMBS if name in remedies)]).all(0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,8 +34,7 @@ class Evidence:
 
     clean: without attack. claim: after the attack that made the claim.
     remedies: after an attack that differs from the claim in one thing, by that thing's name.
-    few: images of the sample, by row, that the claim left standing on every loss, for the costly
-    attacks;
+    few: images of the sample, by row, that all climbs left standing, for the costly attacks;
     blind: flags of those, `[few]`, after random points and after the hard-label attack.
     steps, restarts: (how many, accuracy of the sample), doubled until nothing changed.
     budgets: (radius, accuracy of the sample under the claim), to the whole pixel box.

@@ -16,7 +16,7 @@ from holdfast.diagnosis.evidence import Evidence, Ladder, climbed
 from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.points import RandomPoints
-from holdfast.diagnosis.remedies import remedies, repairs
+from holdfast.diagnosis.remedies import able, remedies, repairs
 from holdfast.diagnosis.spread import Difference, difference
 from holdfast.diagnosis.static import Static, static
 from holdfast.geometry import ORDER, confine, sample
@@ -49,13 +49,15 @@ def gather(
     wanted = remedies(part, depth) | repairs(part, met + missed, rise, agreement)
     rows = torch.arange(len(part.x))
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
-    steps, after_steps = _doubled(part, claim, "steps", depth.steps, run)
-    restarts, after_restarts = _doubled(part, claim, "restarts", depth.restarts, run)
+    ladders = {}
+    for setting, most in (("steps", depth.steps), ("restarts", depth.restarts)):
+        ladders[setting], after = _doubled(part, claim, setting, most, run)
+        if len(ladders[setting]) > 1:
+            tried[f"more {setting}"] = after
     few = climbed(claim, tried).nonzero().flatten()[: depth.few]
     return Evidence(
         clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
-        remedies=tried | {"more steps": after_steps, "more restarts": after_restarts},
-        steps=steps, restarts=restarts, budgets=_budgets(part, claim, run), static=around,
+        remedies=tried, **ladders, budgets=_budgets(part, claim, run), static=around,
         dynamic=paths, entropy=_entropies(part, batch_size),
         wobble=probes.wobble(part.model, x, y, index, part.seed, part.random),
         leaps=probes.jumps(part.model, x, y, index, part.radius, part.norm, part.seed),
@@ -151,14 +153,15 @@ def _doubled(
 
 
 def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
-    """Accuracy of the sample under the claim at growing budgets, the last the whole box."""
-    sized = "radius" in attacks_of.settings_of(part.claim)
-    if not sized or not part.radius or hasattr(part.claim, "attempts"):
-        return ()  # attempts have budgets of their own
+    """Accuracy of the sample under the claim, or an attack that can cross the ball where it
+    cannot, at growing budgets, the last the whole box."""
+    attack = able(part)
+    if not part.radius or hasattr(attack, "attempts"):  # which have budgets of their own
+        return ()
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
     radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]
     wanted = {
-        f"budget {i}": part.aimed(attacks_of.resized(part.claim, radius=radius))
+        f"budget {i}": part.aimed(attacks_of.resized(attack, radius=radius))
         for i, radius in enumerate(radii)
     }
     found = run(wanted, torch.arange(len(part.x))).attacks

@@ -5,7 +5,16 @@ from typing import Any
 from torch import Tensor
 
 from holdfast import attack as attacks_of
-from holdfast.attack import FGSM, MIM, PGD, Square, Transfer
+from holdfast.attack import (
+    FGSM,
+    MIM,
+    PGD,
+    GaussianNoise,
+    Square,
+    Targeted,
+    Transfer,
+    UniformNoise,
+)
 from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.views import Seen
 from holdfast.types import Attack
@@ -53,8 +62,22 @@ def repairs(
     }
 
 
+def able(part: Patient) -> Attack:
+    """The claim where it may get anywhere in its ball, else PGD: it has a radius, looks for any
+    wrong class, and its steps reach across."""
+    claim: Any = part.claim
+    known = attacks_of.settings_of(claim)
+    near = {"steps", "stride"} <= set(known) and claim.steps * claim.stride < 1
+    blind = isinstance(claim, UniformNoise | GaussianNoise | Targeted)
+    return _usual(part) if near or blind or "radius" not in known else claim
+
+
 def _climber(part: Patient) -> Attack:
     """The claim where it climbs a loss, else PGD."""
     if "loss" in attacks_of.settings_of(part.claim) and not getattr(part.claim, "targets", 0):
         return part.claim
+    return _usual(part)
+
+
+def _usual(part: Patient) -> Attack:
     return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)
