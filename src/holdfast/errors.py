@@ -39,5 +39,7 @@ def require_words(settings: Any) -> None:
             raise BadInput(
                 f"expected {field.name} as a number, got '{value}'; leave the quotes out"
             )
+        if field.type is int and isinstance(value, float):
+            raise BadInput(f"expected {field.name} as a whole number, got {value}")
         if get_origin(field.type) is Literal and value not in get_args(field.type):
             choose(dict.fromkeys(get_args(field.type)), str(value), field.name)

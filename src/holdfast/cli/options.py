@@ -9,7 +9,9 @@ from types import NoneType
 from typing import Any
 
 import jsonargparse
+import yaml
 
+from holdfast import record
 from holdfast.cli import words
 from holdfast.cli.choices import Choice, Slot, every, members, nameless, pick
 from holdfast.cli.words import Options
@@ -39,6 +41,8 @@ def parse(
     `--config FILE.yaml` is read first, the command line overrides it. Raises BadInput.
     """
     argv, config = words.read(argv)
+    shown = "--print_config" in argv
+    argv = [word for word in argv if word != "--print_config"]
     choices = {name: pick(slot, name, argv, config) for name, slot in slots.items()}
     for function in functions:
         config = nameless(function, config)
@@ -50,7 +54,19 @@ def parse(
     _known(names, config)
     found = _instantiated(parser, _checked(parser, names, argv, config)).as_dict()
     told = {name: choice.told(found.pop(name, None) or {}) for name, choice in choices.items()}
+    if shown:
+        print(_as_file(found, told), end="")
+        raise SystemExit(0)
     return Parsed(values=found, slots=told)
+
+
+def _as_file(values: Options, slots: Mapping[str, Choice]) -> str:
+    """Options as a file for `--config`."""
+    chosen = {
+        name: {"name": choice.name} | choice.options if choice.kind else None
+        for name, choice in slots.items()
+    }
+    return yaml.safe_dump(record.plain(values | chosen), sort_keys=False, allow_unicode=True)
 
 
 def asked(function: Callable[..., Any], o: Options, supplied: frozenset[str]) -> Options:
@@ -102,6 +118,8 @@ def _explain(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice])
             known = ", ".join([*choice.slot.table, *choice.slot.others])
             action.metavar = "NAME"
             action.help = f"one of {known}; shown here with the options of {choice.name}"
+        elif action.dest == "print_config":  # done by `parse`, which knows the choices
+            action.nargs, action.help = 0, "print all options as a file for --config, and end"
         elif action.help and action.help.startswith("Path to a configuration"):
             action.metavar, action.help = "MAPPING", "all of the following as {option: value, ...}"
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.types import Labels
 
 IMAGES, STRENGTH = 61, 62  # streams: apart from those of other users of the same seed
@@ -66,6 +66,7 @@ class Boundary:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         counts = (self.low, self.medium, self.high)
         if min(counts) < 0 or max(counts) < 1 or self.rays < 1:
             raise BadInput(

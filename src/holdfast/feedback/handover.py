@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback.objective import CrossEntropy
 from holdfast.feedback.policy import PolicyGradient
 from holdfast.types import OF_BATCH, Batch, Classifier, Objective, PerImage, State
@@ -33,6 +33,7 @@ class Handover:
     ramp: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.at < 0 or self.ramp < 0:
             raise BadInput(f"expected at and ramp of 0 or more, got {self.at} and {self.ramp}")
         if self.ramp and any(passes(part) > 1 or pairs(part) for part in leaves(self)):

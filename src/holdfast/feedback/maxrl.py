@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback import sampling
 from holdfast.feedback.sampling import EpsilonGreedy
 from holdfast.loss import cross_entropy, entropy, full
@@ -37,6 +37,7 @@ class MaxRL:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.samples < 2:
             raise BadInput(f"expected at least 2 actions per image, got samples={self.samples}")
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import along
@@ -33,6 +33,7 @@ class CrossEntropy:
     weights: ClassWeights = ()
 
     def __post_init__(self) -> None:
+        require_words(self)
         if not 0 <= self.smoothing < 1:
             raise BadInput(f"expected a smoothing in [0, 1), got {self.smoothing}")
         require_weights(self.weights)
@@ -69,6 +70,7 @@ class GCE:
     over: int = 1
 
     def __post_init__(self) -> None:
+        require_words(self)
         for value in (self.q, self.final or 0.0):
             if not 0 <= value <= 1:
                 raise BadInput(f"expected a q in [0, 1], got {value}")
@@ -126,6 +128,7 @@ class Mixed:
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
+        require_words(self)
         if not 0 <= self.epsilon <= 1:
             raise BadInput(f"expected an epsilon in [0, 1], got {self.epsilon}")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.types import Batch, Logits, State
 
 KEY = "mistakes"
@@ -30,6 +30,7 @@ class Repeated:
     most: int = 5
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.growth < 0 or self.most < 0:
             raise BadInput(f"expected growth and most of 0 or more, got {self.growth}, {self.most}")
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.types import Labels, Logits, PerImage, Reward
 
@@ -27,6 +27,7 @@ class Signed:
     wrong: float = -1.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if not self.correct > self.wrong:
             raise BadInput(
                 f"expected the reward for correct above that for wrong, "
@@ -62,12 +63,15 @@ class Weighted:
     wrong: float = -1.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         Signed(correct=self.correct, wrong=self.wrong)
         require_weights(self.weights)
 
     @property
     def lowest(self) -> float:
-        return self.wrong
+        """Over all classes; of weights that are not known yet, with any from 0."""
+        known = [] if self.weights == "balanced" else [w * self.wrong for w in self.weights]
+        return min(known, default=min(self.wrong, 0.0))
 
     @property
     def classes(self) -> int | None:
@@ -92,6 +96,7 @@ class Matrix:
     values: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
+        require_words(self)
         sizes = {len(row) for row in self.values}
         if sizes != {len(self.values)}:
             raise BadInput(

@@ -1,7 +1,9 @@
 """Weights of classes: numbers, or `balanced` until the training data are known."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -13,9 +15,17 @@ ClassWeights = tuple[float, ...] | Literal["balanced"]
 
 
 def require_weights(weights: ClassWeights) -> None:
-    """Raises BadInput for a weight below 0."""
-    if weights != "balanced" and min(weights, default=0.0) < 0:
-        raise BadInput(f"expected class weights of 0 or more, got {min(weights)}")
+    """Raises BadInput where there are others than numbers of 0 or more, some above, or none."""
+    if isinstance(weights, str) and weights == "balanced":
+        return
+    numbers = isinstance(weights, (tuple, list)) and all(
+        isinstance(one, Real) and 0 <= one < math.inf for one in weights
+    )
+    if not numbers or (weights and not any(weights)):
+        raise BadInput(
+            f"expected class weights of 0 or more as a tuple, or balanced, got {weights!r:.60}; "
+            "say (1, 2), on the command line [1,2]"
+        )
 
 
 def of_class(weights: ClassWeights, y: Labels) -> PerImage:

@@ -6,6 +6,7 @@ card from elsewhere cannot choose what is run.
 
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from holdfast.errors import BadInput, choose
 from holdfast.model.networks import LIBRARIES, NETWORKS
 
+ALWAYS = {"image", "classes"}  # given to every builder, and on the card beside the options
 TAKEN = {"name", "mean", "std", "seed"}  # of `create` itself
 
 
@@ -77,6 +79,11 @@ def create(
     Raises BadInput: unknown name or option, a library that is not installed, an image that the
     network cannot take, a function that cannot be found or called.
     """
+    if classes < 1:
+        raise BadInput(f"expected 1 class or more, got {classes}")
+    mean, std = (_per_channel(some, image[0]) for some in (mean, std))
+    if bool(mean) != bool(std):
+        raise BadInput(f"expected mean and std together, got mean {mean} and std {std}")
     build = function(name) if ":" in name else choose(NETWORKS, name, "model")
     options = _all_options(name, build, options)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -87,6 +94,20 @@ def create(
         architecture=name, image=image, classes=classes, options=options, mean=mean, std=std
     )
     return Network(body, made)
+
+
+def _per_channel(given: Any, channels: int) -> tuple[float, ...]:
+    """Numbers out of a tuple, a list, an array or a tensor. Raises BadInput for another count than
+    one for each channel or none at all, and for what is no number."""
+    try:
+        found = tuple(float(one) for one in given)
+    except (TypeError, ValueError):
+        raise BadInput(f"expected mean and std as numbers, got {given!r:.60}") from None
+    if len(found) not in (0, channels) or not all(map(math.isfinite, found)):
+        raise BadInput(
+            f"expected a mean and a std for each of the {channels} channels, got {found}"
+        )
+    return found
 
 
 def function(name: str) -> Callable[..., nn.Module]:
@@ -148,7 +169,7 @@ def _all_options(
             f"{''.join(', ' + option for option in options)}; got: {error}"
         ) from None
     plain = (bool, int, float, str, tuple)  # what a card can hold
-    defaults = {p.name: p.default for p in signature.parameters.values()}
+    defaults = {p.name: p.default for p in signature.parameters.values() if p.name not in ALWAYS}
     given = {k: tuple(v) if isinstance(defaults.get(k), tuple) and isinstance(v, list) else v
              for k, v in options.items()}  # fmt: skip
     held = {k: v for k, v in defaults.items() if isinstance(v, plain)} | given

@@ -46,6 +46,8 @@ def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
 class Metered:
     """A classifier that counts its passes: the one currency in which attacks are compared.
 
+    What else an attack asks of it (`eval()`, `zero_grad()`, `parameters()`) is the model's own.
+
     forward, backward: passes so far, one for each image that went through.
     """
 
@@ -55,6 +57,11 @@ class Metered:
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.through(self.model)(x)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "model":
+            raise AttributeError(name)
+        return getattr(self.model, name)
 
     def through(self, model: Classifier) -> Classifier:
         """Another form of the model, whose passes count as its own."""

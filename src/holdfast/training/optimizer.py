@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import nn, optim
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 
 
 @runtime_checkable
@@ -45,6 +45,7 @@ class RMSprop:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require_above_0("rate", self.rate)
         _require_above_0("eps", self.eps)
         _require_share("rho", self.rho)
@@ -75,6 +76,7 @@ class SGD:
     weight_decay: float = 5e-4
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require_above_0("rate", self.rate)
         _require_share("momentum", self.momentum)
         _require_not_below_0("weight_decay", self.weight_decay)
@@ -102,6 +104,7 @@ class AdamW:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require_above_0("rate", self.rate)
         _require_not_below_0("weight_decay", self.weight_decay)
 
@@ -131,6 +134,7 @@ class Constant:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require_not_below_0("warmup", self.warmup)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
@@ -151,6 +155,7 @@ class Decay:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require_not_below_0("decay", self.decay)
         _require_not_below_0("warmup", self.warmup)
 
@@ -172,6 +177,7 @@ class Cosine:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         _require_not_below_0("final", self.final)
         _require_not_below_0("warmup", self.warmup)
 
@@ -193,6 +199,7 @@ class OneCycle:
     peak: float = 0.4
 
     def __post_init__(self) -> None:
+        require_words(self)
         if not 0 < self.peak < 1:
             raise BadInput(f"expected peak between 0 and 1, got {self.peak}")
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import steepest
 from holdfast.team import Team
 
@@ -34,6 +34,7 @@ class AWP:
     start: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.gamma < 0 or self.start < 0:
             raise BadInput(f"expected gamma and start of 0 or more, got {self.gamma}, {self.start}")
 

@@ -72,6 +72,7 @@ class Watch:
     every: int = 1
 
     def __post_init__(self) -> None:
+        require_words(self)
         for name in ("images", "steps", "every"):
             if getattr(self, name) < 1:
                 raise BadInput(f"expected {name} of 1 or more, got {getattr(self, name)}")
