@@ -364,6 +364,32 @@ def test_no_budgets(text):
         budget(text)
 
 
+def test_the_configuration_that_is_printed_can_be_read(say):
+    words = ["train", *SMALL, "--objective", "reward", "--adversary", "pgd", "--print-config"]
+    code, printed, _ = say(*words)
+    assert code == 0 and not Path("runs").exists()
+    Path("c.yaml").write_text(printed)
+    assert say("train", "--config", "c.yaml", "--print-config")[1] == printed
+    assert say("train", "--config", "c.yaml", "--out", "run")[0] == 0
+    assert record.read_yaml(Path("run/config.yaml"))["adversary"]["name"] == "pgd"
+
+
+def test_a_model_of_ones_own_with_a_default_for_classes_is_not_normalised_and_loads(say):
+    Path("ownnet.py").write_text(
+        "from torch import nn\n"
+        "def net(image=None, classes=10, width=16, **kw):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, classes))\n"
+    )
+    own = ["--model", "ownnet:net"]
+    small = ["--data", "digits", "--epochs", "1", "--precision", "fp32"]
+    code, out, err = say("train", *small, *own, "--out", "run")
+    assert code == 0 and "next: holdfast evaluate run --model ownnet:net" in out, err
+    assert say("evaluate", "run", *own, "--images", "10", "--json")[0] == 0
+    assert record.read_yaml(Path("run/config.yaml"))["normalize"] is False
+    assert say("train", *small, *own, "--normalize", "--out", "two")[0] == 0
+    assert record.read_yaml(Path("two/config.yaml"))["normalize"] is True
+
+
 @pytest.mark.parametrize(
     ("command", "hint"),
     [("train", "--resume RUN"), ("retrain", "the same words again"), ("data", "interrupted\n")],

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import json
+import sys
 import threading
 from typing import Any
 
@@ -18,11 +19,12 @@ from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer
 from holdfast.diagnosis import Depth, Diagnosis, masking
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished
+from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.views import Seen
 from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
 from holdfast.model import Metered
-from holdfast.result import Finding
+from holdfast.result import Finding, Standing
 from holdfast.types import Classifier, Images, Labels
 
 IMAGES = 60
@@ -121,6 +123,69 @@ def test_a_claim_on_a_poor_loss_is_weak_and_not_masked():
 def test_costly_attacks_see_what_the_claim_leaves_on_every_loss():
     evidence = diagnosed("saturated").evidence
     assert evidence.few and evidence.remedies["margin"][list(evidence.few)].all()
+
+
+def test_a_fall_that_no_climb_explains_is_masking():
+    found = diagnosed("plain")
+    claim, half = torch.ones(60, dtype=torch.bool), torch.arange(60) % 2 == 0
+    for margin, masked in ((half, False), (claim, True)):
+        evidence = dataclasses.replace(found.evidence, claim=claim, remedies={"margin": margin})
+        (broken,) = sys.modules["holdfast.diagnosis.diagnose"]._broken(claim, half, "pgd", evidence)
+        said = dataclasses.replace(found, findings=(broken,))
+        assert said.masked is masked and said.word == ("masked" if masked else "weak claim")
+        assert said.as_dict()["word"] == said.word
+
+
+def test_so_few_images_tell_nothing():
+    found = diagnosed("plain")
+    for count, word in ((0, "no sign of masking"), (7, "too few images left"), (8, "no sign")):
+        claimed = Standing(correct=torch.arange(60) < count)
+        assert dataclasses.replace(found, claimed=claimed).word.startswith(word)
+
+
+class Quiet(nn.Module):
+    """Hides its gradient behind `no_grad`, and writes in place there."""
+
+    def __init__(self, net: nn.Module, how: str) -> None:
+        super().__init__()
+        self.net, self.how = net, how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            z = (x * 16).round() / 16
+            if self.how == "in place":
+                z = z.exp()
+                z.mul_(0.5)
+                z = (2 * z).log()
+            elif self.how == "out":
+                torch.mul(x, 1.0, out=z)
+        return self.net(z + 0.001 * x)
+
+
+@pytest.mark.parametrize("how", ["plain", "in place", "out"])
+def test_what_is_hidden_by_no_grad_is_seen_or_left_alone(how):
+    x, y = ill_worlds.some(20)
+    model = Quiet(trained("plain"), how)
+    met, _ = hidden(model, x)
+    assert ("no_grad" in met) == (how == "plain")
+    assert tiny(model, x, y, radius=RADIUS).claimed.accuracy >= 0
+
+
+def test_a_twin_that_does_not_fit_is_refused_at_once():
+    x, y = ill_worlds.some(20)
+    for twin, said in (
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), "a twin of 10 classes"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(63, 10)), "a twin for images"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            tiny(trained("plain"), x, y, radius=RADIUS, twin=twin)
+
+
+def test_images_under_a_claim_of_minimal_norm_stay_in_the_budget():
+    x, y = ill_worlds.some(20)
+    found = tiny(trained("plain"), x, y, radius=0.5, norm="l2", claim=CW(steps=20))
+    stands = found.evidence.claim.double().mean().item()
+    assert found.entropy["attacked"].correct.double().mean() >= stands > 0.3
 
 
 def test_the_last_images_at_the_boundary_are_no_unfinished_climb():

@@ -7,6 +7,7 @@ from worlds import linear_world
 
 from holdfast.attack import PGD, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
+from holdfast.result import Evaluation
 
 WORLD = linear_world(classes=4)
 MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
@@ -52,12 +53,34 @@ def test_each_illness_has_its_sign_and_health_has_none(kind):
         assert found.as_dict()["findings"][0]["name"] == finding.name
 
 
+def names(found: Evaluation) -> list[str]:
+    return [finding.name for finding in found.findings]
+
+
+def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():
+    ours = {"pgd": PGD(radius=0.03)}
+    assert names(evaluate(MODEL, X, Y, attacks=ours)) == []
+    assert evaluate(MODEL, X, Y, attacks=ours).attacks[0].radius == 0.03
+    found = evaluate(MODEL, X, Y, attacks=ours, radius=0.1)
+    assert names(found) == ["no attack of the budget"]
+    assert "warning: no attack of the budget" in found.table() and found.table() in repr(found)
+    both = ours | {"l2": PGD(radius=0.1, norm="l2")}
+    assert names(evaluate(MODEL, X, Y, attacks=both)) == ["several norms"]
+    assert names(evaluate(MODEL, X, Y, attacks=ours | {"far": PGD(radius=0.1)}, radius=0.1)) == []
+
+
+def test_steps_that_do_not_reach_the_radius_are_said():
+    for stride, said in ((2 / 255, ["steps too short"]), (0.25, [])):
+        ours = {"pgd": PGD(radius=0.03, stride=stride)}
+        assert names(evaluate(MODEL, X, Y, attacks=ours)) == said
+
+
 def test_what_only_blind_attacks_find_is_said():
     def blind(model, x, y):
         model(x)
         return 1 - x
 
-    attacks = {"pgd": PGD(radius=0.0001, steps=1), "blind": blind}
+    attacks = {"pgd": PGD(radius=0.0001, steps=2), "blind": blind}
     found = evaluate(MODEL, X, Y, attacks=attacks, radius=1.0)
     (finding,) = found.findings
     gained = (found.attacks[0].correct & ~found.attacks[1].correct).double().mean().item()

@@ -219,8 +219,12 @@ class Evaluation:
         return f"{attack.name} ({attack.norm} {attack.radius:.3g})"
 
     def table(self) -> str:
-        """Accuracies with intervals and costs as aligned text."""
-        return aligned(self.head, self.rows())
+        """Accuracies with intervals and costs as aligned text, and what casts doubt on them."""
+        doubts = [f"warning: {finding}" for finding in self.findings]
+        return "\n".join([aligned(self.head, self.rows()), *doubts])
+
+    def __repr__(self) -> str:
+        return f"Evaluation of {len(self.clean.correct)} images\n{self.table()}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,6 +1,7 @@
 """`holdfast evaluate`: a trained run under attack."""
 
 import json as jsonlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from holdfast.cli.words import Options
 from holdfast.errors import BadInput, choose
 from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
+
+log = logging.getLogger("holdfast")
 
 
 def evaluate_options(
@@ -57,7 +60,7 @@ def evaluate(argv: Sequence[str]) -> None:
     split, named = runs.images(o, model.card)
     radius, norm = runs.budget(o)
     name, battery = _battery(parsed.slots["attack"], o, radius, norm, model.card)
-    other = evaluation.latest(Path(o["against"])) if o["against"] else None
+    other = _newest(Path(o["against"])) if o["against"] else None
     battles = {name: battery}
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
@@ -74,10 +77,24 @@ def evaluate(argv: Sequence[str]) -> None:
             )  # fmt: skip
         if team.leads():
             about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
+            about["epoch"] = model.card.provenance.get("epoch")
             told[name] = found, evaluation.save(found, runs.place(o), split.index, split.y, about)
             record.remove(drafts)
     if team.leads():
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)
+
+
+def _newest(run: Path) -> Path:
+    """The newest evaluation of another run; said where the run has been trained further since."""
+    file = evaluation.latest(run)
+    rows = [r for r in record.rows(run / "evaluation.jsonl") if r.get("per_image") == file.name]
+    then = rows[-1] if rows else {}
+    place = run / "checkpoints" / str(then.get("checkpoint"))
+    now = models.read_card(place).provenance.get("epoch") if place.exists() else None
+    if None not in (now, then.get("epoch")) and now != then["epoch"]:
+        log.warning("the newest evaluation of %s is of epoch %s, its %s is now of epoch %s; "
+                    "evaluate it again", run, then["epoch"], place.name, now)  # fmt: skip
+    return file
 
 
 def _battery(

@@ -170,7 +170,10 @@ def _checked(
     parser: jsonargparse.ArgumentParser, names: Names, argv: list[str], config: Options
 ) -> jsonargparse.Namespace:
     """The parsed options. Raises BadInput in one line, with the nearest known word."""
-    flags = {a.option_strings[0] for a in parser._actions if getattr(a, "_typehint", None) is bool}
+    flags = {
+        a.option_strings[0] for a in parser._actions
+        if a.option_strings and set(members(getattr(a, "_typehint", None))) - {NoneType} == {bool}
+    }  # fmt: skip
     file = ["--config", json.dumps(config)] if config else []
     many = {
         a.option_strings[0] for a in parser._actions

@@ -15,6 +15,7 @@ from holdfast.cli import attacks, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import Parsed, parse
 from holdfast.errors import BadInput
+from holdfast.model.create import is_own
 from holdfast.record import Row
 from holdfast.result import Trained
 from holdfast.types import Objective, Reward
@@ -42,7 +43,7 @@ def train_options(
     data: str = "digits",
     data_root: str | None = None,
     image_size: int | None = None,
-    normalize: bool = True,
+    normalize: bool | None = None,
     weights: str | None = None,
     out: str | None = None,
     resume: str | None = None,
@@ -60,7 +61,8 @@ def train_options(
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         image_size: side in pixels to which the images of imagenet100 or a folder are brought; 64
             unless given.
-        normalize: the model subtracts the training set's mean and divides by its deviation.
+        normalize: the model subtracts the training set's mean and divides by its deviation; by
+            default it does, but for a MODULE:FUNCTION of your own, which may do so itself.
         weights: checkpoint folder, such as runs/NAME/checkpoints/best, to start from: a warm start.
         out: run folder; by default runs/ and a readable name.
         resume: run folder of a run to continue with its own settings.
@@ -123,8 +125,9 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
     return argv, None
 
 
-def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool) -> models.Network:
+def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -> models.Network:
     chosen = parsed.slots["model"]
+    normalize = not is_own(chosen.name) if normalize is None else normalize
     mean, std = (data.mean, data.std) if normalize else ((), ())
     seed = parsed.values["seed"]
     return models.create(

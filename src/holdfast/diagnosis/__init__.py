@@ -2,7 +2,7 @@
 and a verdict."""
 
 from holdfast.diagnosis.adaptive import Adaptive, answer
-from holdfast.diagnosis.diagnose import Diagnosis, Remedy, diagnose
+from holdfast.diagnosis.diagnose import diagnose
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence
@@ -11,6 +11,7 @@ from holdfast.diagnosis.landscape import Landscape, landscape
 from holdfast.diagnosis.patient import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.spread import Difference, Spread, difference, spread
 from holdfast.diagnosis.static import Static, static
+from holdfast.diagnosis.verdict import Diagnosis, Remedy
 from holdfast.diagnosis.views import VIEWS, Averaged, Seen
 
 __all__ = [

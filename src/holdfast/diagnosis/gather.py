@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast import attack as attacks_of
 from holdfast.attack import HopSkipJump
@@ -19,7 +20,8 @@ from holdfast.diagnosis.points import RandomPoints
 from holdfast.diagnosis.remedies import able, remedies, repairs
 from holdfast.diagnosis.spread import Difference, difference
 from holdfast.diagnosis.static import Static, static
-from holdfast.geometry import ORDER, confine, sample
+from holdfast.evaluation.judge import acceptable
+from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
 from holdfast.model import at_once, lent
 from holdfast.result import Evaluation, Flags
@@ -40,11 +42,13 @@ def gather(
     right = clean.nonzero().flatten().to(part.x.device)
     x, y, index = part.x[right], part.y[right], part.index[right]
     met, missed = hidden(part.model, part.x[:1])
-    bridged = probes.bridged(part.model, x, y, part.seed) if met or missed else x.new_zeros(0)
-    rise = probes.rise(part.model, x, y, part.radius, part.norm, part.seed)
+    size = at_once(batch_size, x)
+    batched = partial(_in_batches, size, part.model, x, y)
+    bridged = batched(probes.bridged, part.seed) if met or missed else x.new_zeros(0)
+    rise = batched(probes.rise, part.radius, part.norm, part.seed)
     agreement = torch.full((len(x),), torch.nan)
     if not part.random:
-        agreement = probes.agreement(part.model, x, y)
+        agreement = batched(probes.agreement)
     around, paths = _indicators(part.model, part, right, depth, batch_size)
     wanted = remedies(part, depth) | repairs(part, met + missed, rise, agreement)
     rows = torch.arange(len(part.x))
@@ -59,12 +63,22 @@ def gather(
         clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
         remedies=tried, **ladders, budgets=_budgets(part, claim, run), static=around,
         dynamic=paths, entropy=_entropies(part, batch_size),
-        wobble=probes.wobble(part.model, x, y, index, part.seed, part.random),
-        leaps=probes.jumps(part.model, x, y, index, part.radius, part.norm, part.seed),
+        wobble=probes.wobble(part.model, x, y, index, part.seed, part.random, size=size),
+        leaps=probes.jumps(
+            part.model, x, y, index, part.radius, part.norm, part.seed, size=size
+        ),
         agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths, batch_size),
         flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
     )  # fmt: skip
+
+
+def _in_batches(
+    size: int, model: Classifier, x: Images, y: Labels, probe: Callable[..., Tensor], *more: object
+) -> Tensor:
+    """A probe of all images, so many at once."""
+    parts = zip(x.split(size), y.split(size), strict=True)
+    return torch.cat([probe(model, *some, *more) for some in parts])
 
 
 def _indicators(
@@ -93,12 +107,15 @@ def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
 
 
 def under_claim(part: Patient, batch_size: int | None) -> Images:
-    """The images under the claim with all its steps."""
+    """The images under the claim with all its steps; those that it takes beyond the budget, as an
+    attack of minimal norm does, as they are."""
     claim, size = part.aimed(part.claim), at_once(batch_size, part.x)
     batches = zip(*(some.split(size) for some in (part.x, part.y, part.index)), strict=True)
     with lent(part.model):
         adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])
-    return adv.to(part.x)
+    adv = adv.to(part.x)
+    within = acceptable(part.x, adv, part.radius, part.norm)
+    return torch.where(per_image(within, part.x), adv, part.x)
 
 
 def _beside(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from holdfast.loss import full
 from holdfast.model import lent
 from holdfast.types import Classifier, Images
 
@@ -43,6 +44,8 @@ class StraightThrough(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name, more = getattr(func, "__name__", ""), kwargs or {}
         if name == "_set_grad_enabled":
+            if args and not args[0]:
+                self.met.add("no_grad")
             return None
         if not args or not isinstance(args[0], Tensor):
             return func(*args, **more)
@@ -101,12 +104,13 @@ def _bridged(value: Tensor, way: Tensor) -> Tensor:
 
 def hidden(model: Classifier, x: Images) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The operations without a gradient through which these images go: those that were bridged,
-    and those that carry them out of reach; none of a model that fails when it is looked through."""
+    and those that carry them out of reach; none of a model that fails when it is looked through,
+    forward or backward."""
     leaf = x.detach().requires_grad_()
     quiet, mode = warnings.catch_warnings(action="ignore"), StraightThrough()
     try:
         with quiet, lent(model), torch.enable_grad(), mode:
-            model(leaf)
-    except Exception:  # of a model that takes gradients inside, say, and misses them here
+            torch.autograd.grad(full(model(leaf)).sum(), leaf, allow_unused=True)
+    except Exception:  # of a model that takes gradients inside, say, or writes in place
         return (), ()
     return tuple(sorted(mode.met)), tuple(sorted(mode.missed))

@@ -15,23 +15,23 @@ from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 STREAM = 55  # keeps these numbers apart from those of other users of the same seed
 NEAR = 4 / 255  # Pintor et al.'s box for unstable predictions, and its number of points
 POINTS = 100
-PIECE = 10  # images in one pass, each with all its points
 SHORT = 0.1  # of the radius: a step that ought to keep what the gradient promises
 PARTS = 16  # of a line through the ball, each halved HALVINGS times toward its largest change
 HALVINGS = 10
 
 
 def wobble(
-    model: Classifier, x: Images, y: Labels, index: Labels, seed: int, random: bool = False
-) -> PerImage:
+    model: Classifier, x: Images, y: Labels, index: Labels, seed: int, random: bool = False,
+    size: int = 1000,
+) -> PerImage:  # fmt: skip
     """Mean relative change of the margin over 100 points within 4/255 that its gradient does not
     explain, each at most 1.
 
     Pintor et al.'s second indicator (arXiv 2106.09947) takes the whole change, which is as large
     wherever an honest model is unsure. Of a `random` one each point is compared with the image
-    under the same draw.
+    under the same draw. size: points in one pass, at least all of an image.
     """
-    piece = 1 if random else PIECE
+    piece = 1 if random else max(1, size // POINTS)
     pieces = zip(x.split(piece), y.split(piece), index.split(piece), strict=True)
     return torch.cat([_wobbled(model, *some, seed, random) for some in pieces])
 
@@ -78,8 +78,9 @@ def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, see
 
 
 def jumps(
-    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
-) -> PerImage:
+    model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int,
+    size: int = 160,
+) -> PerImage:  # fmt: skip
     """Share of the margin's change along a line that comes in leaps, which no gradient shows.
 
     The line leads along the margin's gradient to the edge of the ball (to a random point of it
@@ -87,9 +88,10 @@ def jumps(
     margin changes more: what is left of the change is a thousandth where the model is continuous
     and nowhere much steeper than elsewhere, and the leap itself where it is not. A sum of several
     leaps may pass 1, as they go up and down. What rounding may cause is no leap; a passage to what
-    is no number is one. All under one draw of a model that is random.
+    is no number is one. All under one draw of a model that is random. size: points in one pass.
     """
-    pieces = zip(x.split(PIECE), y.split(PIECE), index.split(PIECE), strict=True)
+    piece = max(1, size // PARTS)
+    pieces = zip(x.split(piece), y.split(piece), index.split(piece), strict=True)
     return torch.cat([_leaping(model, *piece, radius, norm, seed) for piece in pieces])
 
 

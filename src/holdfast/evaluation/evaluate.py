@@ -9,10 +9,10 @@ from holdfast import loss
 from holdfast import team as teams
 from holdfast.errors import choose
 from holdfast.evaluation.draft import draft
-from holdfast.evaluation.flags import of_model, of_results
+from holdfast.evaluation.flags import budgets, of_model, of_results
 from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import Case, Said, attacked
+from holdfast.evaluation.judge import Case, Said, attacked, budget
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
 from holdfast.model import at_once, clean_logits, swift, usable
@@ -30,7 +30,7 @@ def evaluate(
     *,
     attacks: Mapping[str, Attack] | None = None,
     cascade: bool = False,
-    radius: float = 8 / 255,
+    radius: float | None = None,
     norm: Norm = "linf",
     batch_size: int | None = None,
     index: Labels | None = None,
@@ -48,14 +48,16 @@ def evaluate(
             function gets them as they are, but never narrower than float32.
         y: integer labels, from 0 to the number of classes - 1.
         suite: a named battery; used where `attacks` is not given.
-        attacks: attacks of your own by name, each with its own budget; `radius` and `norm` are
-            then what they are checked against where they do not state theirs. One that has
+        attacks: attacks of your own by name. **Each keeps the budget that it states**, such as
+            the 8/255 of a bare `PGD()`; `radius` and `norm` are what the others are checked
+            against, and it is a finding where no attack reaches that far. One that has
             `minimal = True` looks for the nearest image of another class: what it returns may lie
             anywhere in the box, and an image counts as fooled where that is within the radius.
         cascade: attacks of your own see only the images that the ones before them left standing,
             as in AutoAttack, and one that names a parameter `start` is handed the image of
             largest margin that any of them offered; a suite knows for itself.
-        radius, norm: the budget, pixel units of [0, 1].
+        radius, norm: the budget, pixel units of [0, 1]; None: the largest that `attacks` state in
+            that norm, else 8/255.
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
@@ -69,6 +71,7 @@ def evaluate(
     Raises BadInput: images, labels or a model that do not fit each other, pixels outside [0, 1],
     settings out of range, an unknown suite.
     """
+    asked, radius = radius, _largest(attacks, norm) if radius is None else radius
     require_settings(radius, norm, batch_size, attacks)
     x, y, index = usable(model, x, y, index)
     team = teams.join(processes, str(x.device))
@@ -85,7 +88,17 @@ def evaluate(
         return _fought(case, own or _battery(case, suite, seed), folder)
 
     whole = joined(team.agreed(fought))
-    return replace(whole, findings=(*whole.findings, *of_results(whole.attacks)))
+    doubts = [*of_results(whole.attacks)]
+    if attacks is not None:
+        doubts += budgets(whole.attacks, asked, norm)
+    return replace(whole, findings=(*whole.findings, *doubts))
+
+
+def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:
+    """The largest radius that the attacks state in this norm; 8/255 where none does."""
+    own = attacks.values() if isinstance(attacks, Mapping) else ()
+    stated = [budget(one, 0.0, norm) for one in own]
+    return max((radius for radius, kind in stated if kind == norm and radius), default=8 / 255)
 
 
 def _battery(case: Case, suite: str, seed: int) -> Suite:

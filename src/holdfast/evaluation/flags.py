@@ -14,12 +14,13 @@ from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import lent, predict
-from holdfast.result import AttackResult, Finding, Flags
-from holdfast.types import Classifier, Images, Labels, PerImage
+from holdfast.result import SLACK, AttackResult, Finding, Flags
+from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw once per batch
 SAMPLE = 100  # correctly classified images on which gradients are looked at
 FEW = 0.01  # share of zero gradients that is worth a word
+SHORT = 0.5  # of the radius: a way that all steps together should pass
 GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
 
 
@@ -38,6 +39,39 @@ def of_results(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """What casts doubt on results over all images."""
     yield from refusals(results)
     yield from blind_gain(results)
+    yield from short_ways(results)
+
+
+def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) -> Iterator[Finding]:
+    """Budgets of attacks of one's own that are not the one asked for, or not comparable."""
+    norms = sorted({one.norm for one in results})
+    if len(norms) > 1:
+        yield Finding(
+            name="several norms", evidence={"norms": norms},
+            meaning=f"attacks are within {' and '.join(norms)}, so that the worst case over them "
+            "is that of none of these budgets",
+            advice="evaluate each norm by itself",
+        )  # fmt: skip
+    reach = max((one.radius for one in results if one.norm == norm), default=None)
+    if asked is not None and reach is not None and reach + SLACK < asked:
+        yield Finding(
+            name="no attack of the budget", evidence={"asked": asked, "radius": reach},
+            meaning=f"within {norm} {asked:g} was asked for, but no attack goes further than "
+            f"{reach:g}",
+            advice=f"give the attacks their budget: radius={asked:g}",
+        )  # fmt: skip
+
+
+def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
+    """Attacks whose steps do not add up to their radius."""
+    for one in results:
+        steps, stride = (one.settings.get(name) for name in ("steps", "stride"))
+        if steps and stride and (share := steps * stride) < SHORT:
+            yield Finding(
+                name="steps too short", evidence={"attack": one.name, "share": share},
+                meaning=f"all steps of {one.name} together cross {share:.0%} of its radius",
+                advice="a stride is a share of the radius, 0.25 and not 2/255: take longer ones",
+            )  # fmt: skip
 
 
 def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:

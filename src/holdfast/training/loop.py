@@ -77,6 +77,9 @@ def train(
 ) -> Trained:
     """Train a classifier in place and say how it went.
 
+    The model is left with its last weights (averaged ones are `Trained.averaged`); those of the
+    best epoch are in `out/checkpoints/best`, for `holdfast.model.load`.
+
     Args:
         model: any torch module from images `[batch, channel, height, width]` to logits.
         data: what `holdfast.data.load` gives.

@@ -1,0 +1,139 @@
+"""What a diagnosis comes to: the verdict, and what it rests on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from holdfast.diagnosis.entropy import Entropy
+from holdfast.diagnosis.evidence import Evidence
+from holdfast.diagnosis.spread import Difference
+from holdfast.record import Row
+from holdfast.result import Finding, Standing, aligned
+
+BROKEN = "claim does not hold"
+LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
+WEAK = frozenset({
+    "the loss hides errors", "more steps find more", "more restarts find more", "unfinished climb",
+    "steps too short",
+})  # fmt: skip
+"""Findings that an attack explains which climbed a poor loss, or not for long: where no other
+fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """An attack that differs from the claim in one thing, on the sample.
+
+    alone: share of images that it takes from the claim; beyond: what is lost without it where all
+    others are kept, so that 0 says that another does as well.
+    """
+
+    name: str
+    alone: float
+    beyond: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Diagnosis:
+    """A verdict on a robust accuracy, and what it rests on.
+
+    clean, claimed, left: standing without attack, after the attack that made the claim, and after
+    the strongest attack on each image (an upper bound on the true robust accuracy).
+    findings: signs of masking; remedies: what each attack takes, on the sample of images.
+    passes: forward and backward, over all images; seconds: wall time.
+    """
+
+    clean: Standing
+    claimed: Standing
+    left: Standing
+    claim: str
+    findings: tuple[Finding, ...]
+    remedies: tuple[Remedy, ...]
+    evidence: Evidence
+    passes: int
+    seconds: float
+
+    @property
+    def masked(self) -> bool:
+        """Whether a sign of masking fired, beyond those of a claim that is merely weak: the word is
+        masked or suspicious."""
+        return any(
+            finding.name not in WEAK and not finding.evidence.get("climbed")
+            for finding in self.findings
+        )
+
+    @property
+    def word(self) -> str:
+        """masked, suspicious, weak claim, no sign of masking; or that too few images are left of
+        the claim for any comparison to be sure."""
+        if self.masked:
+            broken = any(finding.name == BROKEN for finding in self.findings)
+            return "masked" if broken else "suspicious"
+        if self.findings:
+            return "weak claim"
+        few = 0 < int(self.claimed.correct.sum()) < LEAST
+        return "too few images left to tell" if few else "no sign of masking"
+
+    @property
+    def verdict(self) -> str:
+        """One line: what is claimed, what is left, and what each remedy takes."""
+        line = (
+            f"{self.word}: {self.claimed.accuracy:.1%} claimed by {self.claim}, "
+            f"{self.left.accuracy:.1%} left after the strongest attack per image (an upper bound)"
+        )
+        strong = sorted(self.remedies, key=lambda one: -one.alone)[:3]
+        said = [
+            f"{one.name} takes {100 * one.alone:.1f} points alone and {100 * one.beyond:.1f} when "
+            "all others are kept"
+            for one in strong
+            if one.alone > 0
+        ]
+        return "; ".join([line, *said])
+
+    @property
+    def entropy(self) -> Mapping[str, Entropy]:
+        """Of the policy on clean, attacked and noisy images of the sample."""
+        return self.evidence.entropy
+
+    head = ("", "takes alone", "beyond all others")
+
+    @property
+    def beside(self) -> Mapping[str, Difference]:
+        """Each indicator less that of the twin, by loss and name; empty without one."""
+        return self.evidence.beside
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table of remedies under `head`, in points of accuracy."""
+        return [
+            [one.name, f"{100 * one.alone:.1f}", f"{100 * one.beyond:.1f}"] for one in self.remedies
+        ]
+
+    def table(self) -> str:
+        """The verdict, the findings, the entropies, and what each remedy takes."""
+        said = [f"- {finding}" for finding in self.findings]
+        sure = [f"entropy, {name}: {one}" for name, one in self.entropy.items()]
+        return "\n".join([self.verdict, *said, *sure, "", aligned(self.head, self.rows())])
+
+    def as_dict(self) -> Row:
+        held = self.evidence
+        standings = {"clean": self.clean, "claimed": self.claimed, "left": self.left}
+        row: Row = {
+            "verdict": self.verdict,
+            "word": self.word,
+            "masked": self.masked,
+            "claim": self.claim,
+        }
+        for name, one in standings.items():
+            near = one.interval
+            row |= {f"{name}_accuracy": one.accuracy, f"{name}_interval": [near.low, near.high]}
+        return row | {
+            "images": len(self.clean.correct), "sample": len(held.claim),
+            "findings": [asdict(finding) for finding in self.findings],
+            "remedies": [asdict(one) for one in self.remedies],
+            "steps": list(held.steps), "restarts": list(held.restarts),
+            "budgets": list(held.budgets),
+            "entropy": {name: one.as_dict() for name, one in self.entropy.items()},
+            "static": [one.as_dict() for one in held.static.values()],
+            "dynamic": [one.as_dict() for one in held.dynamic.values()],
+            "beside": {name: vars(apart) for name, apart in self.beside.items()},
+            "passes": self.passes, "seconds": self.seconds,
+        }  # fmt: skip
