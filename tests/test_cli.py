@@ -401,3 +401,32 @@ def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, 
     monkeypatch.setitem(COMMANDS, command, (interrupted, ""))
     assert main([command]) == 130
     assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("train --lr 0.1", "--optimizer.rate"),
+        ("train --optimizer.lr 0.1", "--optimizer.rate"),
+        ("train --adversary pgd --adversary.eps 0.1", "--adversary.radius"),
+        ("evaluate run --epsilon 0.1", "--radius"),
+        ("evaluate run --attack pgd --attack.radius 0.1", "--radius"),
+        ("diagnose run --twin x", "--against"),
+        ("train --optimizer.rat 0.1", "--optimizer.rate"),
+    ],
+)
+def test_words_of_other_tools_are_answered_with_ours(say, words, ours):
+    code, _, err = say(*words.split())
+    assert code == 2 and f"did you mean '{ours}'?" in err
+
+
+def test_what_is_no_run_is_said(say):
+    for made in ("sweep/one/checkpoints/last", "bare"):
+        Path(made).mkdir(parents=True)
+    Path("sweep/one/checkpoints/last/card.json").write_text("{}")
+    for place, said in (
+        ("none", "no such folder"), ("bare", "without checkpoints"),
+        ("sweep", "a folder of runs: one"), ("sweep/one/checkpoints/last", "a checkpoint; name"),
+    ):  # fmt: skip
+        code, _, err = say("evaluate", place)
+        assert code == 2 and said in err

@@ -1,6 +1,7 @@
 import copy
 import inspect
 import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,39 @@ def test_weights_with_two_names_are_saved_and_averaged_once(tmp_path):
     checkpoint.average(twin, model, 0.9, updates=1000)
     assert twin.first.weight.amin().item() == pytest.approx(0.1)
     assert twin.first.weight.amax().item() == pytest.approx(0.1)
+
+
+def test_normalisation_is_numbers_for_each_channel_or_none():
+    own: dict[str, Any] = {"image": (3, 8, 8), "classes": 2, "widths": (4,), "dense": 8}
+    given: dict[str, Any] = {"mean": torch.rand(3).numpy(), "std": torch.ones(3)}
+    made = models.create("gupta_cnn", **own, **given)
+    assert made.card.std == (1.0, 1.0, 1.0) and isinstance(made.card.mean[0], float)
+    for wrong in (
+        {"mean": (0.5,), "std": (0.5,)}, {"std": (1, 1, 1)}, {"mean": "abc", "std": "abc"},
+        {"mean": (0, 0, math.nan), "std": (1, 1, 1)}, {"classes": 0},
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match="expected"):
+            inspect.unwrap(models.create)("gupta_cnn", **own | wrong)
+
+
+class Strict(nn.Sequential):
+    """Looks at the layout of what it is given."""
+
+    def forward(self, input):
+        if not input.is_contiguous():
+            raise ValueError("expected contiguous images")
+        return super().forward(input)
+
+
+def test_a_model_that_minds_its_layout_is_its_own_cheaper_form():
+    model = Strict(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(144, 3)).eval()
+    assert models.swift(model, torch.rand(4, 2, 8, 8)) is model
+
+
+def test_an_attack_may_ask_a_metered_model_what_it_would_ask_the_model():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).train()
+    metered = copy.deepcopy(Metered(model))
+    metered.eval().zero_grad()
+    assert not metered.training and len(list(metered.parameters())) == 2
+    with pytest.raises(AttributeError):
+        metered.nothing  # noqa: B018

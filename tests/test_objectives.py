@@ -1,9 +1,14 @@
 """Policy gradients against gradients worked out by summing over all actions."""
 
+import dataclasses
+import math
+from typing import Any
+
 import pytest
 import torch
 from worlds import Bandit, batch_of
 
+from holdfast import feedback
 from holdfast.errors import BadInput
 from holdfast.feedback import (
     CrossEntropy,
@@ -17,6 +22,7 @@ from holdfast.feedback import (
     draw,
     table,
 )
+from holdfast.feedback.weights import require_weights
 
 LOGITS = torch.tensor([1.0, -0.5, 0.3])
 COUNT = 60_000
@@ -254,3 +260,26 @@ def test_an_action_is_compared_with_the_mean_of_the_others():
     )
     loss, _ = same(Bandit(LOGITS), batch_of(y), {})
     assert loss.abs().max() == 0
+
+
+@pytest.mark.parametrize("weights", [(1.0, math.nan), (-1.0, 1.0), (0.0, 0.0), 2.0, "Balanced"])
+def test_weights_of_classes_are_numbers(weights):
+    with pytest.raises(BadInput, match="class weights of 0 or more"):
+        require_weights(weights)
+
+
+def test_the_lowest_weighted_reward_is_that_of_the_least_kind_class():
+    def lowest(**own: Any) -> float:
+        return feedback.Weighted(**own).lowest
+
+    assert lowest(wrong=0.5, weights=(0.1, 2.0)) == 0.05
+    assert lowest(weights=(0.5, 2.0)) == -2.0
+    assert lowest(wrong=0.5) == 0.0 and lowest() == -1.0
+    guarded = feedback.PolicyGradient(
+        reward=feedback.Weighted(wrong=0.5, weights=(0.1,) * 10),
+        exploration=feedback.EpsilonGreedy(epsilon=0.5),
+    )
+    harsh = feedback.Repeated(growth=0.09, most=5)
+    assert not guarded.diverges
+    with pytest.raises(BadInput, match="rewards below 0"):
+        dataclasses.replace(guarded, repeated=harsh)

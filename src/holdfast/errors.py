@@ -13,9 +13,25 @@ class BadInput(ValueError):
     """
 
 
+ELSEWHERE = {
+    "lr": "rate", "learning_rate": "rate", "eps": "radius", "epsilon": "radius",
+    "alpha": "stride", "eps_step": "stride", "step_size": "stride", "n_steps": "steps",
+    "iterations": "steps", "max_iter": "steps", "autoattack": "standard", "n_restarts": "restarts",
+    "twin": "against", "dataset": "data", "arch": "model", "bs": "batch_size",
+}  # fmt: skip
+"""Words of other tools, and ours for them."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'mnist'?"` where a known name is close, else an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    """`"; did you mean 'mnist'?"` where a known name is close, or ours for another tool's, else an
+    empty string."""
+    known = sorted(known, key=lambda one: "optimizer" not in one)  # whose rate is "the" rate
+    front, dot, last = name.removeprefix("--").rpartition(".")
+    ours = ELSEWHERE.get(last, "")
+    bare = {one.removeprefix("--"): one for one in known}
+    same = [bare[word] for word in (front + dot + ours, last if front else "") if word in bare]
+    same += [one for word, one in bare.items() if not front and word.rpartition(".")[2] == ours]
+    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

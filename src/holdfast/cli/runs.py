@@ -137,9 +137,17 @@ def drafts(o: Options, name: str, **slots: Choice) -> Path:
 
 
 def _checkpoint(run: Path, name: str) -> Path:
+    """The folder of a run's checkpoint. Raises BadInput for what is no run."""
     place = run / "checkpoints"
     there = {path.name: path for path in sorted(place.glob("[!.]*"))}
-    return choose(there, name, "a checkpoint") if there else place / name
+    if there:
+        return choose(there, name, "a checkpoint")
+    got = "no such folder" if not run.exists() else "a folder without checkpoints"
+    if (run / "card.json").exists():
+        got = "a checkpoint; name the run, and the checkpoint with --checkpoint"
+    elif inside := sorted(path.parent.name for path in run.glob("*/checkpoints")):
+        got = f"a folder of runs: {', '.join(inside[:5])}"
+    raise BadInput(f"expected a run folder, got {run}: {got}")
 
 
 def budget(o: Options) -> tuple[float, Norm]:

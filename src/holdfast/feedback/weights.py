@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -14,12 +13,12 @@ from holdfast.types import Labels, PerImage
 ClassWeights = tuple[float, ...] | Literal["balanced"]
 
 
-def require_weights(weights: ClassWeights) -> None:
+def require_weights(weights: Any) -> None:
     """Raises BadInput where there are others than numbers of 0 or more, some above, or none."""
     if isinstance(weights, str) and weights == "balanced":
         return
     numbers = isinstance(weights, (tuple, list)) and all(
-        isinstance(one, Real) and 0 <= one < math.inf for one in weights
+        isinstance(one, (int, float)) and 0 <= one < math.inf for one in weights
     )
     if not numbers or (weights and not any(weights)):
         raise BadInput(

@@ -8,9 +8,9 @@ import importlib
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor, nn
@@ -66,15 +66,16 @@ def create(
     *,
     image: tuple[int, int, int],
     classes: int,
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
+    mean: Iterable[SupportsFloat] = (),
+    std: Iterable[SupportsFloat] = (),
     seed: int | None = None,
     **options: Any,
 ) -> Network:
     """A new model: pixels in [0, 1] in, `[batch, classes]` logits out.
 
     name: one of NETWORKS, `torchvision:NAME`, `timm:NAME`, or `module:function` of your own,
-    called with `image`, `classes` and `options`. mean, std: the model normalises its input by them.
+    called with `image`, `classes` and `options`. mean, std: the model normalises its input by them,
+    a number for each channel.
     seed: of the first weights; None draws them from torch's global generator.
     Raises BadInput: unknown name or option, a library that is not installed, an image that the
     network cannot take, a function that cannot be found or called.
