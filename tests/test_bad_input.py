@@ -183,7 +183,7 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "yaml: an alias inside itself": (yaml("watch: &x {images: *x}"), "alias inside itself"),
     "a name too long": (plain(*SMALL, "x" * 300), "File name too long"),
     "an unknown dash": (option("-e", "3"), "got '-e 3'"),
-    "a file for a run": (plain("evaluate", "run/config.yaml"), "Not a directory"),
+    "a file for a run": (plain("evaluate", "run/config.yaml"), "got run/config.yaml: a file"),
     "out under a file": (plain(*SMALL, "run/config.yaml/new"), "Not a directory"),
     "an evaluation of no images": (plain("evaluate", "run", "--images", "-1"), "at least 1 image"),
     "demo without epochs": (plain("demo", "--epochs", "0", "--out", "new"), "epochs of 1 or more"),

@@ -263,7 +263,7 @@ def test_bad_options_are_refused_in_one_line(options, words):
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("length", 2.5, "1 image or more, got 2.5"), ("fatal", 1, "as a tuple, got 1"),
+    [("length", 2.5, "length as a whole number, got 2.5"), ("fatal", 1, "as a tuple, got 1"),
      ("reward", "signed", "Signed(), got 'signed'"), ("split", "tset", "test; got 'tset'")],
 )  # fmt: skip
 def test_options_of_another_kind_are_refused(name, value, words):

@@ -122,7 +122,7 @@ def _frozen(x):
 @pytest.mark.parametrize(("name", "operation"), [
     ("round", lambda x: (x * 9).round() / 9), ("sign", lambda x: torch.sign(x - 0.5)),
     ("detach", lambda x: x.detach()), ("data", lambda x: x.data),
-    ("comparison", lambda x: (x < 0.5).float()), (None, lambda x: x * 2), (None, _frozen),
+    ("comparison", lambda x: (x < 0.5).float()), (None, lambda x: x * 2), ("no_grad", _frozen),
 ])  # fmt: skip
 def test_an_operation_without_gradient_is_found_and_bridged(name, operation):
     x, y = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])

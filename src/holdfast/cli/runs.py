@@ -142,7 +142,8 @@ def _checkpoint(run: Path, name: str) -> Path:
     there = {path.name: path for path in sorted(place.glob("[!.]*"))}
     if there:
         return choose(there, name, "a checkpoint")
-    got = "no such folder" if not run.exists() else "a folder without checkpoints"
+    got = "a folder without checkpoints" if run.exists() else "no such folder"
+    got = "a file" if run.is_file() else got
     if (run / "card.json").exists():
         got = "a checkpoint; name the run, and the checkpoint with --checkpoint"
     elif inside := sorted(path.parent.name for path in run.glob("*/checkpoints")):

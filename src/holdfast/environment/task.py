@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +57,7 @@ class Task:
         require_words(self)
         if not 0 <= self.flip <= 1:
             raise BadInput(f"expected a flip in [0, 1], got {self.flip}; it is a probability")
-        if not isinstance(self.length, int) or self.length < 1:
+        if not isinstance(self.length, Integral) or self.length < 1:
             raise BadInput(f"expected a length of 1 image or more, got {self.length}; raise it")
         if not isinstance(self.fatal, tuple | list):
             raise BadInput(f"expected fatal classes as a tuple, got {self.fatal!r:.60}")
