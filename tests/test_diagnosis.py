@@ -153,16 +153,16 @@ class Quiet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             z = (x * 16).round() / 16
-            if self.how == "in place":
+            if "in place" in self.how:
                 z = z.exp()
                 z.mul_(0.5)
                 z = (2 * z).log()
             elif self.how == "out":
                 torch.mul(x, 1.0, out=z)
-        return self.net(z + 0.001 * x)
+        return self.net(z if "wholly" in self.how else z + 0.001 * x)
 
 
-@pytest.mark.parametrize("how", ["plain", "in place", "out"])
+@pytest.mark.parametrize("how", ["plain", "in place", "out", "wholly in place"])
 def test_what_is_hidden_by_no_grad_is_seen_or_left_alone(how):
     x, y = ill_worlds.some(20)
     model = Quiet(trained("plain"), how)

@@ -131,8 +131,10 @@ def _examined(
     claimed = run({name: patient.aimed(patient.claim)}, everything)
     evidence = gather(patient, claimed, depth, run, batch_size)
     signs = tuple(findings(evidence))
+    bridge = evidence.hidden or evidence.missed  # else there is nothing to pass straight through
     strongest = answer(
-        signs, radius=patient.radius, norm=patient.norm,
+        [sign for sign in signs if bridge or sign.name != "zero gradients"],
+        radius=patient.radius, norm=patient.norm,
         steps=depth.climb, targets=depth.targets, twin=patient.twin, seed=patient.seed,
         queries=depth.search, images=patient.x.ndim == 4,
     )  # fmt: skip
