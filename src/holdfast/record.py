@@ -190,19 +190,31 @@ def alone(run: Path) -> Iterator[None]:
         return
     place = os.open(run, os.O_RDONLY)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(place)
-        raise BadInput(
-            f"expected a run folder at rest, got {run}, in which another process is training; "
-            "wait for it, or stop it"
-        ) from None
-    except OSError:
-        pass  # a file system without locks
-    try:
+        try:
+            lock(place, wait=False)
+        except BlockingIOError:
+            raise BadInput(
+                f"expected a run folder at rest, got {run}, in which another process is training; "
+                "wait for it, or stop it"
+            ) from None
         yield
     finally:
         os.close(place)
+
+
+def lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file or folder until it is closed. Whether that was done: not every system and
+    file system has locks. Raises BlockingIOError where another process holds it and `wait` is off.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:

@@ -93,17 +93,10 @@ def _complete(place: Path, shape: tuple[int, ...]) -> bool:
 def _alone(place: Path) -> Iterator[bool]:
     """One process at a time makes this map; the others wait, and then find it made. Says whether
     that is so: on a file system without locks each makes its own."""
-    import fcntl  # not everywhere, and nothing else in holdfast needs it
-
     lock = place.with_suffix(".lock")
     with lock.open("w") as file:
-        alone = True
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            alone = False
-        try:
-            yield alone
+            yield record.lock(file.fileno(), wait=True)
         finally:
             lock.unlink(missing_ok=True)
 
