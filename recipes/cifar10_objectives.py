@@ -44,6 +44,7 @@ parser.add_argument("--test-images", type=int, default=1000)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=torch.get_num_threads())
 parser.add_argument("--study", default="cifar10-objectives")
+parser.add_argument("--out", type=Path, help="folder for the run folders (kept only if given)")
 parser.add_argument("--results", type=Path, default=Path("results"))
 options = parser.parse_args()
 
@@ -73,7 +74,7 @@ for name in options.objectives:
         adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
         optimizer=hf.training.RMSprop(rate=options.rate),
         augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
-        seed=options.seed, tell=tell,
+        seed=options.seed, tell=tell, out=options.out and options.out / f"cifar10-{name}-fgsm",
     )  # fmt: skip
     test = data.test.sample(options.test_images)
     found = hf.evaluate(
