@@ -180,7 +180,7 @@ def doubles() -> Iterator[None]:
 def test_the_images_that_stand_are_those_of_the_authors(digits, norm, targets):
     model, x, y = digits
     form = "dlr" if targets else "ce"
-    one = APGD(radius=RADII[norm], norm=norm, loss=form, targets=targets)
+    one = APGD(radius=RADII[norm], norm=norm, loss=form, targets=targets, steps=50)
     theirs = oracle(model, one, x).perturb(x, y)
     ours = one(model, x, y)
     stand = model(theirs).argmax(1) == y

@@ -183,7 +183,7 @@ def test_a_twin_that_does_not_fit_is_refused_at_once():
 
 def test_images_under_a_claim_of_minimal_norm_stay_in_the_budget():
     x, y = ill_worlds.some(20)
-    found = tiny(trained("plain"), x, y, radius=0.5, norm="l2", claim=CW(steps=20))
+    found = tiny(trained("plain"), x, y, radius=0.5, norm="l2", claim=CW(searches=4, steps=20))
     stands = found.evidence.claim.double().mean().item()
     assert found.entropy["attacked"].correct.double().mean() >= stands > 0.3
 
@@ -239,7 +239,10 @@ def test_entropy_is_told_of_clean_attacked_and_noisy_images():
 
 def test_the_record_is_plain_and_the_same_again():
     x, y = ill_worlds.some(12)
-    noisy, depth = Ill(trained("plain"), "noisy"), dataclasses.replace(SMALL, few=2, steps=20)
+    noisy, depth = (
+        Ill(trained("plain"), "noisy"),
+        dataclasses.replace(SMALL, few=2, steps=5, climb=2),
+    )
     rows = [diagnosis.diagnose(noisy, x, y, radius=RADIUS, depth=depth) for _ in range(2)]
     first, second = (row.as_dict() for row in rows)
     assert repr(first | {"seconds": 0}) == repr(second | {"seconds": 0})

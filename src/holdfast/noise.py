@@ -44,6 +44,14 @@ def scramble(seed: int, *stream: int) -> int:
     return int(key.item()) >> 1 & (1 << 63) - 1
 
 
+def settle(seed: int) -> None:
+    """Seed the global generators, from which a model that is random draws. Those of a GPU that was
+    never used stay as they are: `torch.manual_seed` would note the call, and all later ones."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
 def permutation(count: int, seed: int, *stream: int) -> Int[Tensor, " count"]:
     """A shuffle of `0 .. count - 1`."""
     generator = torch.Generator().manual_seed(scramble(seed, *stream))

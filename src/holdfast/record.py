@@ -246,13 +246,13 @@ def plain(value: object) -> Any:
     """A setting as JSON and YAML know it.
 
     A dataclass becomes `{"name": ..., field: ...}`, its name the one of the command line where
-    it has one (`name` as a class attribute), else that of its class. A field with
-    `repr=False` is no setting, and is left out.
+    it has one (`name` as a class attribute), else that of its class; a class of one's own is
+    `MODULE:NAME`, and where it is no dataclass, its fields are the attributes that are called as
+    its parameters. A field with `repr=False` is no setting, and is left out.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = getattr(value, "name", None) or type(value).__name__
         kept = [f.name for f in dataclasses.fields(value) if f.repr]
-        return {"name": name} | {key: plain(getattr(value, key)) for key in kept}
+        return {"name": _called(type(value))} | {key: plain(getattr(value, key)) for key in kept}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -270,8 +270,16 @@ def plain(value: object) -> Any:
     if isinstance(value, functools.partial):
         return {"name": plain(value.func), "given": plain([*value.args, value.keywords])}
     if type(value).__repr__ is object.__repr__:  # which names an address
-        return type(value).__qualname__
+        options = inspect.signature(type(value)).parameters.keys() & vars(value).keys()
+        return {"name": _called(type(value))} | {k: plain(vars(value)[k]) for k in sorted(options)}
     return repr(value)
+
+
+def _called(kind: type) -> str:
+    """How the command line calls a class; `MODULE:NAME` where it is not one of holdfast."""
+    if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+        return f"{kind.__module__}:{kind.__qualname__}"
+    return str(getattr(kind, "name", kind.__name__))
 
 
 def provenance(**more: object) -> Row:

@@ -1,12 +1,23 @@
 """The attack that `--attack` names, in the budget that was asked for."""
 
-from holdfast import attack
+from functools import partial
+
+from holdfast import attack, own
 from holdfast.cli.choices import Choice, Slot, build
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Norm
 
 SKIP = frozenset({"radius", "norm", "seed"})
-ATTACK = Slot(table={"none": None, **attack.ATTACKS}, default="none", skip=SKIP)
+ATTACK = Slot(
+    table={"none": None, **attack.ATTACKS},
+    default="none",
+    skip=SKIP,
+    find=partial(
+        own.kind, what="an attack", call=("model", "x", "y"),
+        offered=("index", "start", "stop", "note"),
+    ),
+    others=("MODULE:NAME",),
+)  # fmt: skip
 
 
 def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:

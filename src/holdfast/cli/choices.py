@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast import record
+from holdfast import own, record
 from holdfast.cli import words
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput, choose
@@ -27,8 +27,8 @@ class Slot:
 
     default: as YAML would say it.
     skip: parameters that are filled in later, not by the user.
-    find: for names outside the table, such as `module:function`; others: how the help shows those.
-    inner: types to tables; a field annotated with such a type is a slot of that table.
+    find: for names with a colon, such as `module:function`; others: how the help shows those.
+    inner: types to slots; a field annotated with such a type is such a slot.
     """
 
     table: Mapping[str, Kind | None]
@@ -36,11 +36,10 @@ class Slot:
     skip: frozenset[str] = frozenset()
     find: Callable[[str], Kind | None] | None = None
     others: tuple[str, ...] = ()
-    inner: Mapping[object, Mapping[str, Kind | None]] = field(default_factory=dict)
+    inner: Mapping[object, "Slot"] = field(default_factory=dict)
 
     def kind(self, name: str, path: str) -> Kind | None:
-        found = self.find(name) if self.find and name not in self.table else None
-        return found or choose(self.table, name, path)
+        return self.find(name) if self.find and ":" in name else choose(self.table, name, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,12 @@ def build(choice: Choice, **filled: object) -> Any:
     if choice.kind is None:
         return None
     inner = {name: build(one) for name, one in choice.inner.items()}
-    return choice.kind(**choice.options, **inner, **filled)
+    options = choice.options | inner | filled
+    return (
+        own.made(choice.name, choice.kind, options)
+        if ":" in choice.name
+        else choice.kind(**options)
+    )
 
 
 def every(choices: Mapping[str, Choice], under: str = "") -> dict[str, Choice]:
@@ -144,8 +148,11 @@ def _slots(slot: Slot, kind: Kind) -> dict[str, Slot]:
         parts = members(parameter.annotation)
         for part in (part for part in parts if part in slot.inner):
             nothing: dict[str, Kind | None] = {"none": None} if types.NoneType in parts else {}
-            table = nothing | dict(slot.inner[part])
-            found[name] = Slot(table=table, default=_default(kind, parameter), inner=slot.inner)
+            one = slot.inner[part]
+            found[name] = replace(
+                one, table=nothing | dict(one.table), default=_default(kind, parameter),
+                inner=slot.inner,
+            )  # fmt: skip
     return found
 
 

@@ -2,17 +2,24 @@
 
 import json as jsonlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from holdfast import engine, margin, record, report, team
+from holdfast import engine, margin, own, record, report, team
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import asked, parse
 
 SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "said"})
 OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
+DIRECTIONS = Slot(
+    table=margin.FAMILIES,
+    default="orthonormal",
+    find=partial(own.kind, what="directions", call=("model", "x", "y", "index", "seed")),
+    others=("MODULE:NAME",),
+)
 SLOTS = {
-    "directions": Slot(table=margin.FAMILIES, default="orthonormal"),
+    "directions": DIRECTIONS,
     "method": Slot(table=margin.METHODS, default="traced"),
 }
 
@@ -40,7 +47,7 @@ def margins(argv: Sequence[str]) -> None:
     o = parsed.values
     network = runs.network(o)
     split, named = runs.images(o, network.card)
-    own = {name: o[name] for name in ("checkpoint", "split", "seed", "reference")}
+    about = {name: o[name] for name in ("checkpoint", "split", "seed", "reference")}
     settings = asked(margin.search, o, SUPPLIED)
     folder, drafts = runs.place(o) / "margins", runs.drafts(o, "margins", **parsed.slots)
     chosen = {name: build(choice) for name, choice in parsed.slots.items()}
@@ -52,7 +59,7 @@ def margins(argv: Sequence[str]) -> None:
         )  # fmt: skip
     if team.leads():
         earlier = record.set_aside(folder)
-        margin.save(found, folder, split.y, own | {"directions": chosen["directions"]})
+        margin.save(found, folder, split.y, about | {"directions": chosen["directions"]})
         report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
         record.remove(drafts)
         _say(found, f"{o['run']}, {named}", earlier, o["json"])

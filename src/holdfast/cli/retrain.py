@@ -7,6 +7,7 @@ from typing import Any
 from holdfast import engine, margin, record, retraining, team, training
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
+from holdfast.cli.margins import DIRECTIONS
 from holdfast.cli.options import parse
 from holdfast.cli.train import SLOTS as TRAINING
 
@@ -20,7 +21,7 @@ SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"} | {
     name: Slot(
         table={"probe": retraining.Probe},
         default=record.plain(default),
-        inner={margin.Family: margin.FAMILIES},
+        inner={margin.Family: DIRECTIONS},
     )
     for name, default in {"probe": retraining.Probe(), "judge": retraining.JUDGE}.items()
 }

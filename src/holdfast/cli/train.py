@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast import data as datasets
-from holdfast import feedback, report, team, training
+from holdfast import feedback, own, report, team, training
 from holdfast import model as models
 from holdfast.cli import attacks, show
 from holdfast.cli.choices import Slot, build
@@ -22,16 +22,27 @@ from holdfast.types import Objective, Reward
 
 ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")
 SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"})
-SIGNALS = {Objective: feedback.OBJECTIVES, Reward: feedback.REWARDS}
+OBJECTIVE = Slot(
+    table=feedback.OBJECTIVES,
+    default="ce",
+    find=partial(own.kind, what="an objective", call=("model", "batch", "state")),
+    others=("MODULE:NAME",),
+)
+REWARD = Slot(
+    table=feedback.REWARDS,
+    default="signed",
+    find=partial(own.kind, what="a reward", call=("action", "y")),
+    others=("MODULE:NAME",),
+)
 SLOTS = {
     "model": Slot(
         table=models.NETWORKS,
         default="gupta_cnn",
         skip=frozenset({"image", "classes"}),
-        find=lambda name: models.function(name) if ":" in name else None,
+        find=models.function,
         others=("torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"),
     ),
-    "objective": Slot(table=feedback.OBJECTIVES, default="ce", inner=SIGNALS),
+    "objective": replace(OBJECTIVE, inner={Objective: OBJECTIVE, Reward: REWARD}),
     "adversary": replace(attacks.ATTACK, skip=frozenset()),
     "optimizer": Slot(table=training.OPTIMIZERS, default="adamw"),
     "schedule": Slot(table=training.SCHEDULES, default="constant"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from holdfast import noise
 from holdfast.attack import PGD
 from holdfast.diagnosis.adaptive import answer
 from holdfast.diagnosis.comparisons import stronger
@@ -76,7 +77,7 @@ def diagnose(
         )
     x, y, index = usable(model, x, y, index)
     with torch.random.fork_rng(), lent(model):
-        torch.manual_seed(seed)  # for a model that draws
+        noise.settle(seed)  # for a model that draws
         classes = clean_logits(model, x, y, batch_size).shape[1]
         _require_twin(twin, x, classes)
         random = wavering(model, x[:100], batch_size)[1].any()
@@ -123,7 +124,7 @@ def _examined(
             index=patient.index[rows], folder=folder, said=said,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
-        torch.manual_seed(patient.seed + len(spent))  # whether attacks were run or recalled
+        noise.settle(patient.seed + len(spent))  # whether attacks were run or recalled
         return found
 
     everything = torch.arange(len(patient.x))

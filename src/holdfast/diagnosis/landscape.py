@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from safetensors import torch as tensors
 from torch import Tensor, nn
 
-from holdfast import kept, record
+from holdfast import kept, noise, record
 from holdfast.attack import PGD
 from holdfast.diagnosis.filters import normalised, over
 from holdfast.diagnosis.mapped import MAPS, mapped, remembered
@@ -159,7 +159,7 @@ def landscape(
         attack = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     attack = attack if axes == "attack" else None
     with torch.random.fork_rng(), lent(model), exact():
-        torch.manual_seed(seed)  # for a model that draws
+        noise.settle(seed)  # for a model that draws
         place = kept.place(
             Path(folder) if folder else None, "landscape", model,
             {"x": x, "y": y, "index": index, "clean": clean_logits(model, x, y, batch_size)},

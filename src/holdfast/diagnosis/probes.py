@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from holdfast import noise
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, per_image, sample, steepest
@@ -44,7 +45,7 @@ def _wobbled(
         return x.new_zeros(0)
     many, labels = x.repeat_interleave(POINTS, 0), y.repeat_interleave(POINTS, 0)
     with lent(model):
-        torch.manual_seed(seed)
+        noise.settle(seed)
         here, slope, _ = climb(model, *((many, labels) if random else (x, y)), margin)
     if not random:
         here, slope = here.repeat_interleave(POINTS, 0), slope.repeat_interleave(POINTS, 0)
@@ -58,7 +59,7 @@ def _wobbled(
 
 def _margin(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
     """The margin under one and the same draw of a model that is random."""
-    torch.manual_seed(seed)
+    noise.settle(seed)
     return margin(predict(model, x, len(x)), y)
 
 
@@ -69,7 +70,7 @@ def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, see
     if not len(x):
         return x.new_zeros(0)
     with lent(model):
-        torch.manual_seed(seed)
+        noise.settle(seed)
         height, slope, logits = climb(model, x, y, margin)
         ahead = confine(x, x + SHORT * radius * steepest(slope, norm), radius, norm)
     gain = _margin(model, ahead, y, seed) - height
@@ -128,7 +129,7 @@ def _edge(
 ) -> tuple[Images, PerImage]:
     """Where the line through the ball ends, and what rounding may do to the margin."""
     with lent(model):
-        torch.manual_seed(seed)
+        noise.settle(seed)
         _, slope, logits = climb(model, x, y, margin)
     dead = (slope.flatten(1) == 0).all(1)
     random = sample(x, radius, norm, index, seed, STREAM)
@@ -160,9 +161,9 @@ def bridged(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
     if not len(x):
         return x.new_zeros(0)
     with lent(model):
-        torch.manual_seed(seed)
+        noise.settle(seed)
         plain = climb(model, x, y, margin)[1]
-        torch.manual_seed(seed)
+        noise.settle(seed)
         return _cosine(plain, climb(straight_through(model), x, y, margin)[1])
 
 

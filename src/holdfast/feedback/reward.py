@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from holdfast.errors import BadInput, require_words
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
@@ -121,13 +122,20 @@ class Matrix:
 def table(reward: Reward, y: Labels, classes: int) -> Logits:
     """`[batch, classes]`: what each image's policy would be told for each pick.
 
-    Raises BadInput where the reward has an attribute `classes` that is another number.
+    Raises BadInput where the reward has an attribute `classes` that is another number, and where it
+    gives something else than a number for each action.
     """
     action = torch.arange(classes, device=y.device).repeat(len(y))
     made_for = getattr(reward, "classes", None)
     if made_for not in (None, classes):
         raise BadInput(f"expected a reward for {classes} classes, got one for {made_for}")
-    return reward(action, y.repeat_interleave(classes)).float().reshape(len(y), classes)
+    told = reward(action, y.repeat_interleave(classes))
+    if not isinstance(told, Tensor) or told.shape != action.shape:
+        got = f"one of shape {tuple(told.shape)}" if isinstance(told, Tensor) else repr(told)
+        raise BadInput(
+            f"expected a reward for each action, a tensor of shape ({len(action)},), got {got:.60}"
+        )
+    return told.float().reshape(len(y), classes)
 
 
 def expected_reward(reward: Reward, logits: Logits, y: Labels) -> PerImage:

@@ -4,10 +4,8 @@ An architecture of the user's own, `module:function`, is only called where the c
 card from elsewhere cannot choose what is run.
 """
 
-import importlib
 import inspect
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, SupportsFloat
@@ -15,6 +13,7 @@ from typing import Any, SupportsFloat
 import torch
 from torch import Tensor, nn
 
+from holdfast import own
 from holdfast.errors import BadInput, choose
 from holdfast.model.networks import LIBRARIES, NETWORKS
 
@@ -116,23 +115,16 @@ def function(name: str) -> Callable[..., nn.Module]:
 
     A module is looked for in the current folder too.
     """
-    module, _, function = name.partition(":")
+    module, _, entry = name.partition(":")
     if module in LIBRARIES:
-        return LIBRARIES[module](function)
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found: Callable[..., nn.Module] = getattr(importlib.import_module(module), function)
-        if not callable(found):
-            raise TypeError(f"{found!r:.60}, which cannot be called")
-        if taken := TAKEN & set(inspect.signature(found).parameters):
-            raise TypeError(f"a parameter called {min(taken)}, which is taken; rename it")
-        return found
-    except (Exception, SystemExit) as error:  # the user's module runs here: anything may come
+        return LIBRARIES[module](entry)
+    found: Callable[..., nn.Module] = own.imported(name, "a function to build the model")
+    if taken := TAKEN & set(inspect.signature(found).parameters):
         raise BadInput(
-            f"expected a function to build the model at '{name}', "
-            f"got {type(error).__name__}: {error}; mend the module or correct the name"
-        ) from error
+            f"expected a function to build the model at '{name}', got one with a parameter called "
+            f"{min(taken)}, which is taken; rename it"
+        )
+    return found
 
 
 def is_own(name: str) -> bool:

@@ -33,7 +33,8 @@ from holdfast.training.job import (
 from holdfast.training.optimizer import AdamW, Constant, Optimizer, Schedule
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch, require_values
-from holdfast.training.step import Bench, Tally, rehearsed, step
+from holdfast.training.rehearsal import rehearsed
+from holdfast.training.step import Bench, Tally, step
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
@@ -202,7 +203,7 @@ def _epoch(job: Job, session: Session) -> record.Row:
     start = time.perf_counter()
     on_gpu = [job.engine.device] if job.engine.device.type == "cuda" else []
     with torch.random.fork_rng(devices=on_gpu):
-        torch.manual_seed(noise.scramble(recipe.seed, DROPOUT, epoch, *job.team.others))
+        noise.settle(noise.scramble(recipe.seed, DROPOUT, epoch, *job.team.others))
         session.model.train()
         for done, batch in enumerate(epoch_of(job, epoch)):
             share = recipe.adversarial.share(epoch + done / steps)

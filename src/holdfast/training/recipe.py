@@ -185,7 +185,9 @@ EXAMPLES = {
 
 
 def require_values(**settings: object) -> None:
-    """Raises BadInput for the words of the command line where Python has values."""
+    """Raises BadInput for words of the command line, numbers and classes instead of values."""
     for name, value in settings.items():
-        if isinstance(value, str):
-            raise BadInput(f"expected {name} as a value such as {EXAMPLES[name]}, got '{value}'")
+        fits = isinstance(value, Optimizer) if name == "optimizer" else callable(value)
+        if isinstance(value, type) or not (fits or (name, value) == ("adversary", None)):
+            got = f"'{value}'" if isinstance(value, str) else f"{value!r:.60}"
+            raise BadInput(f"expected {name} as a value such as {EXAMPLES[name]}, got {got}")

@@ -1,6 +1,5 @@
 """One training step: adversary, objective, updates."""
 
-import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from torch import Tensor, nn, optim
 
 from holdfast import attack
 from holdfast.engine import Engine
-from holdfast.feedback import alone, climbs, lasting, leaves, pairs, part, passes, within
+from holdfast.feedback import alone, climbs, lasting, pairs, part, passes, within
 from holdfast.loss import Loss, divergence, full
 from holdfast.model import Metered, lent
 from holdfast.team import Team
@@ -99,26 +98,6 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
         loss=loss, norm=torch.stack(norms).mean(), state=bench.team.merge(before, lasting(state)),
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
-
-
-def rehearsed(bench: Bench, batch: Batch) -> None:
-    """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn:
-    what cannot work fails before anything is written. Of a model that cannot be copied it is the
-    loss alone, in evaluation mode."""
-    few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
-    try:
-        twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
-    except (RuntimeError, TypeError):  # as for tensors with a history, or locks
-        twin, mode = bench.model, lent(bench.model)
-    with torch.random.fork_rng(), bench.engine.autocast(), mode:
-        for one in leaves(bench.recipe.objective):
-            recipe = replace(bench.recipe, objective=one)
-            twins = attacked(
-                replace(bench, model=twin, recipe=recipe), twin, few, 1.0, few.index, {}
-            )
-            losses, _ = objective(twin, twins, recipe, {})
-            if twin is not bench.model:
-                losses.mean().backward()
 
 
 def attacked(

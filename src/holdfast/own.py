@@ -1,0 +1,108 @@
+"""Code of the user's own, named `MODULE:NAME`; a module is looked for in the current folder too.
+
+It only runs where the caller names it: no file from elsewhere can choose what is imported.
+"""
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from holdfast.errors import BadInput
+
+WRAPPED = ("__module__", "__qualname__", "__doc__")
+
+
+def imported(name: str, what: str) -> Any:
+    """What `MODULE:NAME` names; `what` it is expected to be. Raises BadInput."""
+    module, _, member = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), member)
+        if not callable(found):
+            raise TypeError(f"{found!r:.60}, which cannot be called")
+        return found
+    except (Exception, SystemExit) as error:  # the user's module runs here: anything may come
+        raise BadInput(
+            f"expected {what} at '{name}', got {type(error).__name__}: {error}; "
+            "mend the module or correct the name"
+        ) from error
+
+
+def kind(name: str, what: str, call: Sequence[str], offered: Sequence[str] = ()) -> Any:
+    """What is called with options and gives the user's own attack, objective or reward.
+
+    `MODULE:NAME` is a class, or a function that makes the thing; or it is the thing itself: an
+    object, or a function whose first parameters are those of `call`. The others of such a function
+    are its options, but for those in `offered`, which whoever calls it fills in. Raises BadInput.
+    """
+    found = imported(name, what)
+    if inspect.isclass(found):
+        return found
+    if not inspect.isfunction(found):
+        return lambda: found
+    first = list(inspect.signature(found).parameters)[: len(call)]
+    return _settings(found, len(call), offered) if first == list(call) else found
+
+
+def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """What the user's code makes of these options. Raises BadInput where it fails, and where that
+    cannot be called."""
+    try:
+        found = kind(**options)
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadInput(
+            f"expected {name} to take its options, got {type(error).__name__}: {error}; "
+            "correct the options or the code"
+        ) from error
+    if not callable(found):
+        raise BadInput(f"expected what {name} makes to be callable, got {found!r:.60}")
+    return found
+
+
+def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) -> Any:
+    """A frozen dataclass of a function's options, whose instances are the function with those."""
+    signature = inspect.signature(function)
+    hints = _hints(function)
+    options = [p for p in list(signature.parameters.values())[taken:] if p.name not in offered]
+    names = [p.name for p in options]
+
+    def call(self: object, *inputs: object, **filled: object) -> object:
+        return function(*inputs, **{name: getattr(self, name) for name in names}, **filled)
+
+    left = [p for p in signature.parameters.values() if p.name not in names]
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    call.__signature__ = signature.replace(parameters=[itself, *left])
+    made = dataclasses.make_dataclass(
+        function.__name__,
+        [(p.name, hints.get(p.name, Any), _field(p)) for p in options],
+        namespace={"__call__": call},
+        frozen=True, kw_only=True,
+    )  # fmt: skip
+    return functools.update_wrapper(made, function, WRAPPED, updated=())
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of its parameters, where their names can be looked up."""
+    try:
+        return typing.get_type_hints(function)
+    except NameError:  # a name that only the type checker knows
+        return {}
+
+
+def _field(parameter: inspect.Parameter) -> Any:
+    """Raises BadInput for an option of any number, `*values` or `**options`."""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        raise BadInput(
+            f"expected options with names of their own, got {parameter}; name them one by one"
+        )
+    if parameter.default is parameter.empty:
+        return dataclasses.field()
+    return dataclasses.field(default=parameter.default)

@@ -1,0 +1,53 @@
+"""One batch before anything is written: what cannot work fails here."""
+
+import copy
+from contextlib import nullcontext
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import BadInput
+from holdfast.feedback import leaves, pairs
+from holdfast.model import lent
+from holdfast.training.step import Bench, attacked, objective
+from holdfast.types import Batch
+
+
+def rehearsed(bench: Bench, batch: Batch) -> None:
+    """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn.
+    Of a model that cannot be copied it is the loss alone, in evaluation mode.
+
+    Raises BadInput for an objective that gives something else than a loss for each image.
+    """
+    few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
+    try:
+        twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
+    except (RuntimeError, TypeError):  # as for tensors with a history, or locks
+        twin, mode = bench.model, lent(bench.model)
+    with torch.random.fork_rng(), bench.engine.autocast(), mode:
+        for one in leaves(bench.recipe.objective):
+            recipe = replace(bench.recipe, objective=one)
+            twins = attacked(
+                replace(bench, model=twin, recipe=recipe), twin, few, 1.0, few.index, {}
+            )
+            _require_losses(one(twin, twins if pairs(one) else replace(twins, adv=None), {}), few)
+            losses, _ = objective(twin, twins, recipe, {})
+            if twin is not bench.model:
+                losses.mean().backward()
+
+
+def _require_losses(answer: object, batch: Batch) -> None:
+    """Raises BadInput for an answer that is not a loss for each image and a state of tensors."""
+    loss, state = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    if not (isinstance(loss, Tensor) and loss.shape == batch.y.shape and loss.is_floating_point()):
+        got = f"one of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise BadInput(
+            f"expected the objective to return a loss for each image, ({len(batch.y)},), and a "
+            f"state; got {got:.60}; leave the mean to the trainer"
+        )
+    if not (isinstance(state, dict) and all(isinstance(one, Tensor) for one in state.values())):
+        raise BadInput(
+            "expected the objective to return (loss, state), the state a dictionary of tensors, "
+            f"got {state!r:.60} for the state; return the one that it was given, if it has none"
+        )

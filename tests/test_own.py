@@ -1,0 +1,189 @@
+"""Code of the user's own, named on the command line: recorded, resumed, refused in one line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from holdfast import attack, own, record
+from holdfast.cli import main
+from holdfast.errors import BadInput
+from holdfast.feedback import PolicyGradient
+from holdfast.training.recipe import require_values
+
+CODE = '''
+from dataclasses import dataclass
+import torch
+from torch.nn.functional import cross_entropy
+import holdfast as hf
+
+def brier(model, batch, state, *, weight: float = 2.0):
+    """The Brier score.
+
+    Args:
+        weight: of the score.
+    """
+    wanted = torch.nn.functional.one_hot(batch.y, 10)
+    return weight * (model(batch.x).softmax(1) - wanted).square().sum(1), state
+
+@dataclass(frozen=True)
+class Frozen:
+    weight: float = 1.0
+    def __call__(self, model, batch, state):
+        return brier(model, batch, state, weight=self.weight)
+
+class Plain:
+    def __init__(self, weight: float = 1.0):
+        self.weight, self.cache = weight, {}
+    def __call__(self, model, batch, state):
+        return brier(model, batch, state, weight=self.weight)
+
+def made(weight: float = 1.0):
+    return Frozen(weight=weight)
+
+def asymmetric(action, y, *, wrong: float = 0.0):
+    return torch.where(action == y, 1.0, wrong)
+
+def one_step(model, x, y, index, *, radius: float = 0.1, norm: str = "linf"):
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(cross_entropy(model(x), y), x)
+    assert len(index) == len(x) and norm == "linf"
+    return (x + radius * slope.sign()).clamp(0, 1).detach()
+
+def diagonal(model, x, y, index, seed, *, count: int = 3):
+    return torch.ones(count, *x.shape[1:]) * torch.arange(1, count + 1).reshape(-1, 1, 1, 1)
+
+STRONG = hf.attack.PGD(steps=3)
+def mean(model, batch, state):
+    return cross_entropy(model(batch.x), batch.y), state
+def bare(model, batch, state):
+    return cross_entropy(model(batch.x), batch.y, reduction="none")
+def listed(model, batch, state):
+    return bare(model, batch, state), [1]
+def scalar(action, y):
+    return 1.0
+def many(model, batch, state, **options):
+    return bare(model, batch, state), state
+def nothing(weight: float = 1.0):
+    return None
+number = 3
+'''
+
+
+@pytest.fixture(autouse=True)
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module `mine` in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
+
+
+def train(*words: str) -> int:
+    return main([
+        "train", "--data", "digits", "--model", "gupta_cnn",
+        "--model.widths", "[4,4]", "--model.dense", "16", "--epochs", "1", "--watch.images", "20",
+        "--precision", "fp32", *words,
+    ])  # fmt: skip
+
+
+def config(run: str) -> record.Row:
+    return record.read_yaml(Path(run) / "config.yaml")
+
+
+@pytest.mark.parametrize("name", ["brier", "Frozen", "Plain"])
+def test_an_objective_is_recorded_with_its_options_and_resumed(name: str) -> None:
+    assert train("--objective", f"mine:{name}", "--objective.weight", "3", "--out", "run") == 0
+    assert config("run")["objective"] == {"name": f"mine:{name}", "weight": 3.0}
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    assert main(["train", "--resume", "run", "--epochs", "3", "--objective.weight", "4"]) == 2
+    assert len(record.rows(Path("run/metrics.jsonl"))) == 2
+
+
+def test_options_reach_the_code_however_it_is_written() -> None:
+    losses = []
+    for name, weight in (("brier", 2), ("Frozen", 2), ("Plain", 2), ("made", 2), ("made", 4)):
+        out = f"{name}-{weight}"
+        words = ("--objective", f"mine:{name}", "--objective.weight", str(weight), "--out", out)
+        assert train(*words) == 0
+        losses.append(record.rows(Path(out) / "metrics.jsonl")[0]["loss"])
+    assert losses[1:4] == [losses[0]] * 3 and losses[4] > 1.5 * losses[3]
+
+
+def test_a_reward_an_adversary_and_an_attack(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(
+        "--objective", "reward", "--objective.reward", "mine:asymmetric",
+        "--objective.reward.wrong", "-0.5", "--adversary", "mine:one_step", "--adversary.radius",
+        "0.2", "--adversarial.ramp", "1", "--out", "run",
+    ) == 0  # fmt: skip
+    held = config("run")
+    assert held["objective"]["reward"] == {"name": "mine:asymmetric", "wrong": -0.5}
+    assert held["adversary"] == {"name": "mine:one_step", "radius": 0.2, "norm": "linf"}
+    for name, words in {"one_step": [], "STRONG": ["--radius", "0.3"]}.items():
+        assert main(["evaluate", "run", "--images", "20", "--attack", f"mine:{name}", *words]) == 0
+    settings = [row["settings"] for row in record.rows(Path("run/evaluation.jsonl"))]
+    assert settings[0] == {"name": "mine:one_step", "radius": 0.2, "norm": "linf"}
+    assert settings[1]["name"] == "pgd" and settings[1]["radius"] == 0.3
+    capsys.readouterr()
+    assert main(["train", "--objective", "mine:brier", "--help"]) == 0
+    assert "of the score. (type: float, default: 2.0)" in capsys.readouterr().out
+
+
+def test_directions() -> None:
+    assert train("--out", "run") == 0
+    words = ["--images", "10", "--step", "0.2", "--reach", "1", "--directions", "mine:diagonal"]
+    assert main(["margins", "run", *words, "--directions.count", "2"]) == 0
+    held = record.read_json(Path("run/margins/matrix.json"))
+    assert held["directions"] == {"name": "mine:diagonal", "count": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--objective", "mine:mean"], "a loss for each image, (2,), and a state; got one of"),
+        (["--objective", "mine:bare"], "to return (loss, state), the state a"),
+        (["--objective", "mine:listed"], "the state a dictionary of tensors, got [1]"),
+        (["--objective", "mine:many"], "options with names of their own, got **options"),
+        (["--objective", "mine:nothing"], "what mine:nothing makes to be callable, got None"),
+        (["--objective", "mine:number"], "an objective at 'mine:number', got TypeError"),
+        (["--objective", "mine:other"], "an objective at 'mine:other', got AttributeError"),
+        (["--objective", "none:other"], "an objective at 'none:other', got ModuleNotFound"),
+        (["--objective", "mine:brier", "--objective.weigth", "1"], "did you mean '--objective.w"),
+        (["--objective", "reward", "--objective.reward", "mine:scalar"], "a reward for each act"),
+        (["--adversary", "mine:nothing"], "what mine:nothing makes to be callable"),
+        (["--optimizer", "mine:brier"], "expected optimizer out of"),
+    ],
+)
+def test_what_is_not_as_expected_is_one_line(words, said, capsys) -> None:
+    assert train(*words, "--out", "run") == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not Path("run").exists()
+
+
+def test_a_function_becomes_settings_that_can_be_had_anew() -> None:
+    kind = own.kind("mine:one_step", "an attack", ("model", "x", "y"), ("index",))
+    one = attack.resized(kind(radius=0.3), radius=0.05)
+    assert attack.settings_of(one) == {"radius", "norm"}
+    x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
+    adv = attack.run(one, lambda x: x.flatten(1)[:, :10], x, y, y)
+    assert 0 < (adv - x).abs().max() <= 0.05 + 1e-6
+    assert record.plain(one) == {"name": "mine:one_step", "radius": 0.05, "norm": "linf"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"optimizer": 0.01}, {"objective": PolicyGradient}, {"schedule": None}, {"adversary": 0.1}],
+)
+def test_a_number_or_a_class_for_a_value_is_one_line(wrong) -> None:
+    with pytest.raises(BadInput, match=f"expected {next(iter(wrong))} as a value such as holdf"):
+        require_values(**wrong)
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "objectives.md").read_text(encoding="utf-8")
+    Path("mine.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    lines = [line.split() for line in page.splitlines() if "train" in line and " mine:" in line]
+    assert len(lines) == 2
+    for number, words in enumerate(lines):
+        assert train(*words[2:], "--out", f"run-{number}") == 0
