@@ -17,6 +17,9 @@ from holdfast.errors import BadInput, choose
 from holdfast.model.create import is_own
 from holdfast.types import Norm
 
+OUTSIDE = {"json", "device", "processes", "against", "reference", "fail_on"}
+"""Options that change nothing in what a command finishes on its way."""
+
 
 def options(
     *,
@@ -130,7 +133,7 @@ def place(o: Options) -> Path:
 
 def drafts(o: Options, name: str, **slots: Choice) -> Path:
     """Where a command that is asked in these words keeps what it has finished, until its end."""
-    asked = {key: o[key] for key in sorted(o) if key not in ("json", "device", "processes")}
+    asked = {key: o[key] for key in sorted(o) if key not in OUTSIDE}
     asked |= {key: [choice.name, choice.options] for key, choice in slots.items()}
     key = hashlib.sha256(jsonlib.dumps(record.plain(asked)).encode()).hexdigest()[:8]
     return place(o) / "drafts" / f"{name}-{key}"
