@@ -7,9 +7,6 @@ import torch
 
 from holdfast import attack, own, record
 from holdfast.cli import main
-from holdfast.errors import BadInput
-from holdfast.feedback import PolicyGradient
-from holdfast.training.recipe import require_values
 
 CODE = '''
 from dataclasses import dataclass
@@ -169,15 +166,6 @@ def test_a_function_becomes_settings_that_can_be_had_anew() -> None:
     adv = attack.run(one, lambda x: x.flatten(1)[:, :10], x, y, y)
     assert 0 < (adv - x).abs().max() <= 0.05 + 1e-6
     assert record.plain(one) == {"name": "mine:one_step", "radius": 0.05, "norm": "linf"}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"optimizer": 0.01}, {"objective": PolicyGradient}, {"schedule": None}, {"adversary": 0.1}],
-)
-def test_a_number_or_a_class_for_a_value_is_one_line(wrong) -> None:
-    with pytest.raises(BadInput, match=f"expected {next(iter(wrong))} as a value such as holdf"):
-        require_values(**wrong)
 
 
 def test_the_example_of_the_documentation_runs() -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 
@@ -44,6 +44,14 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
         return table[name]
     known = ", ".join(table)
     raise BadInput(f"expected {what} out of {known}; got '{name}'{suggest(name, table)}")
+
+
+def require_value(name: str, value: object, example: str, kinds: Any = Callable) -> None:
+    """Raises BadInput for a word of the command line, a number or a class where Python has a value
+    of one of these kinds, such as `example`."""
+    if isinstance(value, type) or not isinstance(value, kinds):
+        got = f"'{value:.60}'" if isinstance(value, str) else f"{value!r:.60}"
+        raise BadInput(f"expected {name} as a value such as holdfast.{example}, got {got}")
 
 
 def require_words(settings: Any) -> None:

@@ -47,7 +47,9 @@ class Split:
     def sample(self, n: int) -> "Split":
         """At most n images: the same ones every time, in index order, in the classes' proportions.
 
-        A class gets its share to within one image, and a smaller sample is part of a larger one.
+        Seats are given as in Webster's method: to within one image in sets whose classes are of
+        like size; beside many tiny classes, whose turns come together, a large one can miss its
+        share by more. A smaller sample is part of a larger one.
         Raises BadInput where n < 1; with n >= len this is the split itself.
         """
         if n < 1:

@@ -17,9 +17,10 @@ from holdfast.diagnosis.masking import findings
 from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.verdict import BROKEN, Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_value
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
+from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said, budget
 from holdfast.loss import full
 from holdfast.model import clean_logits, lent, predict, usable
@@ -65,11 +66,15 @@ def diagnose(
     Raises BadInput: as `evaluate` does, for the norm l1, and for a claim of another budget.
     """
     began = time.perf_counter()
+    require_value("depth", depth, "diagnosis.QUICK", Depth)
+    if twin is not None:
+        require_value("twin", twin, "model.load('runs/other/checkpoints/best')")
     if norm == "l1":
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     held, own = budget(claim, radius, norm)
+    require_settings(radius, norm, batch_size, None)
     if (held, own) != (radius, norm):
         raise BadInput(
             f"expected a claim within {norm} {radius:g}, got one within {own} {held:g}; give both "

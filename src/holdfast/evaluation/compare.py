@@ -80,7 +80,7 @@ def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
     return p - q - below, p - q + above
 
 
-def compare(first: Path, second: Path) -> dict[str, Comparison]:
+def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
 
     The worst case is taken over the attacks that both have, of the same settings (but for seeds)
@@ -88,7 +88,7 @@ def compare(first: Path, second: Path) -> dict[str, Comparison]:
     file cannot be read, the two have no image in common, or one index has two labels (other data,
     or another split).
     """
-    one, two = _read(first), _read(second)
+    one, two = _read(Path(first)), _read(Path(second))
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
     if not index:
         raise BadInput(f"expected images in common, got none in {first} and {second}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast import loss
 from holdfast import team as teams
-from holdfast.errors import choose
+from holdfast.errors import BadInput, choose
 from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import budgets, of_model, of_results
 from holdfast.evaluation.front import moved, over_all, untouched
@@ -71,6 +71,11 @@ def evaluate(
     Raises BadInput: images, labels or a model that do not fit each other, pixels outside [0, 1],
     settings out of range, an unknown suite.
     """
+    if not isinstance(suite, str):
+        raise BadInput(
+            f"expected suite as a name out of {', '.join(SUITES)}, got {suite!r:.60}; give attacks "
+            "of your own as attacks={name: attack}"
+        )
     asked, radius = radius, _largest(attacks, norm) if radius is None else radius
     require_settings(radius, norm, batch_size, attacks)
     x, y, index = usable(model, x, y, index)

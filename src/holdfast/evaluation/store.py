@@ -17,9 +17,9 @@ from holdfast.result import Evaluation
 from holdfast.types import Labels
 
 
-def latest(run: Path) -> Path:
+def latest(run: Path | str) -> Path:
     """The newest per-image results of a run. Raises BadInput where there are none."""
-    files = sorted(run.glob("evaluation-*.safetensors"), key=_number)
+    files = sorted(Path(run).glob("evaluation-*.safetensors"), key=_number)
     if not files:
         raise BadInput(f"expected an evaluation in {run}, got none; run holdfast evaluate {run}")
     return files[-1]
@@ -31,7 +31,7 @@ def _number(file: Path) -> int:
 
 
 def save(
-    found: Evaluation, run: Path, index: Labels, y: Labels, about: Mapping[str, object]
+    found: Evaluation, run: Path | str, index: Labels, y: Labels, about: Mapping[str, object]
 ) -> Path:
     """Add rows to `evaluation.jsonl` and write `evaluation-NNN.safetensors` beside it.
 
@@ -41,6 +41,7 @@ def save(
     the norm, radius), `NAME.settings` (a fingerprint of them, of those before it too in a cascade)
     and, where it counts them, `NAME.queries` (-1: never fooled). Gives their path.
     """
+    run = Path(run)
     number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     file = run / f"evaluation-{number:03d}.safetensors"
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}

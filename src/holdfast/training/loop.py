@@ -115,7 +115,9 @@ def train(
     Raises BadInput for settings that make no sense, an existing `out`, or a resume with other
     settings; Diverged where the loss is no number any more; OSError where the disk is full.
     """
-    require_values(objective=objective, adversary=adversary, optimizer=optimizer, schedule=schedule)
+    require_values(
+        data=data, objective=objective, adversary=adversary, optimizer=optimizer, schedule=schedule
+    )
     recipe = Recipe(
         objective=feedback.suited(objective, data.train.counts(data.classes)),
         adversary=adversary, adversarial=adversarial, epochs=epochs, batch_size=batch_size,

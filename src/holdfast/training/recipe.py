@@ -1,12 +1,13 @@
 """What a training run is made of."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast import attack
-from holdfast.data import Augment
-from holdfast.errors import BadInput, require_words
+from holdfast.data import Augment, Dataset
+from holdfast.errors import BadInput, require_value, require_words
 from holdfast.feedback import climbs, leaves, pairs
 from holdfast.geometry import require_inside
 from holdfast.model import Mode
@@ -87,6 +88,15 @@ class Watch:
             "fgsm": attack.FGSM(radius=radius, norm=norm),
             "pgd": attack.PGD(radius=radius, norm=norm, steps=self.steps),
         }
+
+
+EXAMPLES: dict[str, tuple[str, Any]] = {
+    "data": ("data.load('digits') or data.from_arrays(...)", Dataset),
+    "objective": ("feedback.PolicyGradient()", Callable),
+    "adversary": ("attack.PGD()", Callable),
+    "optimizer": ("training.AdamW()", Optimizer),
+    "schedule": ("training.Cosine()", Callable),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,16 +188,9 @@ class Recipe:
         return "validation_pgd" if attacked else "validation_clean"
 
 
-EXAMPLES = {
-    "objective": "holdfast.feedback.PolicyGradient()", "adversary": "holdfast.attack.PGD()",
-    "optimizer": "holdfast.training.AdamW()", "schedule": "holdfast.training.Cosine()",
-}  # fmt: skip
-
-
-def require_values(**settings: object) -> None:
-    """Raises BadInput for words of the command line, numbers and classes instead of values."""
+def require_values(**settings: Any) -> None:
+    """Raises BadInput for words of the command line, numbers and classes in the place of values."""
     for name, value in settings.items():
-        fits = isinstance(value, Optimizer) if name == "optimizer" else callable(value)
-        if isinstance(value, type) or not (fits or (name, value) == ("adversary", None)):
-            got = f"'{value}'" if isinstance(value, str) else f"{value!r:.60}"
-            raise BadInput(f"expected {name} as a value such as {EXAMPLES[name]}, got {got}")
+        if (name, value) != ("adversary", None):
+            example, kinds = EXAMPLES[name]
+            require_value(name, value, example, kinds)
