@@ -22,6 +22,15 @@ def test_links_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("path", [*DOCS.glob("*.md"), DOCS.parent / "README.md"], ids=str)
+def test_anchors_are_headings(path):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text()):
+        page = (path.parent / target).read_text() if target else path.read_text()
+        heads = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+        slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert anchor in slugs, f"{target}#{anchor}"
+
+
 def test_curves_are_drawn_from_rows(tmp_path):
     rows = [{"epoch": e, "a": 0.1 * e} for e in range(1, 4)]
     file = tmp_path / "figure.png"

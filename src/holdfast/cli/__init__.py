@@ -14,6 +14,7 @@ from holdfast.cli.evaluate import evaluate
 from holdfast.cli.landscape import landscape
 from holdfast.cli.margins import margins
 from holdfast.cli.retrain import retrain
+from holdfast.cli.table import table
 from holdfast.cli.train import train
 from holdfast.cli.transfer import transfer
 from holdfast.errors import BadInput, choose
@@ -33,6 +34,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "landscape": (landscape, "map the losses over planes through images or through the weights"),
     "margins": (margins, "measure how far images are from the decision boundary"),
     "retrain": (retrain, "train further on examples beyond that boundary"),
+    "table": (table, "put what attacks left of several runs side by side"),
 }
 
 RESUME = "go on with holdfast train --resume RUN"

@@ -3,10 +3,9 @@
 import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 from holdfast import engine, evaluation, record
-from holdfast.cli import attacks, runs, show
+from holdfast.cli import attacks, runs, show, words
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
@@ -30,11 +29,9 @@ def transfer_options(runs: list[str]) -> None:
 
 
 def transfer(argv: Sequence[str]) -> None:
-    given = list(takewhile(lambda word: not word.startswith("-"), argv))
-    front = [jsonlib.dumps(given)] if given else []
     parsed = parse(
         "transfer", {transfer_options: frozenset(), runs.options: frozenset()},
-        {"attack": ATTACK}, [*front, *argv[len(given) :]],
+        {"attack": ATTACK}, words.listed(argv),
     )  # fmt: skip
     networks = _networks(parsed.values)
     o: Options = parsed.values | {"run": next(iter(networks))}

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def _file(path: Path) -> Options:
         raise BadInput(
             f"expected no alias inside itself in {path}, got one; mend the file"
         ) from None
+
+
+def listed(argv: Sequence[str]) -> list[str]:
+    """The words before the first option as one, for a command that takes several runs."""
+    given = list(takewhile(lambda word: not word.startswith("-"), argv))
+    return [*([json.dumps(given)] if given else []), *argv[len(given) :]]
 
 
 def taken(argv: list[str], flag: str) -> str | None:

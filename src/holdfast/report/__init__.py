@@ -1,8 +1,12 @@
-"""Records as figures, and for TensorBoard."""
+"""Records as figures and tables, and for TensorBoard."""
 
 from holdfast.report.figures import bars, curves, heat, histograms
 from holdfast.report.landscapes import contour, surface
 from holdfast.report.ranges import ranges
+from holdfast.report.summary import Measured, Summary, measured, summary
 from holdfast.report.tensorboard import tensorboard
 
-__all__ = ["bars", "contour", "curves", "heat", "histograms", "ranges", "surface", "tensorboard"]
+__all__ = [
+    "Measured", "Summary", "bars", "contour", "curves", "heat", "histograms", "measured", "ranges",
+    "summary", "surface", "tensorboard",
+]  # fmt: skip

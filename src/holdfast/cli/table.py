@@ -1,0 +1,42 @@
+"""`holdfast table`: what attacks left of several runs, beside what was set otherwise in each."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Literal
+
+from holdfast import report
+from holdfast.cli import words
+from holdfast.cli.options import parse
+
+
+def table_options(
+    runs: list[str],
+    *,
+    battery: str | None = None,
+    over_seeds: bool = False,
+    form: Literal["text", "markdown", "latex", "csv"] = "text",
+    json: bool = False,
+) -> None:
+    """Put the newest evaluations of several runs side by side, accuracies in per cent.
+
+    The runs come first: holdfast table RUN RUN ... [options]. Columns are the settings in which
+    the runs or their evaluations differ, then what each attack left. Nothing is written.
+
+    Args:
+        runs: run folders with an evaluation; others are left out, which is said.
+        battery: only evaluations by this suite or attack count.
+        over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
+        form: of the table; latex wants the package booktabs.
+        json: print every run as JSON, with all its settings and accuracies as shares.
+    """
+
+
+def table(argv: Sequence[str]) -> None:
+    parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
+    o = parsed.values
+    if o["json"]:
+        print(jsonlib.dumps([asdict(one) for one in report.measured(o["runs"], o["battery"])]))
+        return
+    found = report.summary(o["runs"], battery=o["battery"], over_seeds=o["over_seeds"])
+    print(getattr(found, o["form"])(), end="" if o["form"] == "csv" else "\n")

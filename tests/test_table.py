@@ -1,0 +1,144 @@
+"""`holdfast table`: which settings differ, what is averaged, in which form."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from holdfast import evaluation, record, report
+from holdfast.cli import main
+from holdfast.result import AttackResult, Evaluation, Standing
+
+CE = {"name": "ce", "smoothing": 0.0}
+REWARD = {"name": "reward", "samples": 8, "reward": {"name": "signed", "wrong": -1.0}, "seed": 0}
+PGD: dict[str, Any] = {"name": "pgd", "steps": 20, "seed": 0}
+
+
+def run(
+    name: str, standing: int, attack: record.Row = PGD, battery: str = "quick", **config: Any
+) -> str:
+    """A run folder of this configuration whose attack left so many of ten images standing."""
+    flags = torch.arange(10) < standing
+    one = AttackResult(
+        correct=flags, name=attack["name"], settings=attack, norm="linf", radius=0.1,
+        distance=torch.where(flags, torch.inf, 0.05), refused=0, forward=1, backward=1, seconds=1.0,
+    )  # fmt: skip
+    found = Evaluation(
+        clean=Standing(correct=torch.arange(10) < 9), attacks=(one,), entropy=0.0,
+        adv=torch.zeros(10, 1),
+    )  # fmt: skip
+    about = {"battery": battery, "checkpoint": "best", "split": "test", "seed": 0}
+    about |= {"radius": 0.1, "norm": "linf", "images": 10}
+    record.write_yaml(Path(name) / "config.yaml", {"data": "digits", "objective": CE} | config)
+    evaluation.save(found, name, torch.arange(10), torch.zeros(10).long(), about)
+    return name
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_columns_are_what_differs_and_what_was_left():
+    one, two = run("a", 5, seed=0), run("b", 3, seed=1, objective=REWARD)
+    found = report.summary([one, two])
+    assert found.head == (
+        "run", "objective", "seed", "clean", "pgd", "worst case", "95 % interval"
+    )  # fmt: skip
+    assert found.lines[0] == ("a", "ce", "0", "90.0", "50.0", "50.0", "23.7 to 76.3")
+    assert found.lines[1][:6] == ("b", "reward", "1", "90.0", "30.0", "30.0")
+
+
+def test_options_of_a_choice_differ_among_those_that_chose_alike():
+    runs = [
+        run("a", 5),
+        run("b", 5, objective=REWARD),
+        run("c", 5, objective=REWARD | {"samples": 4}),
+    ]
+    found = report.summary(runs)
+    assert found.head[1:3] == ("objective", "objective.samples")
+    assert [line[1:3] for line in found.lines] == [("ce", "-"), ("reward", "8"), ("reward", "4")]
+    gone = report.summary([run("d", 5, objective=REWARD, ema=None), run("e", 5, ema=0.9)])
+    assert gone.head[1:3] == ("objective", "ema") and gone.lines[0][2] == "-"
+
+
+def test_runs_that_differ_in_seeds_alone_become_one_line():
+    for seed, standing in enumerate((2, 4, 6)):
+        run(f"ce-{seed}", standing, seed=seed)
+    run("reward", 5, objective=REWARD | {"seed": 7}, seed=7)
+    found = report.summary(sorted(Path().iterdir()), over_seeds=True)
+    assert found.head == ("runs", "objective", "clean", "pgd", "worst case")
+    assert found.lines == (
+        ("3", "ce", "90.0 ± 0.0", "40.0 ± 20.0", "40.0 ± 20.0"),
+        ("1", "reward", "90.0", "50.0", "50.0"),
+    )
+
+
+def test_the_newest_evaluation_counts_or_that_by_a_battery():
+    run("a", 5)
+    run("a", 2, battery="standard")
+    run("a", 4)
+    assert report.summary(["a"]).lines[0][2] == "40.0"
+    assert report.summary(["a"], battery="standard").lines[0][2] == "20.0"
+
+
+def test_other_evaluations_and_attacks_are_said(caplog):
+    run("a", 5)
+    run("b", 5, attack=PGD | {"steps": 50, "seed": 3}, battery="standard")
+    Path("none").mkdir()
+    found = report.summary(["a", "b", "none"])
+    assert found.head[1] == "battery" and [line[1] for line in found.lines] == ["quick", "standard"]
+    assert caplog.messages == [
+        "none has no evaluation: left out",
+        "pgd was not the same attack in all runs: other steps",
+    ]
+
+
+def test_an_attack_that_a_run_was_spared_is_a_dash():
+    run("a", 5)
+    run("b", 4, attack={"name": "fgsm_1"})
+    found = report.summary(["a", "b"])
+    assert found.head[2:5] == ("pgd", "fgsm_1", "worst case")
+    assert [line[2:5] for line in found.lines] == [("50.0", "-", "50.0"), ("-", "40.0", "40.0")]
+    assert r"pgd & fgsm\_1 & worst case" in found.latex()
+
+
+def test_every_form_says_the_same(capsys):
+    names = [run("a", 5, seed=0), run("b, c", 3, seed=1)]
+    found = report.summary(names)
+
+    def said(*words: str) -> str:
+        assert main(["table", *names, *words]) == 0
+        return capsys.readouterr().out
+
+    assert list(csv.reader(said("--form", "csv").splitlines())) == [
+        list(line) for line in (found.head, *found.lines)
+    ]
+    assert said("--form", "markdown").splitlines()[3] == f"| {' | '.join(found.lines[1])} |"
+    latex = said("--form", "latex").splitlines()
+    assert latex[0] == r"\begin{tabular}{lrrrrr}" and latex[2].endswith(r"95 \% interval \\")
+    assert latex[4] == " & ".join(found.lines[0]) + r" \\" and latex[-1] == r"\end{tabular}"
+    assert said().splitlines()[0].split()[:3] == ["run", "seed", "clean"]
+    rows = json.loads(said("--json"))
+    assert [row["accuracy"]["pgd"] for row in rows] == [0.5, 0.3]
+    assert rows[0]["settings"]["objective.smoothing"] == 0.0 and len(rows[0]["interval"]) == 2
+
+
+def test_plus_minus_is_latex_too():
+    run("a", 5, seed=0)
+    run("b", 3, seed=1)
+    assert r"40.0 $\pm$ 14.1" in report.summary(["a", "b"], over_seeds=True).latex()
+
+
+def test_no_evaluation_is_one_line(capsys):
+    Path("none").mkdir()
+    assert main(["table", "none"]) == 2
+    assert main(["table"]) == 2
+    run("a", 5)
+    assert main(["table", "a", "--battery", "standard"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("holdfast: expected") for line in lines) == 3
+    assert "expected runs with an evaluation by standard, got none in a" in lines[-1]
