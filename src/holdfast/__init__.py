@@ -1,10 +1,22 @@
 """holdfast: image classifiers trained by feedback, and whether their robustness is real."""
 
-from holdfast import attack, data, diagnosis, feedback, margin, model, training
+from holdfast import (
+    attack,
+    data,
+    diagnosis,
+    evaluation,
+    feedback,
+    margin,
+    model,
+    report,
+    retraining,
+    training,
+)
 from holdfast.diagnosis import diagnose
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.record import version
+from holdfast.retraining import retrain
 from holdfast.training import train
 
 __version__ = version()
@@ -16,9 +28,13 @@ __all__ = [
     "diagnose",
     "diagnosis",
     "evaluate",
+    "evaluation",
     "feedback",
     "margin",
     "model",
+    "report",
+    "retrain",
+    "retraining",
     "train",
     "training",
 ]

@@ -245,6 +245,11 @@ class Trained:
     folder: Path | None
     stopped: str | None = None
 
+    def __repr__(self) -> str:
+        last = len(self.history)
+        rows = self.table(every=max(1, -(-last // 10)))
+        return f"Trained for {last} epochs ({self.precision}), best {self.best_epoch}\n{rows}"
+
     @property
     def seconds(self) -> float:
         """Seconds of training, without the measurements after each epoch."""

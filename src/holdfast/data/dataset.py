@@ -44,6 +44,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
+    def __repr__(self) -> str:
+        return f"Split of {len(self)} images {image_shape(self.pixels)} on {self.y.device}"
+
     def sample(self, n: int) -> "Split":
         """At most n images: the same ones every time, in index order, in the classes' proportions.
 
@@ -103,6 +106,10 @@ class Dataset:
     class_names: tuple[str, ...]
     digests: dict[str, str]
     resized: int | None = None
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{len(getattr(self, n))} {n}" for n in ("train", "validation", "test"))
+        return f"Dataset {self.name}: {splits}; images {self.image}, {self.classes} classes"
 
     @property
     def image(self) -> tuple[int, int, int]:

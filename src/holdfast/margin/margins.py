@@ -64,6 +64,13 @@ class Margins:
     forward: int
     seconds: float
 
+    def __repr__(self) -> str:
+        rays = self.distance[0].numel()
+        return (
+            f"Margins of {len(self.distance)} images along {rays} rays each ({self.method}): mean "
+            f"{self.mean_margin():.4f} of {self.grid.reach:g} {self.grid.scale}; {self.audit}"
+        )
+
     @cached_property
     def parts(self) -> tuple[Tensor, Tensor]:
         """Summed margins and numbers of rays of each image, `[image, adjacent]`; none is last."""
