@@ -168,6 +168,8 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "no such checkpoint": (plain("evaluate", "run", "--checkpoint", "bets"), "mean 'best'"),
     "a budget that is none": (plain("evaluate", "run", "--radius", "nan"), "radius to be float"),
     "a norm without a radius": (plain("evaluate", "run", "--norm", "l2"), "a --radius with"),
+    "a suite and an attack": (
+        plain("evaluate", "run", "--suite", "quick", "--attack", "fgsm"), "a suite or an attack"),
     "an unknown suite": (
         plain("evaluate", "run", "--suite", "typo", "--attack", "fgsm"), "a suite"),
     "a clip without end": (yaml("clip: .inf"), "clip"),

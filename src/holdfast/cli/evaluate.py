@@ -22,7 +22,7 @@ log = logging.getLogger("holdfast")
 def evaluate_options(
     run: str,
     *,
-    suite: str = "quick",
+    suite: str | None = None,
     against: str | None = None,
     source: list[str] | None = None,
     targeted: bool = False,
@@ -37,7 +37,8 @@ def evaluate_options(
 
     Args:
         run: run folder written by holdfast train.
-        suite: battery of attacks, used unless --attack names one.
+        suite: battery of attacks: quick (where no --attack is named either), seeds, standard,
+            rand, reliable or full.
         source: another run on which the images of --attack are made, to be shown to this one; may
             be given several times: then they are made on the mean of the sources' logits.
         targeted: --attack leads each image to a class, its least likely wrong one; whatever an
@@ -71,9 +72,9 @@ def evaluate(argv: Sequence[str]) -> None:
         drafts = runs.drafts(o, name, **parsed.slots)
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
-                model, split.x, split.y, o["suite"], attacks=some, radius=radius, norm=norm,
-                batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
-                processes=o["processes"], said=show.bars(bar),
+                model, split.x, split.y, "quick" if some else name, attacks=some, radius=radius,
+                norm=norm, batch_size=o["batch_size"], index=split.index, seed=o["seed"],
+                folder=drafts, processes=o["processes"], said=show.bars(bar),
             )  # fmt: skip
         if team.leads():
             about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
@@ -102,13 +103,19 @@ def _battery(
 ) -> tuple[str, dict[str, Attack] | None]:
     """The attack that was named, led to a class and made on other runs as was asked for; else the
     name of the suite. Raises BadInput."""
-    choose(evaluation.SUITES, o["suite"], "a suite")
+    suite = o["suite"] or "quick"
+    choose(evaluation.SUITES, suite, "a suite")
     led, sources = o["targeted"] or o["target"] is not None, o["source"] or []
     if chosen.kind is None:
         if led or sources:
             flag = "--source" if sources else "--targeted"
             raise BadInput(f"expected --attack with {flag}, got a suite; name one, such as mim")
-        return o["suite"], None
+        return suite, None
+    if o["suite"]:
+        raise BadInput(
+            f"expected a suite or an attack, got --suite {suite} and --attack {chosen.name}; leave "
+            "one out, or run evaluate for each"
+        )
     name, one = chosen.name, attacks.named(chosen, radius, norm, o["seed"])
     if led:
         target = "least" if o["target"] is None else o["target"]
