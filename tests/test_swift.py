@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import evaluation
-from holdfast.model import Metered, predict, swift
+from holdfast.model import Metered, predict, swift, thin
 
 
 class Body(nn.Module):
@@ -120,3 +120,52 @@ def told(model: object, x: Tensor) -> Tensor:
     """The images as they are, after a look at a model that is upside down."""
     assert isinstance(model, Metered) and isinstance(model.model, Upside)
     return x
+
+
+@pytest.mark.parametrize("chunk", [1, 2**24])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3},
+        {"kernel_size": (5, 3), "padding": (2, 1), "bias": False},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 2, "stride": (3, 2), "dilation": (2, 3), "padding": 2},
+    ],
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_thin_convolution_has_the_gradient_of_any(monkeypatch, settings, layout, chunk):
+    monkeypatch.setattr(thin, "NUMBERS", chunk)
+    conv = nn.Conv2d(2, 16, **settings, dtype=torch.float64)
+    model = thin.thinned(nn.Sequential(copy.deepcopy(conv)))
+    assert type(model.get_submodule("0")) is thin.Thin
+    x = torch.rand(5, 2, 11, 9, dtype=torch.float64).contiguous(memory_format=layout)
+    answers = []
+    for form in (conv, model):
+        at = x.clone().requires_grad_()
+        out = form(at)
+        answers.append((out, *torch.autograd.grad(out.sin().sum(), at)))
+    torch.testing.assert_close(*answers, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(4, 16, 3),
+        nn.Conv2d(2, 16, 1),
+        nn.Conv2d(2, 16, 3, groups=2),
+        nn.Conv2d(2, 16, 3, padding="same"),
+        nn.Conv2d(2, 16, 3, padding=1, padding_mode="circular"),
+        nn.ConvTranspose2d(2, 16, 3),
+    ],
+    ids=str,
+)
+def test_other_convolutions_stay(conv):
+    assert thin.thinned(nn.Sequential(conv)).get_submodule("0") is conv
+
+
+def test_attacks_are_given_thin_convolutions_and_the_model_keeps_its_own():
+    body = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
+    form = swift(body, torch.rand(4, 1, 8, 8))
+    assert isinstance(form, nn.Module)
+    assert any(isinstance(part, thin.Thin) for part in form.modules())
+    assert type(body[0]) is nn.Conv2d
