@@ -123,6 +123,14 @@ def _frozen(x):
     ("round", lambda x: (x * 9).round() / 9), ("sign", lambda x: torch.sign(x - 0.5)),
     ("detach", lambda x: x.detach()), ("data", lambda x: x.data),
     ("comparison", lambda x: (x < 0.5).float()), (None, lambda x: x * 2), ("no_grad", _frozen),
+    ("comparison", lambda x: (x > 0.5) * 1.0),
+    ("comparison", lambda x: torch.where(x > 0.5, 2, 1.0)),
+    ("integers", lambda x: (x * 16 + 0.5).to(torch.uint8).float() / 16),
+    ("integers", lambda x: (x * 255).byte() / 255), ("integers", lambda x: 0.1 * (x * 16).long()),
+    ("integers", lambda x: (x * 255).int().floor_divide(16).mul(16).float() / 255),
+    ("floor_divide", lambda x: torch.floor_divide(x, 0.1) / 10),
+    ("floor_divide", lambda x: x // 0.1 / 10), (None, lambda x: torch.where(x > 0, x, 0) * (x > 0)),
+    (None, lambda x: x * ((x > 0) & (x < 2))),
 ])  # fmt: skip
 def test_an_operation_without_gradient_is_found_and_bridged(name, operation):
     x, y = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
@@ -136,6 +144,16 @@ def test_an_operation_without_gradient_is_found_and_bridged(name, operation):
     slope = climb(VIEWS["straight-through"](model), x, y, margin)[1]
     assert (slope != 0).all(), "the gradient comes through"
     torch.testing.assert_close(VIEWS["straight-through"](model)(x), model(x))
+
+
+@pytest.mark.parametrize(("name", "operation"), [
+    ("bucketize", lambda x: torch.bucketize(x, torch.linspace(0, 1, 9)) / 9),
+    ("__and__", lambda x: ((x * 255).byte() & 240).float() / 255),
+    ("detach_", lambda x: (x * 1).detach_()),
+])  # fmt: skip
+def test_what_cannot_be_bridged_is_said(name, operation):
+    net = linear_world().model.float()
+    assert hidden(lambda x: net(operation(x)), torch.rand(4, 1, 4, 4))[1] == (name,)
 
 
 def test_what_numpy_carries_off_is_said_and_bridged_by_its_shape():

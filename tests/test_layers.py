@@ -34,7 +34,7 @@ ALLOWED = {
     "team": FLOOR,
     "attack": FLOOR + "geometry loss model",
     "feedback": FLOOR + "loss",
-    "training": FLOOR + "record result geometry loss data model engine team attack feedback",
+    "training": FLOOR + "own record result geometry loss data model engine team attack feedback",
     "evaluation": FLOOR + "record result geometry loss data model kept engine team attack",
     "diagnosis": FLOOR
     + "record result geometry loss data model kept engine team attack evaluation",

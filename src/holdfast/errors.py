@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, SupportsFloat, TypeVar, Union, get_args, get_origin
 
 
 class BadInput(ValueError):
@@ -63,7 +64,29 @@ def require_words(settings: Any) -> None:
             raise BadInput(
                 f"expected {field.name} as a number, got '{value}'; leave the quotes out"
             )
+        if field.type in (int, float) and not isinstance(value, SupportsFloat):
+            raise BadInput(f"expected {field.name} as a number, got {value!r:.60}")
         if field.type is int and isinstance(value, float):
             raise BadInput(f"expected {field.name} as a whole number, got {value}")
+        if _made_of_settings(field.type) and isinstance(value, (str, int, float, type)):
+            raise BadInput(
+                f"expected {field.name} as a value with settings, such as {_example(field)}, "
+                f"got {value!r:.60}"
+            )
         if get_origin(field.type) is Literal and value not in get_args(field.type):
             choose(dict.fromkeys(get_args(field.type)), str(value), field.name)
+
+
+def _made_of_settings(kind: Any) -> bool:
+    """Whether values of a type are dataclasses or what a protocol says, and nothing plainer."""
+    union = get_origin(kind) in (Union, UnionType)
+    parts = [part for part in (get_args(kind) if union else (kind,)) if part is not NoneType]
+    return all(dataclasses.is_dataclass(p) or getattr(p, "_is_protocol", False) for p in parts)
+
+
+def _example(field: "dataclasses.Field[Any]") -> str:
+    """The field's default, else a class of its type."""
+    made = field.default_factory
+    known = [field.type, *get_args(field.type)]
+    kinds = [one for one in (made, *known) if isinstance(one, type)]
+    return f"{kinds[0].__name__}()" if kinds else "one of holdfast's"

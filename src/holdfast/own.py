@@ -5,11 +5,13 @@ It only runs where the caller names it: no file from elsewhere can choose what i
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from holdfast.errors import BadInput
@@ -67,8 +69,24 @@ def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any
     return found
 
 
+def digests(settings: object) -> dict[str, str]:
+    """The modules of one's own that settings name, as `record.plain` writes them, and the start of
+    the SHA-256 of each one's file. A module that is not imported now is left out."""
+    found: dict[str, str] = {}
+    parts = settings.values() if isinstance(settings, dict) else settings
+    if isinstance(settings, (dict, list)):
+        for one in parts:  # pyright: ignore
+            found |= digests(one)
+    name = settings.partition(":")[0] if isinstance(settings, str) and ":" in settings else ""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file and Path(file).is_file():
+        found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    return found
+
+
 def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) -> Any:
-    """A frozen dataclass of a function's options, whose instances are the function with those."""
+    """A frozen dataclass of a function's options, whose instances are the function with those, and
+    have its attributes, such as `minimal` of an attack."""
     signature = inspect.signature(function)
     hints = _hints(function)
     options = [p for p in list(signature.parameters.values())[taken:] if p.name not in offered]
@@ -83,10 +101,14 @@ def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) 
     made = dataclasses.make_dataclass(
         function.__name__,
         [(p.name, hints.get(p.name, Any), _field(p)) for p in options],
-        namespace={"__call__": call},
+        namespace=_attributes(function) | {"__call__": call},
         frozen=True, kw_only=True,
     )  # fmt: skip
     return functools.update_wrapper(made, function, WRAPPED, updated=())
+
+
+def _attributes(function: Callable[..., Any]) -> dict[str, Any]:
+    return {name: value for name, value in vars(function).items() if not name.startswith("__")}
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

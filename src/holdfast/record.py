@@ -16,7 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -257,6 +257,8 @@ def plain(value: object) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value), key=repr)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, np.generic):
@@ -270,9 +272,17 @@ def plain(value: object) -> Any:
     if isinstance(value, functools.partial):
         return {"name": plain(value.func), "given": plain([*value.args, value.keywords])}
     if type(value).__repr__ is object.__repr__:  # which names an address
-        options = inspect.signature(type(value)).parameters.keys() & vars(value).keys()
-        return {"name": _called(type(value))} | {k: plain(vars(value)[k]) for k in sorted(options)}
+        held = {k: getattr(value, k) for k in _parameters(type(value)) if hasattr(value, k)}
+        return {"name": _called(type(value))} | plain(held)
     return repr(value)
+
+
+def _parameters(kind: type) -> Iterable[str]:
+    """Of its constructor; none where that does not say them."""
+    try:
+        return inspect.signature(kind).parameters
+    except (TypeError, ValueError):
+        return ()
 
 
 def _called(kind: type) -> str:

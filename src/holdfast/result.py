@@ -119,8 +119,8 @@ class AttackResult(Standing):
         """Accuracy after 10, 30, 100, 300, ... queries, up to the budget."""
         if self.queries is None:
             return {}
-        budget = self.settings.get("queries")
-        most = budget if isinstance(budget, int) else int(self.queries.max())
+        budget, seen = self.settings.get("queries"), int(self.queries.max())
+        most = max(budget, seen) if isinstance(budget, int) else seen
         counts = [k * 10**power for power in range(1, len(str(most))) for k in (1, 3)]
         counts = [count for count in counts if count <= most]
         shares = self.over_queries(counts)

@@ -42,7 +42,16 @@ def resized(attack: Attack, **settings: object) -> Attack:
     if unknown := set(settings) - settings_of(attack):
         wanted = " and ".join(sorted(unknown))
         raise BadInput(f"expected an attack with a setting {wanted}, got {attack!r:.60}")
+    if not settings:
+        return attack
     return dataclasses.replace(attack, **settings)  # pyright: ignore
+
+
+def relentless(attack: Attack) -> Attack:
+    """The attack with all its steps taken, where `stop` is not said: AutoPGD, which is not told
+    it, climbs on with wrong images if `best` is set. MinMargin always lets them rest."""
+    rests = "stop" not in inspect.signature(attack).parameters
+    return resized(attack, best=True) if rests and "best" in settings_of(attack) else attack
 
 
 def stated(wrapper: Any, name: str) -> object:

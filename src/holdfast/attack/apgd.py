@@ -3,7 +3,6 @@
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 30  # keeps these numbers apart from those of other users of the same seed
 MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
-CHECKPOINTS = (22, 41, 57, 70, 80, 87, 93, 99)  # section 3, in per cent of the steps
+PERIODS = 0.22, 0.06, 0.03  # shares of the steps: the first period, the shortest, the decrease
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +209,13 @@ def _rows(path: _Path, kept: Bool[Tensor, " batch"]) -> _Path:
 
 def _periods(steps: int) -> dict[int, int]:
     """Each checkpoint, and the steps since the one before it."""
-    points = sorted({-(-share * steps // 100) for share in CHECKPOINTS})
-    return {point: point - last for last, point in pairwise([0, *points])}
+    period, shortest, less = (max(int(share * steps), 1) for share in PERIODS)
+    found, point = {}, period
+    while point <= steps:
+        found[point] = period
+        period = max(period - less, shortest)
+        point += period
+    return found
 
 
 def _centred(

@@ -11,7 +11,7 @@ from holdfast import noise
 from holdfast.attack._climb import positions, shortened
 from holdfast.attack._decisions import noise_start, note_start, wrong
 from holdfast.attack._run import unheard
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import length, per_image, steepest
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
@@ -53,6 +53,7 @@ class Boundary:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.queries < 1:
             raise BadInput(f"expected at least 1 query, got {self.queries}")
         if not (0 < self.along <= 1 and 0 < self.ahead < 1):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attack._climb import require, shortened
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import length, per_image
 from holdfast.loss import full, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -50,6 +50,7 @@ class CW:
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         require(0.0, self.steps, self.searches)
         if not (0 < self.rate < float("inf") and 0 < self.first < float("inf")):
             raise BadInput(f"expected rate and first above 0, got {self.rate} and {self.first}")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from holdfast.attack._climb import clearly, higher, require, shortened
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import length, per_image, steepest
 from holdfast.loss import cross_entropy, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
@@ -43,6 +43,7 @@ class DDN:
     stride: float = 1.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         require(self.first, self.steps)
         if not 0 < self.change < 1 or not 0 < self.stride < float("inf"):
             raise BadInput(

@@ -32,7 +32,7 @@ class PGD:
         stride: length of a step as a share of the radius.
         start: `random` begins anywhere in the ball, `clean` at the image.
         restarts: tries per image; more than one keeps the best: with `stop` the first that is
-            wrong, else the one of highest loss.
+            wrong, else the one of highest loss, whose iterates are compared as under `best`.
         best: return the iterate of highest loss (one more forward pass), not the last one.
         loss: what is climbed.
         seed: of the random starts; each is a function of seed, image index and restart alone.

@@ -34,6 +34,8 @@ class Targeted:
     target: int | Literal["least", "most"] = "least"
 
     def __post_init__(self) -> None:
+        if self.target not in ("least", "most") and type(self.target) is not int:
+            raise BadInput(f"expected target least, most or a class, got {self.target!r:.60}")
         if "loss" not in settings_of(self.attack) or self.attack.loss == "dlr":  # pyright: ignore
             raise BadInput(
                 "expected an attack that climbs the loss ce, margin, reward or one of your own, "

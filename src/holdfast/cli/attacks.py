@@ -1,5 +1,6 @@
 """The attack that `--attack` names, in the budget that was asked for."""
 
+import inspect
 from functools import partial
 
 from holdfast import attack, own
@@ -25,10 +26,11 @@ def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
 
     Raises BadInput where it knows another norm only.
     """
-    one = build(choice)
     wanted = {"radius": radius, "norm": norm, "seed": seed}
-    known = attack.settings_of(one)
-    one = attack.resized(one, **{k: value for k, value in wanted.items() if k in known})
+    asked = inspect.signature(choice.kind).parameters if choice.kind else {}
+    one = build(choice, **{name: value for name, value in wanted.items() if name in asked})
+    later = wanted.keys() & attack.settings_of(one)  # of an object, which was made without them
+    one = attack.resized(one, **{name: wanted[name] for name in later})
     only = getattr(one, "norm", norm)
     if only != norm:
         raise BadInput(

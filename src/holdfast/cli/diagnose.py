@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast import diagnosis, engine, record, report
-from holdfast.cli import runs, show
+from holdfast.cli import attacks, runs, show
 from holdfast.cli.options import parse
 from holdfast.types import Norm
 
@@ -41,17 +41,22 @@ def diagnose_options(
 
 
 def diagnose(argv: Sequence[str]) -> None:
-    o = parse("diagnose", {diagnose_options: frozenset(), runs.options: OWN}, {}, argv).values
+    parsed = parse(
+        "diagnose", {diagnose_options: frozenset(), runs.options: OWN}, {"claim": attacks.ATTACK},
+        argv,
+    )  # fmt: skip
+    o, claim = parsed.values, parsed.slots["claim"]
     run, device = Path(o["run"]), engine.find_device(o["device"])
     network = runs.network(o)
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
     twin = runs.other(o, o["against"], network.card) if o["against"] else None
     network, twin = network.to(device), twin.to(device) if twin else None
-    drafts = runs.drafts(o, "diagnosis")
+    drafts = runs.drafts(o, "diagnosis", **parsed.slots)
+    claimed = attacks.named(claim, radius, norm, o["seed"]) if claim.kind else None
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.diagnose(
-            network, split.x, split.y, radius=radius, norm=norm, twin=twin,
+            network, split.x, split.y, radius=radius, norm=norm, claim=claimed, twin=twin,
             depth=diagnosis.QUICK if o["quick"] else diagnosis.DEFAULT,
             batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
             said=show.bars(bar),

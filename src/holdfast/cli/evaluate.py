@@ -45,7 +45,8 @@ def evaluate_options(
             image is taken for, it is fooled where it is wrong.
         target: another such class: a number, or most, for the most likely wrong one.
         reference: runs AutoAttack's published code too, where pyautoattack is installed.
-        against: another run, whose newest evaluation is compared with this one, image by image.
+        against: another run, whose newest evaluation by the same suite or attack, else by any, is
+            compared with this one, image by image.
         processes: that share the images (extra scale).
     """
 
@@ -61,7 +62,7 @@ def evaluate(argv: Sequence[str]) -> None:
     split, named = runs.images(o, model.card)
     radius, norm = runs.budget(o)
     name, battery = _battery(parsed.slots["attack"], o, radius, norm, model.card)
-    other = _newest(Path(o["against"])) if o["against"] else None
+    other = _newest(Path(o["against"]), name) if o["against"] else None
     battles = {name: battery}
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
@@ -85,9 +86,11 @@ def evaluate(argv: Sequence[str]) -> None:
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)
 
 
-def _newest(run: Path) -> Path:
-    """The newest evaluation of another run; said where the run has been trained further since."""
-    file = evaluation.latest(run)
+def _newest(run: Path, battery: str) -> Path:
+    """The newest evaluation of another run by this suite or attack, else by any; said where the run
+    has been trained further since."""
+    alike = [r for r in record.rows(run / "evaluation.jsonl") if r.get("battery") == battery]
+    file = run / alike[-1]["per_image"] if alike else evaluation.latest(run)
     rows = [r for r in record.rows(run / "evaluation.jsonl") if r.get("per_image") == file.name]
     then = rows[-1] if rows else {}
     place = run / "checkpoints" / str(then.get("checkpoint"))

@@ -1,16 +1,19 @@
 """`holdfast retrain`: boundary feedback, from margins to examples to a retrained run."""
 
 import json as jsonlib
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from holdfast import engine, margin, record, retraining, team, training
 from holdfast.cli import runs, show
-from holdfast.cli.choices import Slot, build
+from holdfast.cli.choices import Choice, Slot, build
 from holdfast.cli.margins import DIRECTIONS
 from holdfast.cli.options import parse
 from holdfast.cli.train import SLOTS as TRAINING
 
+log = logging.getLogger("holdfast")
 SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training"})
 TRAINED = frozenset(
     {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes", "device"}
@@ -56,6 +59,7 @@ def retrain(argv: Sequence[str]) -> None:
     front = {name: o.pop(name) for name in FRONT}
     network = runs.network(front)
     data = runs.data(front, network.card)
+    _warn_of_the_recipe(Path(front["run"]), parsed.slots)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
     network = network.to(engine.find_device(settings["device"]))
     with show.progress(front["json"] or not team.leads()) as (bar, _):
@@ -67,16 +71,29 @@ def retrain(argv: Sequence[str]) -> None:
         _say(found, front)
 
 
+def _warn_of_the_recipe(run: Path, slots: Mapping[str, Choice]) -> None:
+    """Says what the run was trained with, and is not retrained with."""
+    config = run / "config.yaml"
+    before = record.read_yaml(config) if config.exists() else {}
+    for name in ("adversary", "objective"):
+        own = before.get(name)
+        used = own.get("name") if isinstance(own, dict) else own
+        if used and used != slots[name].name:
+            log.warning("%s was trained with the %s %s and is retrained with %s; --%s %s keeps it",
+                        run, name, used, slots[name].name, name, used)  # fmt: skip
+
+
 def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
     if front["json"]:
         print(jsonlib.dumps({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
         return
     show.table(f"{front['run']} retrained as {front['out']}", found.head, found.rows())
     if found.rounds[0].kept:
-        own = show.model(front["model"])
+        radius, norm = runs.budget({"run": front["run"], "radius": None, "norm": None})
+        how = f"{show.model(front['model'])} --radius {radius:.4g} --norm {norm}"
         print(
-            f"next: holdfast evaluate {front['run']}{own}; "
-            f"holdfast evaluate {front['out']}{own} --against {front['run']}"
+            f"next: holdfast evaluate {front['run']}{how}; "
+            f"holdfast evaluate {front['out']}{how} --against {front['run']}"
         )
     else:
         print(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json as jsonlib
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal, get_args
 
 from holdfast import data as datasets
 from holdfast import model as models
-from holdfast import record
+from holdfast import own, record
 from holdfast.cli import show
 from holdfast.cli.choices import Choice
 from holdfast.cli.words import Options
@@ -17,6 +18,7 @@ from holdfast.errors import BadInput, choose
 from holdfast.model.create import is_own
 from holdfast.types import Norm
 
+log = logging.getLogger("holdfast")
 OUTSIDE = {"json", "device", "processes", "against", "reference", "fail_on"}
 """Options that change nothing in what a command finishes on its way."""
 
@@ -58,15 +60,23 @@ def options(
 
 
 def network(o: Options) -> models.Network:
-    """The model of the checkpoint. Raises BadInput where the run has others, but not this one."""
-    return models.load(_checkpoint(Path(o["run"]), o["checkpoint"]), architecture=o["model"])
+    """The model of the checkpoint; code of one's own that has changed since is said. Raises
+    BadInput where the run has others, but not this one."""
+    run = Path(o["run"])
+    found = models.load(_checkpoint(run, o["checkpoint"]), architecture=o["model"])
+    head = run / "provenance.json"
+    before = record.read_json(head).get("code") if head.exists() else None
+    for name, one in own.digests(o["model"]).items():
+        if isinstance(before, dict) and before.get(name, one) != one:
+            log.warning("the code of %s has changed since %s was trained", name, run)
+    return found
 
 
 def other(o: Options, run: str, card: models.Card) -> models.Network:
     """The network of another run. Raises BadInput where its images or classes are others."""
     place = _checkpoint(Path(run), o["checkpoint"])
-    own = o["model"] if is_own(models.read_card(place).architecture) else None
-    found = models.load(place, architecture=own)
+    code = o["model"] if is_own(models.read_card(place).architecture) else None
+    found = models.load(place, architecture=code)
     wanted, got = (card.image, card.classes), (found.card.image, found.card.classes)
     if wanted != got:
         raise BadInput(
@@ -96,8 +106,8 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
 
 def _place(name: str) -> str:
     """A data set's name; of files of one's own, however their path is spelled."""
-    kind, own, path = name.partition(":")
-    return f"{kind}:{Path(path).expanduser().resolve()}" if own else name
+    kind, colon, path = name.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve()}" if colon else name
 
 
 def _require_unchanged(found: datasets.Dataset, head: Path) -> None:
@@ -162,10 +172,10 @@ def budget(o: Options) -> tuple[float, Norm]:
     settings = record.read_yaml(config) if config.exists() else {}
     trained = settings.get("adversary")
     trained = trained if isinstance(trained, dict) else {}
-    own = trained.get("norm", "linf")
-    norm = o["norm"] or own
-    if o["radius"] is None and norm != own:
-        raise BadInput(f"expected a --radius with --norm {norm}, got none; the usual is of {own}")
+    usual = trained.get("norm", "linf")
+    norm = o["norm"] or usual
+    if o["radius"] is None and norm != usual:
+        raise BadInput(f"expected a --radius with --norm {norm}, got none; the usual is of {usual}")
     radius = o["radius"] if o["radius"] is not None else trained.get("radius", 8 / 255)
     if not isinstance(radius, (int, float)) or norm not in get_args(Norm):
         raise BadInput(

@@ -94,11 +94,8 @@ def _alone(place: Path) -> Iterator[bool]:
     """One process at a time makes this map; the others wait, and then find it made. Says whether
     that is so: on a file system without locks each makes its own."""
     lock = place.with_suffix(".lock")
-    with lock.open("w") as file:
-        try:
-            yield record.lock(file.fileno(), wait=True)
-        finally:
-            lock.unlink(missing_ok=True)
+    with lock.open("w") as file:  # which stays: one that waits for it holds no other's file
+        yield record.lock(file.fileno(), wait=True)
 
 
 def _make(place: Path, tree: Tree, shape: tuple[int, ...], tick: Tick | None) -> None:

@@ -109,7 +109,7 @@ def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
 def under_claim(part: Patient, batch_size: int | None) -> Images:
     """The images under the claim with all its steps; those that it takes beyond the budget, as an
     attack of minimal norm does, as they are."""
-    claim, size = part.aimed(part.claim), at_once(batch_size, part.x)
+    claim, size = attacks_of.relentless(part.aimed(part.claim)), at_once(batch_size, part.x)
     batches = zip(*(some.split(size) for some in (part.x, part.y, part.index)), strict=True)
     with lent(part.model):
         adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])

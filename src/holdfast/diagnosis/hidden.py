@@ -20,15 +20,19 @@ FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heav
 CUT = frozenset({"detach", "__get__"})  # the second is `.data`
 COMPARED = {"gt": 1, "ge": 1, "greater": 1, "greater_equal": 1,
             "lt": -1, "le": -1, "less": -1, "less_equal": -1}  # fmt: skip
-CAST = frozenset({"float", "double", "to", "type", "type_as", "half", "bfloat16"})
+CAST = frozenset({"float", "double", "to", "type", "type_as", "half", "bfloat16",
+                  "byte", "char", "short", "int", "long"})  # fmt: skip
+FLOORED = frozenset({"floor_divide", "__floordiv__"})
+CALLED = {"__get__": "data", "__floordiv__": "floor_divide"}
+LOST = frozenset({"bucketize", "searchsorted", "detach_"})
 BLIND = frozenset({"numpy", "__array__", "tolist", "item"})
 
 
 class StraightThrough(TorchFunctionMode):
     """Inside, `torch.round` and its like pass gradients on unchanged, as do `detach`, `.data` and
     `torch.no_grad`; a comparison that is turned into numbers has the gradient of the difference
-    that it compares; what comes back from numpy in the shape in which it went has the gradient of
-    the identity.
+    that it compares, and numbers that were integers for a while that of what they were; what comes
+    back from numpy in the shape in which it went has the gradient of the identity.
 
     met: calls that were bridged. missed: calls that change a tensor in place, or carry numbers
     out of PyTorch: those are bridged only where the shape comes back.
@@ -38,7 +42,7 @@ class StraightThrough(TorchFunctionMode):
         super().__init__()
         self.met: set[str] = set()
         self.missed: set[str] = set()
-        self.compared: dict[int, tuple[Tensor, Tensor]] = {}
+        self.ways: dict[int, tuple[Tensor, Tensor, str]] = {}
         self.gone: Tensor | None = None
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -69,31 +73,69 @@ class StraightThrough(TorchFunctionMode):
                 self.missed.add(name)
                 self.gone = first
             return func(first.detach(), *rest, **more)
+        if name in LOST and first.requires_grad:
+            self.missed.add(name)
         result = func(first, *rest, **more)
         if not isinstance(result, Tensor):
             return result
+        if id(first) in self.ways:
+            return self._carried(name, func, result, first, rest, more)
         if name in COMPARED and first.is_floating_point():
-            self._note(COMPARED[name], result, first, rest[0] if rest else more["other"])
-        elif name in CAST and id(first) in self.compared and result.is_floating_point():
-            self.met.add("comparison")
-            return _bridged(result, self.compared[id(first)][1])
+            slope = COMPARED[name] * (first - (rest[0] if rest else more["other"]))
+            self._follow(result, slope, "comparison")
+        elif name in CAST and not result.is_floating_point():
+            self._follow(result, first, "integers")
         elif first.requires_grad and result.shape == first.shape:
-            return self._joined(name, result, first)
+            return self._joined(name, result, first, rest)
         return result
 
-    def _joined(self, name: str, result: Tensor, first: Tensor) -> Tensor:
+    def _joined(self, name: str, result: Tensor, first: Tensor, rest: tuple) -> Tensor:
         if name.removesuffix("_") in FLAT and name[-1] == "_":
             self.missed.add(name)
         cut = name in CUT and not result.requires_grad and result.is_floating_point()
-        if not (cut or name in FLAT):
+        if not (cut or name in FLAT or name in FLOORED):
             return result
-        self.met.add("data" if name == "__get__" else name)
-        return _bridged(result, first)
+        self.met.add(CALLED.get(name, name))
+        return _bridged(result, first / rest[0] if name in FLOORED else first)
 
-    def _note(self, sign: int, flags: Tensor, left: Tensor, right: Any) -> None:
-        slope = sign * (left - right)
-        if slope.requires_grad:
-            self.compared[id(flags)] = (flags, slope)
+    def _follow(self, result: Tensor, way: Tensor, what: str) -> None:
+        """From here on `result`, which has no gradient, is known to come from `way`."""
+        if way.requires_grad:
+            self.ways[id(result)] = (result, way, what)
+
+    def _carried(
+        self, name: str, func: Callable[..., Any], result: Tensor, first: Tensor, rest: tuple,
+        more: dict,
+    ) -> Tensor:  # fmt: skip
+        """What is made of integers or flags: once it is numbers again, with the gradient of the
+        numbers that they were."""
+        _, way, what = self.ways[id(first)]
+        if result.requires_grad:
+            return result
+        try:
+            way = _alike(name, func)(way, *rest, **more)
+            if way.shape != result.shape or not way.requires_grad:
+                raise TypeError
+        except Exception:  # as for logic, which masks of an honest model go through too
+            if what == "integers":
+                self.missed.add(name)
+            return result
+        if not result.is_floating_point():
+            self._follow(result, way, what)
+            return result
+        self.met.add(what)
+        return _bridged(result, way)
+
+
+def _alike(name: str, func: Callable[..., Any]) -> Callable[..., Tensor]:
+    """What a function of integers or flags does to numbers."""
+    if name in CAST:
+        return lambda way, *rest, **more: way
+    if name in FLOORED:
+        return torch.true_divide
+    if name == "where":
+        return lambda way, one, other: way * (one - other)
+    return func
 
 
 def _bridged(value: Tensor, way: Tensor) -> Tensor:

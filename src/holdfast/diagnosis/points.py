@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from holdfast.errors import BadInput, require_words
 from holdfast.geometry import confine, sample
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -30,6 +31,11 @@ class RandomPoints:
     norm: Norm = "linf"
     points: int = 10_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_words(self)
+        if self.points < 1:
+            raise BadInput(f"expected 1 point or more, got {self.points}")
 
     @torch.no_grad()
     def __call__(

@@ -11,8 +11,10 @@ from holdfast.result import Finding, Standing, aligned
 
 BROKEN = "claim does not hold"
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
+MANY = 0.1  # share of images that a better loss takes, from which the gradient has misled
+HIDES = "the loss hides errors"
 WEAK = frozenset({
-    "the loss hides errors", "more steps find more", "more restarts find more", "unfinished climb",
+    HIDES, "more steps find more", "more restarts find more", "unfinished climb",
     "steps too short",
 })  # fmt: skip
 """Findings that an attack explains which climbed a poor loss, or not for long: where no other
@@ -56,10 +58,7 @@ class Diagnosis:
     def masked(self) -> bool:
         """Whether a sign of masking fired, beyond those of a claim that is merely weak: the word is
         masked or suspicious."""
-        return any(
-            finding.name not in WEAK and not finding.evidence.get("climbed")
-            for finding in self.findings
-        )
+        return any(map(_misleads, self.findings))
 
     @property
     def word(self) -> str:
@@ -87,7 +86,9 @@ class Diagnosis:
             for one in strong
             if one.alone > 0
         ]
-        return "; ".join([line, *said])
+        seen, images = len(self.evidence.claim), len(self.clean.correct)
+        where = [f"on the first {seen} images"] if seen < images else []
+        return "; ".join([line, ", ".join([*where, said[0]]), *said[1:]]) if said else line
 
     @property
     def entropy(self) -> Mapping[str, Entropy]:
@@ -137,3 +138,12 @@ class Diagnosis:
             "beside": {name: vars(apart) for name, apart in self.beside.items()},
             "passes": self.passes, "seconds": self.seconds,
         }  # fmt: skip
+
+
+def _misleads(finding: Finding) -> bool:
+    """Whether a finding says more than that the claim is weak: so does a loss on which the same
+    attack takes many points more, as where logits are squashed."""
+    facts = finding.evidence
+    if finding.name == HIDES:
+        return facts["claimed"] - facts["left"] >= MANY
+    return finding.name not in WEAK and not facts.get("climbed")

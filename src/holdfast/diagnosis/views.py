@@ -126,7 +126,8 @@ VIEWS: dict[str, Callable[[Classifier], Classifier]] = {
 class Seen:
     """An attack that climbs a model through views.
 
-    All its steps are taken, as an image that is wrong in the view may be right without it.
+    All its steps are taken (but for min-margin's), as an image that is wrong in the view may be
+    right without it.
     Raises BadInput for a view that has no name.
 
     Attributes:
@@ -152,4 +153,4 @@ class Seen:
         index = torch.arange(len(x), device=x.device) if index is None else index
         for view in self.views:
             model = VIEWS[view](model)
-        return attacks.run(self.attack, model, x, y, index, start).to(x)
+        return attacks.run(attacks.relentless(self.attack), model, x, y, index, start).to(x)

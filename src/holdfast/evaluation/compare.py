@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors import torch as tensors
 from torch import Tensor
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_value
 from holdfast.result import Flags, wilson
 
 log = logging.getLogger("holdfast")
@@ -46,6 +46,8 @@ def paired(first: Flags, second: Flags) -> Comparison:
 
     Raises BadInput where their numbers differ, or there are none.
     """
+    require_value("first", first, "evaluate(...).worst_case.correct", Tensor)
+    require_value("second", second, "evaluate(...).worst_case.correct", Tensor)
     if len(first) != len(second) or len(first) == 0:
         raise BadInput(f"expected the same images, and some; got {len(first)} and {len(second)}")
     count = len(first)
@@ -88,6 +90,8 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     file cannot be read, the two have no image in common, or one index has two labels (other data,
     or another split).
     """
+    for name, file in (("first", first), ("second", second)):
+        require_value(name, file, "evaluation.latest('runs/one')", (str, Path))
     one, two = _read(Path(first)), _read(Path(second))
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
     if not index:

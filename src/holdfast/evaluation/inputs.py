@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_value
 from holdfast.geometry import require_inside
 from holdfast.types import Norm
 
@@ -20,7 +20,9 @@ def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: An
         raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
     if attacks is None:
         return
-    if not (isinstance(attacks, Mapping) and all(map(callable, attacks.values()))):
+    if not isinstance(attacks, Mapping):
         raise BadInput(f"expected attacks as a dictionary, name: attack; got {attacks!r:.60}")
+    for name, attack in attacks.items():
+        require_value(f"attacks[{name!r}]", attack, "attack.PGD(radius=8 / 255)")
     if taken := {"clean", "worst case"} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")

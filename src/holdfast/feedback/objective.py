@@ -103,6 +103,9 @@ class Expected:
     entropy: float = 0.0
     repeated: Repeated = field(default_factory=Repeated)
 
+    def __post_init__(self) -> None:
+        require_words(self)
+
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))
         told = table(self.reward, batch.y, logits.shape[1])

@@ -97,7 +97,7 @@ def searched(job: Job, finder: Callable[[], Finder], images: Labels) -> Piece:
     step[inside], entered[inside] = found.step.view(-1, rays.each), refined.view(-1, rays.each)
     far[inside] = distance.view(-1, rays.each).float()
     return Piece(
-        step=step.short().cpu(), entered=entered.short().cpu(), distance=far.cpu(),
+        step=step.short().cpu(), entered=entered.int().cpu(), distance=far.cpu(),
         audited=again, differing=differing, forward=forward + passes_of(rays) - before,
         seconds=time.perf_counter() - start,
     )  # fmt: skip

@@ -107,18 +107,19 @@ def levels(robustness: Float[Tensor, " classes"], high: float = 0.2, low: float 
     """ "high", "medium" or "low" for each class (section IV-B).
 
     The classes whose R_i is among the top share `high` are high, those among the bottom share
-    `low` are low. Shares are rounded to whole classes, ties go to the lower class number. Classes
-    without R_i (NaN) are medium, and the shares are those of the others. Raises BadInput for shares
-    that do not fit into 1.
+    `low` are low. Shares are rounded to whole classes, the low first; ties go to the lower class
+    number. Classes without R_i (NaN) are medium, and the shares are those of the others. Raises
+    BadInput for shares that do not fit into 1.
     """
     if not (high >= 0 and low >= 0 and high + low <= 1):
         raise BadInput(f"expected shares of 0 or more that add up to at most 1, got {high}, {low}")
     named = ["medium"] * len(robustness)
     known = (~robustness.isnan()).nonzero().flatten()
     order, count = known[robustness[known].argsort(stable=True)].tolist(), len(known)
-    for place in order[: round(low * count)]:
+    below = round(low * count)
+    for place in order[:below]:
         named[place] = "low"
-    for place in order[count - round(high * count) :]:
+    for place in order[max(below, count - round(high * count)) :]:
         named[place] = "high"
     return named
 

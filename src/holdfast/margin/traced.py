@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_words
 from holdfast.margin.forms import swifter
 from holdfast.margin.linear import linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
@@ -52,6 +52,7 @@ class Traced:
     safety: float = 3.0
 
     def __post_init__(self) -> None:
+        require_words(self)
         if self.pilots < 2 or not 0 < self.safety < math.inf:
             raise BadInput(
                 f"expected 2 pilots or more and a safety above 0, got {self.pilots} and "

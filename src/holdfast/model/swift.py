@@ -21,7 +21,8 @@ NEAR = 1e-4  # largest difference from the model itself, as a share of its large
 
 def swift(model: Classifier, x: Images) -> Classifier:
     """The classifier with batch normalisation folded into the layer before it, convolutions in
-    channels_last layout, and those of few input channels with a faster gradient. Attacks are given it; what they find is judged by the model itself.
+    channels_last layout, and those of few input channels with a faster gradient. Attacks are given
+    it; what they find is judged by the model itself.
 
     It stands for the model only where it gives the same logits and gradients on these few images
     and on their negatives, up to rounding. Else, where it cannot be made, and where there is

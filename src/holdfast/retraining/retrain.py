@@ -48,6 +48,7 @@ class _Job:
     probe: Probe
     judge: Probe
     loss: float
+    reuse: bool
     seed: int
     folder: Path | None
     going_on: bool
@@ -120,7 +121,7 @@ def retrain(
     folder, going_on = _allowed(out, force, team)
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
-        feedback=feedback, probe=probe, judge=judge, loss=loss, seed=seed,
+        feedback=feedback, probe=probe, judge=judge, loss=loss, reuse=reuse, seed=seed,
         folder=folder, going_on=going_on, said=said, team=team,
         training={**training, "device": device},
     )  # fmt: skip
@@ -147,6 +148,8 @@ def retrain(
 
 def _require(model: nn.Module, data: Dataset, training: Mapping[str, Any]) -> None:
     """Raises BadInput for settings of training that make no sense, before a search is begun."""
+    if "resume" in training:
+        raise BadInput("expected retrain without resume, got it; the same call again goes on")
     held = inspect.signature(train).bind(model, data, **training)
     held.apply_defaults()
     Recipe(**{field.name: held.arguments[field.name] for field in fields(Recipe)})
@@ -242,7 +245,10 @@ def _recorded(job: _Job, done: list[Round]) -> None:
 
 def _written(folder: Path, job: _Job, done: list[Round]) -> None:
     """What `_recorded` says, by the process that leads."""
-    about = record.provenance(round=len(done), feedback=job.feedback, probe=job.probe)
+    about = record.provenance(
+        round=len(done), feedback=job.feedback, probe=job.probe, judge=job.judge, loss=job.loss,
+        reuse=job.reuse, seed=job.seed, images=len(job.images), data=job.data.name,
+    )  # fmt: skip
     if len(record.rows(folder / ROWS)) < len(done):  # else a killed call has written it
         record.append(folder / ROWS, done[-1].as_row() | about)
     if done[-1].kept:

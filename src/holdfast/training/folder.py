@@ -1,5 +1,8 @@
 """The run folder of a training run: checked before, opened once, never overwritten unasked."""
 
+import json
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -7,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast import model as models
-from holdfast import record
+from holdfast import own, record
 from holdfast.data import Dataset
 from holdfast.errors import BadInput
 from holdfast.team import Team
@@ -15,6 +18,7 @@ from holdfast.training import checkpoint
 from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
 
+log = logging.getLogger("holdfast")
 FREE = {"epochs", "precision", "device"}  # may differ when a run is resumed
 
 
@@ -86,12 +90,28 @@ def _begun(
 def _write_head(
     run: Path, recipe: Recipe, data: Dataset, session: Session, past: list[record.Row]
 ) -> None:
-    record.write_yaml(run / "config.yaml", config(recipe, data, session.model))
+    settings = config(recipe, data, session.model)
+    code = own.digests(settings)
+    _warn_of_code(run, settings, code, past)
+    record.write_yaml(run / "config.yaml", settings)
     head = record.provenance(
-        seed=recipe.seed, device=recipe.device, digests=data.digests, resumed_at=session.epoch,
-        before=past,
+        seed=recipe.seed, device=recipe.device, digests=data.digests, code=code,
+        resumed_at=session.epoch, before=past,
     )  # fmt: skip
     record.write_json(run / "provenance.json", head)
+
+
+def _warn_of_code(
+    run: Path, settings: record.Row, code: dict[str, str], past: list[record.Row]
+) -> None:
+    """Says what cannot be found again by its name, and which modules of one's own have changed
+    since the run was last at work."""
+    for name in re.findall(r'"(\S+:\S*<\w+>\S*)"', json.dumps(settings)):
+        log.warning("%s cannot be imported by its name: a resumed run takes what it is given "
+                    "in its place; name it in a module", name)  # fmt: skip
+    before = past[-1].get("code", {}) if past else {}
+    for name in (name for name, one in code.items() if before.get(name, one) != one):
+        log.warning("the code of %s has changed since %s was last trained", name, run)
 
 
 def _taken_up(run: Path, session: Session) -> list[record.Row]:

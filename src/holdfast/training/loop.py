@@ -116,8 +116,9 @@ def train(
     settings; Diverged where the loss is no number any more; OSError where the disk is full.
     """
     require_values(
-        data=data, objective=objective, adversary=adversary, optimizer=optimizer, schedule=schedule
-    )
+        data=data, objective=objective, adversary=adversary, adversarial=adversarial,
+        optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
+    )  # fmt: skip
     recipe = Recipe(
         objective=feedback.suited(objective, data.train.counts(data.classes)),
         adversary=adversary, adversarial=adversarial, epochs=epochs, batch_size=batch_size,

@@ -1,14 +1,14 @@
 """What a training run is made of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast import attack
 from holdfast.data import Augment, Dataset
 from holdfast.errors import BadInput, require_value, require_words
-from holdfast.feedback import climbs, leaves, pairs
+from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
 from holdfast.geometry import require_inside
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
@@ -94,9 +94,17 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "data": ("data.load('digits') or data.from_arrays(...)", Dataset),
     "objective": ("feedback.PolicyGradient()", Callable),
     "adversary": ("attack.PGD()", Callable),
+    "adversarial": ("training.Adversarial(mix='both')", Adversarial),
     "optimizer": ("training.AdamW()", Optimizer),
     "schedule": ("training.Cosine()", Callable),
+    "augment": ("data.Augment(flip=True)", Augment),
+    "awp": ("training.AWP()", AWP),
+    "guard": ("training.Guard()", Guard),
+    "watch": ("training.Watch(images=500)", Watch),
 }
+NAMED: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "objective": ("feedback", OBJECTIVES), "adversary": ("attack", attack.ATTACKS),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,4 +201,7 @@ def require_values(**settings: Any) -> None:
     for name, value in settings.items():
         if (name, value) != ("adversary", None):
             example, kinds = EXAMPLES[name]
+            module, table = NAMED.get(name, ("", {}))
+            if isinstance(value, str) and value in table:
+                example = f"{module}.{table[value].__name__}()"
             require_value(name, value, example, kinds)
