@@ -1,5 +1,6 @@
 """What Python is given in the place of a value: words, numbers, classes, lists. One line each."""
 
+import dataclasses
 import inspect
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 from small import blobs, network
 
 import holdfast as hf
-from holdfast import evaluation
+from holdfast import attack, evaluation
+from holdfast.attack import CW, DDN, PGD, Targeted
+from holdfast.diagnosis.points import RandomPoints
 from holdfast.errors import BadInput
-from holdfast.feedback import PolicyGradient
+from holdfast.feedback import Expected, Handover, PolicyGradient, Signed
 
 DATA = blobs()
 MODEL = network(DATA)
@@ -32,6 +35,11 @@ def refused(function: Any, said: str, *given: Any, **settings: Any) -> None:
         ({"objective": PolicyGradient}, "<class"),
         ({"schedule": None}, "None"),
         ({"adversary": 0.1}, "0.1"),
+        ({"adversarial": "both"}, "'both'"),
+        ({"guard": "stop"}, "'stop'"),
+        ({"awp": 0.005}, "0.005"),
+        ({"watch": 100}, "100"),
+        ({"augment": True}, "True"),
     ],
 )
 def test_of_training(settings, got):
@@ -56,6 +64,60 @@ def test_of_a_diagnosis():
     )
     refused(hf.diagnose, "expected twin as a value such as .*, got 'runs/a'", *few, twin="runs/a")
     refused(hf.diagnose, "expected a batch_size of 1 or more, got -1", *few, batch_size=-1)
+
+
+def made(kind: Any, settings: dict[str, Any]) -> None:
+    """As `kind(**settings)`, without the tests' own check of types."""
+    one = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        make: Any = field.default_factory
+        value = field.default if make is dataclasses.MISSING else make()
+        object.__setattr__(one, field.name, value)
+    for name, value in settings.items():
+        object.__setattr__(one, name, value)
+    inspect.unwrap(kind.__post_init__)(one)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        (Expected, {"reward": "signed"}, "reward .* such as Signed.., got 'signed'"),
+        (PolicyGradient, {"reward": Signed}, "reward .* such as Signed.., got <class"),
+        (PolicyGradient, {"exploration": 0.1}, "exploration .* such as EpsilonGreedy.., got 0.1"),
+        (Handover, {"first": "ce"}, "first .* such as CrossEntropy.., got 'ce'"),
+        (CW, {"steps": "10"}, "steps as a number, got '10'"),
+        (CW, {"steps": 10.5}, "steps as a whole number, got 10.5"),
+        (DDN, {"steps": "10"}, "steps as a number, got '10'"),
+        (PGD, {"steps": None}, "steps as a number, got None"),
+        (attack.Boundary, {"queries": 50.5}, "queries as a whole number, got 50.5"),
+        (hf.margin.Traced, {"pilots": "8"}, "pilots as a number, got '8'"),
+        (RandomPoints, {"points": 0}, "1 point or more, got 0"),
+        (Targeted, {"attack": PGD(), "target": "worst"}, "least, most or a class, got 'worst'"),
+        (Targeted, {"attack": PGD(), "target": 1.5}, "least, most or a class, got 1.5"),
+    ],
+)
+def test_of_settings(kind, settings, said):
+    refused(made, said, kind, settings)
+
+
+def test_of_comparisons():
+    found = hf.evaluate(MODEL, X, Y, attacks={"fgsm": hf.attack.FGSM(radius=0.1)})
+    refused(evaluation.paired, "first as a value such as .*correct, got ", found, found)
+    refused(
+        evaluation.compare, "first as a value such as .*latest.*, got Evaluation of", found, found
+    )
+    for wrong in ("pgd", PGD):
+        said = r"expected attacks\['p'\] as a value such as .*PGD\(radius"
+        refused(hf.evaluate, said, MODEL, X, Y, attacks={"p": wrong})
+
+
+def test_of_retraining():
+    refused(hf.retrain, "expected retrain without resume", MODEL, DATA, resume=True)
+
+
+def test_the_value_behind_a_word_is_named():
+    refused(hf.train, r"holdfast.feedback.CrossEntropy\(\), got 'ce'", MODEL, DATA, objective="ce")
+    refused(hf.train, r"holdfast.attack.MIM\(\), got 'mim'", MODEL, DATA, adversary="mim")
 
 
 def test_of_a_search():

@@ -95,7 +95,7 @@ def test_a_killed_search_goes_on(trained, capsys, monkeypatch):
     assert not list((trained / "margins").glob("drafts"))
 
 
-def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys):
+def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys, caplog):
     out = tmp_path / "feedback"
     words = ["retrain", str(trained), "--out", str(out), "--epochs", "1", "--loss", "1",
              "--probe.images", "40", "--probe.directions.count", "8", "--probe.reach", "1",
@@ -103,6 +103,10 @@ def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys):
              "--precision", "fp32", "--objective", "reward", "--watch.images", "20"]  # fmt: skip
     code = main([*words, "--json"])
     found = json.loads(capsys.readouterr().out)
+    assert "trained with the objective ce and is retrained with reward" in caplog.text
+    assert "adversary" not in caplog.text
+    row = record.rows(out / "retraining.jsonl")[0]
+    assert row["loss"] == 1 and row["reuse"] is False and row["judge"]["images"] == 20
     assert code == 0 and found["rounds"][0]["kept"] in (True, False)
     assert record.read_yaml(out / "round-1" / "config.yaml")["objective"]["name"] == "reward"
     assert max(found["rounds"][0]["examples"]) > 0

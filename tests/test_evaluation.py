@@ -169,8 +169,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(case):
 
 
 BAD_SETTINGS = [
-    ("8/255", "linf", 1, None), (math.nan, "linf", 1, None), (0.1, "l3", 1, None),
-    (0.1, "l2", 0, None), (0.1, "l2", 1, [PGD()]), (0.1, "l2", 1, {"pgd": 3}),
+    ("8/255", "linf", 1), (math.nan, "linf", 1), (0.1, "l3", 1), (0.1, "l2", 0)
 ]  # fmt: skip
 
 
@@ -178,6 +177,12 @@ BAD_SETTINGS = [
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(BadInput, match="expected"):
         inputs.require_settings(*settings)
+
+
+@pytest.mark.parametrize("attacks", [[PGD()], {"pgd": 3}, {"pgd": PGD}, {"clean": PGD()}])
+def test_what_are_no_attacks_by_name_is_refused(attacks):
+    with pytest.raises(BadInput, match="expected"):
+        inputs.require_attacks(attacks)
 
 
 @pytest.mark.parametrize("model", [torch.float32, torch.float64])

@@ -202,3 +202,7 @@ def test_one_image_is_told_in_json_and_grids_are_not_mixed():
     assert growth(found, found).low.isnan()
     with pytest.raises(BadInput, match="on the same grid"):
         growth(found, finer)
+
+
+def test_a_class_is_low_or_high_and_never_both():
+    assert levels(torch.tensor([1.0, 2, 3]), 0.5, 0.5) == ["low", "low", "high"]

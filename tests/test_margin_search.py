@@ -380,3 +380,15 @@ def test_a_network_that_gives_one_answer_everywhere_has_no_boundary(logits):
 def test_passes_are_those_of_all_pieces_whether_found_now_or_before(tmp_path):
     once, again = (search(bumpy(), X, Y, piece=64, step=0.1, folder=tmp_path) for _ in range(2))
     assert once.forward == again.forward > 0
+
+
+def test_classes_of_any_number_are_entered():
+    def model(x):
+        logits = x.new_zeros(len(x), 40_000)
+        logits[:, 0], logits[:, 39_999] = 0.5, x.mean((1, 2, 3))
+        return logits
+
+    x = torch.full((1, 1, 2, 2), 0.3)
+    found = search(model, x, torch.zeros(1).long(), directions=torch.ones(1, 1, 2, 2), step=0.1,
+                   signs=1, method="linear")  # fmt: skip
+    assert found.entered.item() == 39_999 and found.none_share() == 0

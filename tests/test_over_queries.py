@@ -148,3 +148,12 @@ def test_shares_of_the_images_make_the_whole():
     found = joined(parts)
     assert torch.equal(asked(found.attacks[0]), asked(whole))
     assert found.attacks[1].queries is None
+
+
+def test_the_short_curve_reaches_over_all_restarts():
+    one = AttackResult(
+        correct=torch.tensor([True, False]), name="square", norm="linf", radius=0.1, refused=0,
+        settings={"queries": 20, "restarts": 3}, distance=torch.tensor([torch.inf, 0.1]),
+        forward=1, backward=0, seconds=1.0, queries=torch.tensor([-1, 35]),
+    )  # fmt: skip
+    assert one.as_row()["over_queries"] == {"10": 1.0, "30": 1.0}

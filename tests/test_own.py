@@ -1,11 +1,14 @@
 """Code of the user's own, named on the command line: recorded, resumed, refused in one line."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from small import blobs, network
 
-from holdfast import attack, own, record
+from holdfast import attack, own, record, training
 from holdfast.cli import main
 
 CODE = '''
@@ -175,3 +178,78 @@ def test_the_example_of_the_documentation_runs() -> None:
     assert len(lines) == 2
     for number, words in enumerate(lines):
         assert train(*words[2:], "--out", f"run-{number}") == 0
+
+
+def test_attributes_of_a_function_hold(capsys) -> None:
+    assert train("--out", "run") == 0
+    with Path("mine.py").open("a") as file:
+        file.write(
+            "\ndef far(model, x, y, *, ahead: float = 0.5):\n    return (x + ahead).clamp(0, 1)\n"
+            "far.minimal, far.norm = True, 'linf'\n"
+        )
+    words = ["--images", "20", "--radius", "0.1", "--json"]
+    assert main(["evaluate", "run", "--attack", "mine:far", "--attack.ahead", "0.4", *words]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"][0]
+    assert found["refused"] == 0 and found["settings"] == {"name": "mine:far", "ahead": 0.4}
+
+
+def test_a_class_that_is_no_dataclass_is_an_attack_in_the_budget_of_the_command(capsys) -> None:
+    assert train("--out", "run") == 0
+    with Path("mine.py").open("a") as file:
+        file.write(
+            "\nclass Step:\n    def __init__(self, radius: float = 0.5, norm: str = 'linf'):\n"
+            "        self.radius, self.norm = radius, norm\n"
+            "    def __call__(self, model, x, y):\n"
+            "        return one_step(model, x, y, y, radius=self.radius)\n"
+        )
+    words = ["--images", "20", "--radius", "0.05", "--json"]
+    assert main(["evaluate", "run", "--attack", "mine:Step", *words]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"][0]
+    assert found["refused"] == 0 and found["settings"]["radius"] == 0.05
+
+
+def test_an_objective_of_pairs_sees_both(capsys) -> None:
+    with Path("mine.py").open("a") as file:
+        file.write(
+            "\ndef both(model, batch, state):\n"
+            "    assert (batch.adv is None) or not torch.equal(batch.x, batch.adv)\n"
+            "    seen.append(batch.adv is not None)\n"
+            "    return bare(model, batch, state), state\n"
+            "both.pairs, seen = True, []\n"
+        )
+    words = ("--adversary", "fgsm", "--adversary.radius", "0.1", "--out", "run")
+    assert train("--objective", "mine:both", *words) == 0
+    assert all(__import__("mine").seen)
+
+
+def test_code_that_has_changed_is_said(caplog) -> None:
+    with Path("mine.py").open("a") as file:
+        file.write(
+            "\ndef net(image, classes):\n"
+            "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))\n"
+        )
+    words = ["train", "--data", "digits", "--model", "mine:net", "--epochs", "1",
+             "--watch.images", "20", "--precision", "fp32", "--out", "run"]  # fmt: skip
+    assert main([*words, "--objective", "mine:brier"]) == 0
+    assert main(["evaluate", "run", "--model", "mine:net", "--images", "10"]) == 0
+    assert "has changed" not in caplog.text
+    with Path("mine.py").open("a") as file:
+        file.write("# another line\n")
+    assert main(["evaluate", "run", "--model", "mine:net", "--images", "10"]) == 0
+    assert "the code of mine has changed since run was trained" in caplog.text
+    caplog.clear()
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    assert caplog.text.count("the code of mine has changed since run was last trained") == 1
+
+
+def test_what_has_no_name_to_be_imported_by_is_said(tmp_path, caplog) -> None:
+    data = blobs()
+    quick: dict[str, Any] = {"epochs": 1, "watch": training.Watch(images=6)}
+    training.train(network(data), data, out=tmp_path / "named", **quick)
+    assert "cannot be imported" not in caplog.text
+
+    def nothing(model, x, y):
+        return x
+
+    training.train(network(data), data, adversary=nothing, out=tmp_path / "local", **quick)
+    assert "<locals>.nothing cannot be imported by its name" in caplog.text

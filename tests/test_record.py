@@ -128,3 +128,15 @@ def test_broken_yaml_is_one_line(tmp_path, text):
 def test_the_nearest_name_is_suggested():
     with pytest.raises(BadInput, match="did you mean 'mnist'"):
         choose({"mnist": 1, "cifar10": 2}, "mnits", "a data set")
+
+
+class Slotted:
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+
+def test_slots_and_sets_are_settings_in_one_order():
+    assert record.plain(Slotted(3)) == {"name": "test_record:Slotted", "steps": 3}
+    assert record.plain({"a": frozenset({"c", "b", "a"})}) == {"a": ["a", "b", "c"]}

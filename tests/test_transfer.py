@@ -13,7 +13,7 @@ from worlds import linear_world
 
 from holdfast import attack, record
 from holdfast import data as datasets
-from holdfast.attack import BIM, DDN, FGSM, MIM, PGD, Transfer, TransferMIM
+from holdfast.attack import APGD, BIM, DDN, FGSM, MIM, PGD, Transfer, TransferMIM
 from holdfast.attack.transfer_mim import _moved, _smoothed
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable, evaluate, transfer_matrix
@@ -261,3 +261,10 @@ def test_a_source_too_coarse_for_the_checks_is_refused():
     coarse = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).bfloat16()
     with pytest.raises(BadInput, match=r"float32 or float64, got torch\.bfloat16"):
         Transfer(attack=PGD(), source=coarse)(world.model, world.x, world.y)
+
+
+def test_autopgd_takes_all_its_steps_on_the_source(digits):
+    x, y = digits.x[:40], digits.y[:40]
+    meter = Metered(digits.models["b"])
+    Transfer(attack=APGD(radius=0.2, steps=10), source=digits.models["a"])(meter, x, y)
+    assert meter.backward == 10 * len(x)

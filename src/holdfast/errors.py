@@ -51,7 +51,7 @@ def require_value(name: str, value: object, example: str, kinds: Any = Callable)
     """Raises BadInput for a word of the command line, a number or a class where Python has a value
     of one of these kinds, such as `example`."""
     if isinstance(value, type) or not isinstance(value, kinds):
-        got = f"'{value:.60}'" if isinstance(value, str) else f"{value!r:.60}"
+        got = f"'{value:.60}'" if isinstance(value, str) else " ".join(repr(value).split())[:60]
         raise BadInput(f"expected {name} as a value such as holdfast.{example}, got {got}")
 
 

@@ -74,7 +74,7 @@ def diagnose(
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     held, own = budget(claim, radius, norm)
-    require_settings(radius, norm, batch_size, None)
+    require_settings(radius, norm, batch_size)
     if (held, own) != (radius, norm):
         raise BadInput(
             f"expected a claim within {norm} {radius:g}, got one within {own} {held:g}; give both "

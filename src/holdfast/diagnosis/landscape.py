@@ -197,7 +197,7 @@ def _require(
 ) -> None:
     """Raises BadInput for settings out of range."""
     choose(SPAN, axes, "axes")
-    require_settings(radius, norm, batch_size, None)
+    require_settings(radius, norm, batch_size)
     for name, value in (("radius", radius), ("span", 1.0 if span is None else span)):
         if not 0 < value < math.inf:
             raise BadInput(f"expected a {name} above 0, got {value}")

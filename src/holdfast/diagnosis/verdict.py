@@ -11,7 +11,7 @@ from holdfast.result import Finding, Standing, aligned
 
 BROKEN = "claim does not hold"
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
-MANY = 0.1  # share of images that a better loss takes, from which the gradient has misled
+MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
 HIDES = "the loss hides errors"
 WEAK = frozenset({
     HIDES, "more steps find more", "more restarts find more", "unfinished climb",

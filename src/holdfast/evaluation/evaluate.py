@@ -11,7 +11,7 @@ from holdfast.errors import BadInput, choose
 from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import budgets, of_model, of_results
 from holdfast.evaluation.front import moved, over_all, untouched
-from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Case, Said, attacked, budget
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
@@ -76,8 +76,10 @@ def evaluate(
             f"expected suite as a name out of {', '.join(SUITES)}, got {suite!r:.60}; give attacks "
             "of your own as attacks={name: attack}"
         )
+    if attacks is not None:
+        require_attacks(attacks)
     asked, radius = radius, _largest(attacks, norm) if radius is None else radius
-    require_settings(radius, norm, batch_size, attacks)
+    require_settings(radius, norm, batch_size)
     x, y, index = usable(model, x, y, index)
     team = teams.join(processes, str(x.device))
     x, y, index = (share(part, team) for part in (x, y, index))
@@ -101,7 +103,7 @@ def evaluate(
 
 def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:
     """The largest radius that the attacks state in this norm; 8/255 where none does."""
-    own = attacks.values() if isinstance(attacks, Mapping) else ()
+    own = attacks.values() if attacks else ()
     stated = [budget(one, 0.0, norm) for one in own]
     return max((radius for radius, kind in stated if kind == norm and radius), default=8 / 255)
 

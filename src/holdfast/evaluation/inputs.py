@@ -9,7 +9,7 @@ from holdfast.geometry import require_inside
 from holdfast.types import Norm
 
 
-def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: Any) -> None:
+def require_settings(radius: Any, norm: str, batch_size: int | None) -> None:
     """Raises BadInput for settings out of range."""
     if not isinstance(radius, (int, float)) or not 0 <= radius < math.inf:
         raise BadInput(f"expected a radius of 0 or more, got {radius!r}")
@@ -18,8 +18,10 @@ def require_settings(radius: Any, norm: str, batch_size: int | None, attacks: An
     require_inside(radius, norm)
     if batch_size is not None and batch_size < 1:
         raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
-    if attacks is None:
-        return
+
+
+def require_attacks(attacks: Any) -> None:
+    """Raises BadInput for what is no attack by name, and for a name that is taken."""
     if not isinstance(attacks, Mapping):
         raise BadInput(f"expected attacks as a dictionary, name: attack; got {attacks!r:.60}")
     for name, attack in attacks.items():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holdfast import attack as attacks_of
 from holdfast.errors import BadInput
-from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Said, acceptable, budget, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import full
@@ -92,7 +92,8 @@ def transfer_matrix(
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
     usable(next(iter(models.values())), x, y, index)
     radius, norm = budget(attack, radius, norm)
-    require_settings(radius, norm, batch_size, {"attack": attack})
+    require_attacks({"attack": attack})
+    require_settings(radius, norm, batch_size)
     sources, x = models if sources is None else sources, full(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct = []
