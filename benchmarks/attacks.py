@@ -41,24 +41,11 @@ RADIUS = {"mnist": 0.3}  # of other data 8/255
 LONGER = 1.01  # median of an attack that is still as strong as one of median 1
 
 
-class Called(torch.nn.Module):
-    """The same classifier, which counts how often it is called."""
-
-    def __init__(self, body: torch.nn.Module) -> None:
-        super().__init__()
-        self.body, self.calls = body, 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return self.body(x)
-
-
 @dataclass(eq=False, kw_only=True)
 class Timed:
     """An attack, and the processor seconds and calls of the model that it has taken so far."""
 
     attack: Attack
-    network: Called
     norm: Norm
     minimal: bool
     seconds: float = field(default=0.0, init=False)
@@ -67,11 +54,14 @@ class Timed:
     def __call__(
         self, model: Any, x: Images, y: Labels, index: Labels, stop: bool = False
     ) -> Images:
+        def counted(x: Tensor) -> Tensor:
+            self.calls += 1
+            return model(x)
+
         torch.manual_seed(0)
-        clock, calls = time.process_time(), self.network.calls
-        adv = attack.run(self.attack, model, x, y, index, stop=stop)
+        clock = time.process_time()
+        adv = attack.run(self.attack, counted, x, y, index, stop=stop)
         self.seconds += time.process_time() - clock
-        self.calls += self.network.calls - calls
         return adv
 
 
@@ -110,26 +100,24 @@ def compared(network: model.Network, options: argparse.Namespace) -> Iterator[Ro
     for title, contenders in peers.contenders(task).items():
         if title not in (options.attacks or [title]):
             continue
-        found = fought(Called(network), test, contenders, title in peers.MINIMAL, options, radius)
+        found = fought(network, test, contenders, title in peers.MINIMAL, options, radius)
         for library, row in found.items():
             print(title, library, {k: v for k, v in row.items() if v is not None}, flush=True)
             yield about | {"attack": title, "library": library} | row
 
 
 def fought(
-    network: Called, test: Split, contenders: dict[str, peers.Battery], minimal: bool,
+    network: model.Network, test: Split, contenders: dict[str, peers.Battery], minimal: bool,
     options: argparse.Namespace, radius: float,
 ) -> dict[str, Row]:  # fmt: skip
-    """One attack by all libraries that have it, in turns batch by batch."""
+    """One attack by all libraries that have it, in turns batch by batch. Ours is handed what our
+    evaluator makes of the network; the others, as it cannot look into a function, what they would
+    be handed anywhere: the network itself."""
+    network.requires_grad_(False)
     norm: Norm = "l2" if minimal else "linf"
     timed = {
         library: {
-            key: Timed(
-                attack=one,
-                network=network,
-                norm=norm,
-                minimal=minimal or getattr(one, "minimal", False),
-            )
+            key: Timed(attack=one, norm=norm, minimal=minimal or getattr(one, "minimal", False))
             for key, one in battery.items()
         }
         for library, battery in contenders.items()
@@ -142,7 +130,8 @@ def fought(
         for library, battery in timed.items():
             found[library].append(
                 evaluation.evaluate(
-                    network, part.x, part.y, attacks=battery, cascade=len(battery) > 1,
+                    network if library == "holdfast" else lambda x: network(x), part.x, part.y,
+                    attacks=battery, cascade=len(battery) > 1,
                     radius=radius, norm=norm, index=part.index, batch_size=len(part),
                 )
             )  # fmt: skip
