@@ -1,6 +1,7 @@
 """Tables of what training came to, and of what it costs."""
 
 import statistics
+from functools import partial
 
 from rows.cells import RESULTS, percent, spread, table, tested
 
@@ -9,8 +10,8 @@ from holdfast import record
 WAYS = ("forward", "backward")
 
 
-def cifar10() -> str:
-    rows = record.rows(RESULTS / "cifar10-objectives.jsonl")
+def cifar10(study: str = "cifar10-objectives") -> str:
+    rows = record.rows(RESULTS / f"{study}.jsonl")
     last = {row["objective_name"]: row for row in rows if row.get("epoch") == row["epochs"]}
     body = []
     for row in (row for row in rows if "test" in row):
@@ -169,7 +170,8 @@ def speed() -> str:
 
 
 TABLES = {
-    "cifar10": cifar10, "demo": demo, "environment": environment, "feedback": feedback,
-    "folder": folder, "guard": guard, "handover": handover, "learners": learners, "mnist": mnist,
-    "processes": processes, "speed": speed, "start": start,
+    "cifar10": cifar10, "cifar10_full": partial(cifar10, "cifar10-full"), "demo": demo,
+    "environment": environment, "feedback": feedback, "folder": folder, "guard": guard,
+    "handover": handover, "learners": learners, "mnist": mnist, "processes": processes,
+    "speed": speed, "start": start,
 }  # fmt: skip
