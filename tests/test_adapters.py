@@ -21,7 +21,9 @@ LIBRARIES = ["foolbox", "torchattacks", "art"]
 
 def adapter(library: str) -> Callable[..., Tensor]:
     """The function that the page defines for a library, with the budget of these tests."""
-    section = PAGE.read_text().split("## Attacks of other libraries")[1].split("\n## ")[0]
+    section = (
+        PAGE.read_text().split("## Your own, and those of other libraries")[1].split("\n## ")[0]
+    )
     blocks = re.findall(r"(?:^    .+\n)+", section, flags=re.MULTILINE)
     block = next(block for block in blocks if f"def {library}_pgd" in block)
     names = {"hf": hf, "torch": torch, "radius": RADIUS, "classes": 2}

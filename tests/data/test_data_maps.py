@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -214,3 +216,24 @@ def test_a_full_disk_is_known_before_and_survived_after(pets, cache, monkeypatch
     monkeypatch.setattr(maps.os, "fsync", full)
     assert "No space left" in refused(pets)
     assert list(cache.iterdir()) == []
+
+
+def test_one_that_waited_and_one_that_came_later_are_not_both_alone(tmp_path):
+    inside: list[int] = []
+    most: list[int] = []
+
+    def hold(seconds: float) -> None:
+        with maps._alone(tmp_path / "map"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(seconds)
+            inside.pop()
+
+    waiting = [threading.Thread(target=hold, args=(0.3,)) for _ in range(2)]
+    with maps._alone(tmp_path / "map"):
+        waiting[0].start()
+        time.sleep(0.2)  # it waits for the file that goes when this block ends
+    waiting[1].start()
+    for thread in waiting:
+        thread.join()
+    assert most == [1, 1] and not list(tmp_path.iterdir())

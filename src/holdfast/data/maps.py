@@ -94,8 +94,21 @@ def _alone(place: Path) -> Iterator[bool]:
     """One process at a time makes this map; the others wait, and then find it made. Says whether
     that is so: on a file system without locks each makes its own."""
     lock = place.with_suffix(".lock")
-    with lock.open("w") as file:  # which stays: one that waits for it holds no other's file
-        yield record.lock(file.fileno(), wait=True)
+    while True:
+        with lock.open("w") as file:
+            alone = record.lock(file.fileno(), wait=True)
+            if alone and not _at(lock, file.fileno()):
+                continue  # who held it before has removed it: another may hold a new one
+            try:
+                yield alone
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _at(path: Path, descriptor: int) -> bool:
+    """Whether this open file is the one that lies there."""
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
 
 
 def _make(place: Path, tree: Tree, shape: tuple[int, ...], tick: Tick | None) -> None:

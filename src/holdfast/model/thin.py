@@ -28,6 +28,9 @@ class Thin(nn.Module):
 
 
 class Convolved(autograd.Function):
+    """`conv2d`, whose gradient at its input is the product of the weights and the gradient of its
+    output, summed where patches overlap."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: dict[str, Any]
