@@ -1,17 +1,22 @@
 """README.md says nothing that does not run: its Python and its commands, in their order."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from holdfast.cli import main
-
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+EACH = """
+import json, sys
+from holdfast.cli import main
+
+for words in json.loads(sys.argv[1]):
+    if code := main(words):
+        sys.exit(f"exit code {code} of holdfast {' '.join(words)}")
+"""
 ELSEWHERE = {"cd", "git", "pip"}  # what a reader does before holdfast is there
 
 
@@ -31,22 +36,24 @@ def commands() -> list[list[str]]:
     return [line for line in words if line]
 
 
-def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = "\n".join(blocks("python"))
-    exec(compile(code, str(README), "exec"), {"__name__": "readme"})
+def ran(code: str, folder: Path, *words: str) -> None:
+    """A Python of its own runs this: here every call would have its types checked."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *words], cwd=folder, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
-def test_the_commands_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In this process: each of its own would mostly import torch. Tests of the command line and
-    the console script below start real ones."""
-    monkeypatch.chdir(tmp_path)
+def test_the_python_runs(tmp_path: Path) -> None:
+    ran("\n".join(blocks("python")), tmp_path)
+
+
+def test_the_commands_run(tmp_path: Path) -> None:
+    """All in one process: each of its own would mostly import torch."""
     ours = [line[1:] for line in commands() if line[0] == "holdfast"]
     assert ours, "README.md shows no command of holdfast"
-    for words in ours:
-        assert main(words) == 0, f"holdfast {shlex.join(words)}\n{capsys.readouterr().err}"
+    ran(EACH, tmp_path, json.dumps(ours))
 
 
 def test_the_make_targets_exist() -> None:
