@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -69,7 +69,8 @@ def progress(quiet: bool = False) -> Iterator[tuple[Progress, Console]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn(compact=True))  # fmt: skip
     hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    bar = Progress(*columns, console=console, transient=True, disable=hidden)
+    with nullcontext() if hidden else bar:  # else older rich prints empty lines
         yield bar, console
 
 
