@@ -5,10 +5,11 @@ import sys
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from holdfast import evaluation
 from holdfast.model import Metered, predict, swift, thin
+from holdfast.model.swift import _alike, folded
 
 
 class Body(nn.Module):
@@ -169,3 +170,38 @@ def test_attacks_are_given_thin_convolutions_and_the_model_keeps_its_own():
     assert isinstance(form, nn.Module)
     assert any(isinstance(part, thin.Thin) for part in form.modules())
     assert type(body[0]) is nn.Conv2d
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_pooling_before_the_rectifier_is_the_same_to_the_bit(inplace):
+    relu = nn.ReLU(inplace=inplace)  # one module in two places
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3), relu, nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True),
+        nn.Conv2d(4, 4, 1), relu, nn.Flatten(), nn.Linear(4 * 16, 3),
+    )  # fmt: skip
+    form = folded(body.eval())
+    assert isinstance(form, fx.GraphModule)
+    kinds = [type(part) for name, part in form.named_children() if name in "012"]
+    order = [str(node.target) for node in form.graph.nodes if node.op == "call_module"]
+    assert kinds == [nn.Conv2d, nn.ReLU, nn.MaxPool2d] and order.index("2") < order.index("1")
+    x = torch.rand(5, 1, 9, 9).mul(3).round() - 1  # with ties, and windows below zero
+    answers = []
+    for model in (body, form):
+        at = x.clone().requires_grad_()
+        out = model(at)
+        answers.append((out, *torch.autograd.grad(out.sin().sum(), at)))
+    assert all(torch.equal(*pair) for pair in zip(*answers, strict=True))
+
+
+def test_where_rounding_decides_float64_tells_whether_the_form_is_the_same(monkeypatch):
+    module = sys.modules["holdfast.model.swift"]
+    agree = module._agree
+    monkeypatch.setattr(
+        module, "_agree", lambda *pair: pair[-1].dtype == torch.float64 and agree(*pair)
+    )
+    body = Body()
+    assert swift(body, X) is not body
+    before = folded(body)
+    with torch.no_grad():
+        body.get_parameter("front.1.weight").mul_(1.01)  # which the form of before does not know
+    assert _alike(body, folded(body), X) and not _alike(body, before, X)
