@@ -189,7 +189,7 @@ def test_a_class_without_images_has_no_level():
     more[:, 0] = found.classes
     bare = dataclasses.replace(found, classes=found.classes + 1, entered=more)
     assert bare.class_robustness()[-1] == math.inf
-    named = bare.levels(high=1 / 3, low=0)
+    named = bare.levels(top=1 / 3, bottom=0)
     assert named[-1] == "medium" and named.count("high") == 1
 
 

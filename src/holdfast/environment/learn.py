@@ -22,7 +22,7 @@ def learn(
     steps: int,
     optimizer: torch.optim.Optimizer,
     objective: Objective | None = None,
-    bonus: float = 0.1,
+    entropy: float = 0.1,
     clip: float | None = None,
     seed: int = 0,
 ) -> list[float]:
@@ -40,7 +40,7 @@ def learn(
         steps: of the vector environment, each an update.
         optimizer: of the model's weights.
         objective: what is minimised instead.
-        bonus: weight of the policy's entropy (in nats) without an objective.
+        entropy: weight of the policy's entropy (in nats) without an objective.
         clip: largest norm of the gradient; None: not clipped.
         seed: of images and actions.
 
@@ -65,7 +65,7 @@ def learn(
         shown, told, _, _, info = env.step(action.cpu().numpy())
         reward = torch.from_numpy(told).to(logits)
         if objective is None:
-            loss = _surrogate(logits, action, reward - mean, bonus)
+            loss = _surrogate(logits, action, reward - mean, entropy)
         else:
             y = torch.from_numpy(info["label"]).to(device)
             loss, state = _judged(objective, logits, Batch(x=x, y=y, index=visit), state)

@@ -107,11 +107,11 @@ class Margins:
         """R_i of each class (equation 3)."""
         return measures.class_robustness(self.sums, none)
 
-    def levels(self, high: float = 0.2, low: float = 0.5, none: bool = False) -> list[str]:
+    def levels(self, top: float = 0.2, bottom: float = 0.5, none: bool = False) -> list[str]:
         """The robustness level of each class; `medium` for one of which there is no image."""
         there = torch.isin(torch.arange(self.classes), self.origin)
         known = self.class_robustness(none).where(there, torch.nan)
-        return measures.levels(known, high, low)
+        return measures.levels(known, top, bottom)
 
     def centres(self) -> Int[Tensor, " classes"]:
         """The place of each class's centre image; -1: it has none."""

@@ -103,23 +103,27 @@ def class_robustness(sums: Sums, none: bool = False) -> Tensor:
     return entering / leaving.sum(-1)
 
 
-def levels(robustness: Float[Tensor, " classes"], high: float = 0.2, low: float = 0.5) -> list[str]:
+def levels(
+    robustness: Float[Tensor, " classes"], top: float = 0.2, bottom: float = 0.5
+) -> list[str]:
     """ "high", "medium" or "low" for each class (section IV-B).
 
-    The classes whose R_i is among the top share `high` are high, those among the bottom share
-    `low` are low. Shares are rounded to whole classes, the low first; ties go to the lower class
+    The classes whose R_i is among the largest share `top` are high, those among the smallest share
+    `bottom` are low. Shares are rounded to whole classes, the low first; ties go to the lower class
     number. Classes without R_i (NaN) are medium, and the shares are those of the others. Raises
     BadInput for shares that do not fit into 1.
     """
-    if not (high >= 0 and low >= 0 and high + low <= 1):
-        raise BadInput(f"expected shares of 0 or more that add up to at most 1, got {high}, {low}")
+    if not (top >= 0 and bottom >= 0 and top + bottom <= 1):
+        raise BadInput(
+            f"expected shares of 0 or more that add up to at most 1, got {top}, {bottom}"
+        )
     named = ["medium"] * len(robustness)
     known = (~robustness.isnan()).nonzero().flatten()
     order, count = known[robustness[known].argsort(stable=True)].tolist(), len(known)
-    below = round(low * count)
+    below = round(bottom * count)
     for place in order[:below]:
         named[place] = "low"
-    for place in order[max(below, count - round(high * count)) :]:
+    for place in order[max(below, count - round(top * count)) :]:
         named[place] = "high"
     return named
 
