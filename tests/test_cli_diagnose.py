@@ -56,13 +56,14 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     healthy = json.loads(capsys.readouterr().out)
     assert healthy["findings"] == [] and healthy["verdict"].startswith("no sign of masking")
     saturate(run)
-    assert told(run, "--fail-on", "masking", "--against", str(run)) == 3
+    assert told(run, "--fail-on", "masking", "--against", str(run), "--claim", "mim") == 3
     said = capsys.readouterr().out
     assert [f"entropy, {kind}: " in said for kind in ("clean", "attacked", "noisy")] == [True] * 3
     assert (run / "entropy.png").read_bytes().startswith(b"\x89PNG")
     assert "finding: saturated cross-entropy" in said and "transfer" in said
     assert "This run less the other" in said and "ce grad_norm" in said
     kept = record.read_json(run / "findings.json")
+    assert kept["claim"] == "mim"
     assert kept["findings"][0]["name"] == "saturated cross-entropy" and kept["radius"] == 0.05
     assert len(record.rows(run / "diagnosis.jsonl")) == 2 and not any((run / "drafts").iterdir())
 
@@ -95,5 +96,6 @@ def test_bad_input_is_one_line(run, capsys):
     assert told(run, "--norm", "l1") == 2
     assert told(run, "--against", str(run / "none")) == 2
     assert told(run, "--fail-on", "anything") == 2
+    assert told(run, "--claim", "mimm") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all("expected" in line and "got" in line for line in lines)
+    assert len(lines) == 4 and all("expected" in line and "got" in line for line in lines)

@@ -98,3 +98,12 @@ def test_a_saturated_network_is_warned_of_by_its_cause(run, capsys):
     assert found(run, capsys)["findings"][0]["name"] == "saturated cross-entropy"
     assert main(["evaluate", str(run), "--images", "30"]) == 0
     assert "warning: saturated cross-entropy" in capsys.readouterr().out
+
+
+def test_a_run_is_compared_with_the_newest_evaluation_of_the_same_kind(run, capsys):
+    words = ["--images", "30", "--radius", "0.1"]
+    assert main(["evaluate", str(run), "--attack", "fgsm", *words]) == 0
+    assert main(["evaluate", str(run), "--attack", "uniform-noise", *words]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--attack", "fgsm", *words, "--against", str(run)]) == 0
+    assert "fgsm: +0.0 points" in capsys.readouterr().out

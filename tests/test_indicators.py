@@ -129,6 +129,7 @@ def _frozen(x):
     ("integers", lambda x: (x * 255).byte() / 255), ("integers", lambda x: 0.1 * (x * 16).long()),
     ("integers", lambda x: (x * 255).int().floor_divide(16).mul(16).float() / 255),
     ("floor_divide", lambda x: torch.floor_divide(x, 0.1) / 10),
+    ("floor_divide", lambda x: torch.floor_divide(x, other=0.1 * torch.ones(1)) / 10),
     ("floor_divide", lambda x: x // 0.1 / 10), (None, lambda x: torch.where(x > 0, x, 0) * (x > 0)),
     (None, lambda x: x * ((x > 0) & (x < 2))),
 ])  # fmt: skip

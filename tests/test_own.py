@@ -80,6 +80,12 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
 
 
+def more(code: str) -> None:
+    """Further lines of the module."""
+    with Path("mine.py").open("a") as file:
+        file.write(code)
+
+
 def train(*words: str) -> int:
     return main([
         "train", "--data", "digits", "--model", "gupta_cnn",
@@ -182,11 +188,10 @@ def test_the_example_of_the_documentation_runs() -> None:
 
 def test_attributes_of_a_function_hold(capsys) -> None:
     assert train("--out", "run") == 0
-    with Path("mine.py").open("a") as file:
-        file.write(
-            "\ndef far(model, x, y, *, ahead: float = 0.5):\n    return (x + ahead).clamp(0, 1)\n"
-            "far.minimal, far.norm = True, 'linf'\n"
-        )
+    more(
+        "\ndef far(model, x, y, *, ahead: float = 0.5):\n    return (x + ahead).clamp(0, 1)\n"
+        "far.minimal, far.norm = True, 'linf'\n"
+    )
     words = ["--images", "20", "--radius", "0.1", "--json"]
     assert main(["evaluate", "run", "--attack", "mine:far", "--attack.ahead", "0.4", *words]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"][0]
@@ -195,13 +200,12 @@ def test_attributes_of_a_function_hold(capsys) -> None:
 
 def test_a_class_that_is_no_dataclass_is_an_attack_in_the_budget_of_the_command(capsys) -> None:
     assert train("--out", "run") == 0
-    with Path("mine.py").open("a") as file:
-        file.write(
-            "\nclass Step:\n    def __init__(self, radius: float = 0.5, norm: str = 'linf'):\n"
-            "        self.radius, self.norm = radius, norm\n"
-            "    def __call__(self, model, x, y):\n"
-            "        return one_step(model, x, y, y, radius=self.radius)\n"
-        )
+    more(
+        "\nclass Step:\n    def __init__(self, radius: float = 0.5, norm: str = 'linf'):\n"
+        "        self.radius, self.norm = radius, norm\n"
+        "    def __call__(self, model, x, y):\n"
+        "        return one_step(model, x, y, y, radius=self.radius)\n"
+    )
     words = ["--images", "20", "--radius", "0.05", "--json"]
     assert main(["evaluate", "run", "--attack", "mine:Step", *words]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["attacks"][0]
@@ -209,32 +213,29 @@ def test_a_class_that_is_no_dataclass_is_an_attack_in_the_budget_of_the_command(
 
 
 def test_an_objective_of_pairs_sees_both(capsys) -> None:
-    with Path("mine.py").open("a") as file:
-        file.write(
-            "\ndef both(model, batch, state):\n"
-            "    assert (batch.adv is None) or not torch.equal(batch.x, batch.adv)\n"
-            "    seen.append(batch.adv is not None)\n"
-            "    return bare(model, batch, state), state\n"
-            "both.pairs, seen = True, []\n"
-        )
+    more(
+        "\ndef both(model, batch, state):\n"
+        "    assert (batch.adv is None) or not torch.equal(batch.x, batch.adv)\n"
+        "    seen.append(batch.adv is not None)\n"
+        "    return bare(model, batch, state), state\n"
+        "both.pairs, seen = True, []\n"
+    )
     words = ("--adversary", "fgsm", "--adversary.radius", "0.1", "--out", "run")
     assert train("--objective", "mine:both", *words) == 0
     assert all(__import__("mine").seen)
 
 
 def test_code_that_has_changed_is_said(caplog) -> None:
-    with Path("mine.py").open("a") as file:
-        file.write(
-            "\ndef net(image, classes):\n"
-            "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))\n"
-        )
+    more(
+        "\ndef net(image, classes):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))\n"
+    )
     words = ["train", "--data", "digits", "--model", "mine:net", "--epochs", "1",
              "--watch.images", "20", "--precision", "fp32", "--out", "run"]  # fmt: skip
     assert main([*words, "--objective", "mine:brier"]) == 0
     assert main(["evaluate", "run", "--model", "mine:net", "--images", "10"]) == 0
     assert "has changed" not in caplog.text
-    with Path("mine.py").open("a") as file:
-        file.write("# another line\n")
+    more("# another line\n")
     assert main(["evaluate", "run", "--model", "mine:net", "--images", "10"]) == 0
     assert "the code of mine has changed since run was trained" in caplog.text
     caplog.clear()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from holdfast import report
 from holdfast.record import Row
 from holdfast.study import song
 
@@ -12,8 +13,7 @@ RESULTS = HERE.parent / "results"
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return report.Summary(head=tuple(head), lines=tuple(map(tuple, rows))).markdown()
 
 
 def percent(share: float) -> str:

@@ -72,16 +72,15 @@ def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any
 def digests(settings: object) -> dict[str, str]:
     """The modules of one's own that settings name, as `record.plain` writes them, and the start of
     the SHA-256 of each one's file. A module that is not imported now is left out."""
-    found: dict[str, str] = {}
-    parts = settings.values() if isinstance(settings, dict) else settings
-    if isinstance(settings, (dict, list)):
-        for one in parts:  # pyright: ignore
-            found |= digests(one)
-    name = settings.partition(":")[0] if isinstance(settings, str) and ":" in settings else ""
+    if isinstance(settings, dict):
+        return digests(list(settings.values()))
+    if isinstance(settings, list):
+        return {name: one for part in settings for name, one in digests(part).items()}
+    name, colon, _ = settings.partition(":") if isinstance(settings, str) else ("", "", "")
     file = getattr(sys.modules.get(name), "__file__", None)
-    if file and Path(file).is_file():
-        found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
-    return found
+    if not (colon and file and Path(file).is_file()):
+        return {}
+    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]}
 
 
 def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) -> Any:

@@ -90,11 +90,9 @@ def build(choice: Choice, **filled: object) -> Any:
         return None
     inner = {name: build(one) for name, one in choice.inner.items()}
     options = choice.options | inner | filled
-    return (
-        own.made(choice.name, choice.kind, options)
-        if ":" in choice.name
-        else choice.kind(**options)
-    )
+    if ":" in choice.name:
+        return own.made(choice.name, choice.kind, options)
+    return choice.kind(**options)
 
 
 def every(choices: Mapping[str, Choice], under: str = "") -> dict[str, Choice]:

@@ -52,7 +52,7 @@ def diagnose(argv: Sequence[str]) -> None:
     radius, norm = runs.budget(o)
     twin = runs.other(o, o["against"], network.card) if o["against"] else None
     network, twin = network.to(device), twin.to(device) if twin else None
-    drafts = runs.drafts(o, "diagnosis", **parsed.slots)
+    drafts = runs.drafts(o, "diagnosis", parsed.slots, {"fail_on"})
     claimed = attacks.named(claim, radius, norm, o["seed"]) if claim.kind else None
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.diagnose(

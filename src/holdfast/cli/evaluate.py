@@ -70,7 +70,7 @@ def evaluate(argv: Sequence[str]) -> None:
     model = model.to(engine.find_device(o["device"]))
     told = {}
     for name, some in battles.items():
-        drafts = runs.drafts(o, name, **parsed.slots)
+        drafts = runs.drafts(o, name, parsed.slots, {"against", "reference"})
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
                 model, split.x, split.y, "quick" if some else name, attacks=some, radius=radius,
@@ -89,10 +89,10 @@ def evaluate(argv: Sequence[str]) -> None:
 def _newest(run: Path, battery: str) -> Path:
     """The newest evaluation of another run by this suite or attack, else by any; said where the run
     has been trained further since."""
-    alike = [r for r in record.rows(run / "evaluation.jsonl") if r.get("battery") == battery]
+    rows = record.rows(run / "evaluation.jsonl")
+    alike = [row for row in rows if row.get("battery") == battery]
     file = run / alike[-1]["per_image"] if alike else evaluation.latest(run)
-    rows = [r for r in record.rows(run / "evaluation.jsonl") if r.get("per_image") == file.name]
-    then = rows[-1] if rows else {}
+    then = next((row for row in reversed(rows) if row.get("per_image") == file.name), {})
     place = run / "checkpoints" / str(then.get("checkpoint"))
     now = models.read_card(place).provenance.get("epoch") if place.exists() else None
     if None not in (now, then.get("epoch")) and now != then["epoch"]:

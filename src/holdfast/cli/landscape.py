@@ -52,7 +52,7 @@ def landscape(argv: Sequence[str]) -> None:
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
     settings = asked(diagnosis.landscape, o, SUPPLIED)
-    place, drafts = runs.place(o) / "landscape", runs.drafts(o, "landscape")
+    place, drafts = runs.place(o) / "landscape", runs.drafts(o, "landscape", {})
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.landscape(
             network.to(device), split.x, split.y, **settings, radius=radius, norm=norm,

@@ -49,7 +49,7 @@ def margins(argv: Sequence[str]) -> None:
     split, named = runs.images(o, network.card)
     about = {name: o[name] for name in ("checkpoint", "split", "seed", "reference")}
     settings = asked(margin.search, o, SUPPLIED)
-    folder, drafts = runs.place(o) / "margins", runs.drafts(o, "margins", **parsed.slots)
+    folder, drafts = runs.place(o) / "margins", runs.drafts(o, "margins", parsed.slots)
     chosen = {name: build(choice) for name, choice in parsed.slots.items()}
     network = network.to(engine.find_device(o["device"]))
     with show.progress(o["json"] or not team.leads()) as (bar, _):

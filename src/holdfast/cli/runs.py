@@ -4,6 +4,7 @@ import hashlib
 import json as jsonlib
 import logging
 import os
+from collections.abc import Mapping, Set
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,8 +20,7 @@ from holdfast.model.create import is_own
 from holdfast.types import Norm
 
 log = logging.getLogger("holdfast")
-OUTSIDE = {"json", "device", "processes", "against", "reference", "fail_on"}
-"""Options that change nothing in what a command finishes on its way."""
+OUTSIDE = {"json", "device", "processes"}  # options that change nothing in what is found
 
 
 def options(
@@ -141,9 +141,14 @@ def place(o: Options) -> Path:
     return folder
 
 
-def drafts(o: Options, name: str, **slots: Choice) -> Path:
-    """Where a command that is asked in these words keeps what it has finished, until its end."""
-    asked = {key: o[key] for key in sorted(o) if key not in OUTSIDE}
+def drafts(
+    o: Options, name: str, slots: Mapping[str, Choice], outside: Set[str] = frozenset()
+) -> Path:
+    """Where a command that is asked in these words keeps what it has finished, until its end.
+
+    outside: options of the command that change nothing in that.
+    """
+    asked = {key: o[key] for key in sorted(o.keys() - OUTSIDE - outside)}
     asked |= {key: [choice.name, choice.options] for key, choice in slots.items()}
     key = hashlib.sha256(jsonlib.dumps(record.plain(asked)).encode()).hexdigest()[:8]
     return place(o) / "drafts" / f"{name}-{key}"

@@ -81,22 +81,22 @@ class StraightThrough(TorchFunctionMode):
         if id(first) in self.ways:
             return self._carried(name, func, result, first, rest, more)
         if name in COMPARED and first.is_floating_point():
-            slope = COMPARED[name] * (first - (rest[0] if rest else more["other"]))
+            slope = COMPARED[name] * (first - _other(rest, more))
             self._follow(result, slope, "comparison")
         elif name in CAST and not result.is_floating_point():
             self._follow(result, first, "integers")
         elif first.requires_grad and result.shape == first.shape:
-            return self._joined(name, result, first, rest)
+            return self._joined(name, result, first, rest, more)
         return result
 
-    def _joined(self, name: str, result: Tensor, first: Tensor, rest: tuple) -> Tensor:
+    def _joined(self, name: str, result: Tensor, first: Tensor, rest: tuple, more: dict) -> Tensor:
         if name.removesuffix("_") in FLAT and name[-1] == "_":
             self.missed.add(name)
         cut = name in CUT and not result.requires_grad and result.is_floating_point()
         if not (cut or name in FLAT or name in FLOORED):
             return result
         self.met.add(CALLED.get(name, name))
-        return _bridged(result, first / rest[0] if name in FLOORED else first)
+        return _bridged(result, first / _other(rest, more) if name in FLOORED else first)
 
     def _follow(self, result: Tensor, way: Tensor, what: str) -> None:
         """From here on `result`, which has no gradient, is known to come from `way`."""
@@ -125,6 +125,11 @@ class StraightThrough(TorchFunctionMode):
             return result
         self.met.add(what)
         return _bridged(result, way)
+
+
+def _other(rest: tuple, more: dict) -> Any:
+    """What a function of two is called with besides the first."""
+    return rest[0] if rest else more["other"]
 
 
 def _alike(name: str, func: Callable[..., Any]) -> Callable[..., Tensor]:

@@ -71,8 +71,10 @@ def _pool_first(relu: fx.Node, parts: dict[str, nn.Module]) -> None:
         return
     one, other = parts[str(relu.target)], parts[str(pool.target)]
     if type(one) is nn.ReLU and type(other) is nn.MaxPool2d and not other.return_indices:
+        (source,) = relu.all_input_nodes
         pool.replace_all_uses_with(relu)
-        pool.args, relu.args = relu.args, (pool,)
+        pool.replace_input_with(relu, source)
+        relu.replace_input_with(source, pool)
         pool.append(relu)
 
 

@@ -25,7 +25,7 @@ class Measured:
     """One run: its settings by dotted path, those of its evaluation, and accuracies as shares:
     `clean`, what each attack left, and `worst case`, the least per image, with its interval.
 
-    attacks: the settings of each attack but for seeds.
+    attacks: the settings of each attack.
     """
 
     run: str
@@ -119,7 +119,7 @@ def _measured(run: Path, battery: str | None) -> Measured | None:
     return Measured(
         run=str(run), settings=settings | {f"evaluation.{k}": last[k] for k in ABOUT},
         accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
-        attacks={row["name"]: _seedless(_flat(row["settings"])) for row in newest},
+        attacks={row["name"]: _flat(row["settings"]) for row in newest},
     )  # fmt: skip
 
 
@@ -162,13 +162,10 @@ def _warn_of_other_attacks(found: Sequence[Measured]) -> None:
     """Says where one name stands for attacks of other settings."""
     for name in dict.fromkeys(name for one in found for name in one.attacks):
         held = [one.attacks[name] for one in found if name in one.attacks]
-        other = [key for key in held[0] if len({json.dumps(one.get(key)) for one in held}) > 1]
+        others = (k for k in held[0] if len({json.dumps(one.get(k)) for one in held}) > 1)
+        other = [key for key in others if not _is_seed(key)]
         if other:
             log.warning("%s was not the same attack in all runs: other %s", name, ", ".join(other))
-
-
-def _seedless(flat: record.Row) -> record.Row:
-    return {path: value for path, value in flat.items() if not _is_seed(path)}
 
 
 def _is_seed(path: str) -> bool:
