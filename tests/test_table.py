@@ -18,7 +18,7 @@ PGD: dict[str, Any] = {"name": "pgd", "steps": 20, "seed": 0}
 
 
 def run(
-    name: str, standing: int, attack: record.Row = PGD, battery: str = "quick", **config: Any
+    name: str, standing: int, attack: record.Row = PGD, battery: str | None = "quick", **config: Any
 ) -> str:
     """A run folder of this configuration whose attack left so many of ten images standing."""
     flags = torch.arange(10) < standing
@@ -30,8 +30,9 @@ def run(
         clean=Standing(correct=torch.arange(10) < 9), attacks=(one,), entropy=0.0,
         adv=torch.zeros(10, 1),
     )  # fmt: skip
-    about = {"battery": battery, "checkpoint": "best", "split": "test", "seed": 0}
-    about |= {"radius": 0.1, "norm": "linf", "images": 10}
+    about = (
+        {"battery": battery, "checkpoint": "best", "split": "test", "seed": 0} if battery else {}
+    )
     record.write_yaml(Path(name) / "config.yaml", {"data": "digits", "objective": CE} | config)
     evaluation.save(found, name, torch.arange(10), torch.zeros(10).long(), about)
     return name
@@ -83,6 +84,12 @@ def test_the_newest_evaluation_counts_or_that_by_a_battery():
     run("a", 4)
     assert report.summary(["a"]).lines[0][2] == "40.0"
     assert report.summary(["a"], battery="standard").lines[0][2] == "20.0"
+
+
+def test_an_evaluation_that_python_saved_names_no_battery():
+    found = report.summary([run("a", 5), run("b", 3, battery=None)])
+    assert found.head[:4] == ("run", "battery", "checkpoint", "split")
+    assert found.lines[1][:4] == ("b", "-", "-", "-") and found.lines[1][5] == "30.0"
 
 
 def test_other_evaluations_and_attacks_are_said(caplog):

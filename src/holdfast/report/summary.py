@@ -107,7 +107,7 @@ def measured(runs: Sequence[Path | str], battery: str | None = None) -> list[Mea
 
 def _measured(run: Path, battery: str | None) -> Measured | None:
     """The newest evaluation of a run; None, which is said, where it has none."""
-    rows = [r for r in record.rows(run / "evaluation.jsonl") if battery in (None, r["battery"])]
+    rows = [r for r in record.rows(run / "evaluation.jsonl") if battery in (None, r.get("battery"))]
     if not rows:
         log.warning("%s has no evaluation%s: left out", run, f" by {battery}" if battery else "")
         return None
@@ -117,7 +117,7 @@ def _measured(run: Path, battery: str | None) -> Measured | None:
     scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
     low, high = last["worst_case_interval"]
     return Measured(
-        run=str(run), settings=settings | {f"evaluation.{k}": last[k] for k in ABOUT},
+        run=str(run), settings=settings | {f"evaluation.{k}": last.get(k) for k in ABOUT},
         accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
         attacks={row["name"]: _flat(row["settings"]) for row in newest},
     )  # fmt: skip
