@@ -47,6 +47,40 @@ def test_of_training(settings, got):
     refused(hf.train, said, MODEL, DATA, epochs=1, **settings)
 
 
+def lone(images):
+    return images
+
+
+def keyed(model, x, y, index, radius):
+    return x
+
+
+def test_of_functions_that_take_other_things():
+    """Of torch's losses, attacks and directions that forget what they are handed, or ask for what
+    nobody has."""
+    loss = torch.nn.CrossEntropyLoss()
+    said = r"expected objective to be called as \(model, batch, state\), got CrossEntropyLoss\(\)"
+    refused(hf.train, said, MODEL, DATA, objective=loss, epochs=1)
+    refused(hf.train, r"expected adversary .* got lone, which takes \(images\)", MODEL, DATA,
+            adversary=lone)  # fmt: skip
+    said = r"expected attacks\['mine'\] to be called as \(model, x, y\), got {}, which takes"
+    for one in (lone, keyed):
+        refused(hf.evaluate, said.format(one.__name__), MODEL, X, Y, attacks={"mine": one})
+    said = r"expected directions to be called as \(model, x, y, index, seed\), got lone"
+    refused(hf.margin.search, said, MODEL, X, Y, directions=lone)
+
+
+def test_functions_that_take_what_they_are_handed_are_taken():
+    def named(model, x, y, *, index, note=None):
+        return x
+
+    def anything(*inputs, **more):
+        return inputs[1]
+
+    found = hf.evaluate(MODEL, X, Y, attacks={"named": named, "anything": anything})
+    assert [one.accuracy for one in found.attacks] == [found.clean.accuracy] * 2
+
+
 def test_of_data():
     refused(hf.train, r"expected data as a value such as holdfast.*, got 'digits'", MODEL, "digits")
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y))

@@ -105,7 +105,9 @@ def test_a_configuration_file_with_overrides(say):
 
 
 def test_a_run_is_resumed_and_lengthened(say):
-    assert say("train", *SMALL, "--out", "run")[0] == 0
+    steps = ("--schedule", "steps", "--schedule.at", "[0.25,0.5]")
+    assert say("train", *SMALL, *steps, "--out", "run")[0] == 0
+    assert record.read_yaml(Path("run/config.yaml"))["schedule"]["at"] == [0.25, 0.5]
     code, _, err = say("train", "--resume", "run", "--epochs", "2")
     assert code == 0, err
     assert [row["epoch"] for row in record.rows(Path("run/metrics.jsonl"))] == [1, 2]

@@ -25,6 +25,7 @@ from holdfast.training import (
     Diverged,
     OneCycle,
     RMSprop,
+    Steps,
     Watch,
     train,
 )
@@ -66,6 +67,8 @@ def test_schedules_at_points_known_by_hand():
     assert at(Cosine(final=0.2), 0, 50, 100) == [1, 0.6, 0.2]
     assert at(OneCycle(peak=0.5), 0, 100) == [round(2 / 101, 6), 0]
     assert max(OneCycle(peak=0.4)(u, 10, 100) for u in range(100)) > 0.97
+    assert at(Steps(), 0, 49, 50, 74, 75, 99) == [1, 1, 0.1, 0.1, 0.01, 0.01]
+    assert at(Steps(at=(0.2,), factor=0.5, warmup=1), 4, 19, 20) == [0.5, 1, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -390,7 +393,7 @@ def test_augmentation_is_part_of_the_recipe():
 
 def test_the_public_names_are_complete():
     assert set(training.OPTIMIZERS) == {"adamw", "rmsprop", "sgd"}
-    assert set(training.SCHEDULES) == {"constant", "cosine", "decay", "one_cycle"}
+    assert set(training.SCHEDULES) == {"constant", "cosine", "decay", "one_cycle", "steps"}
 
 
 def test_a_model_that_cannot_run_in_bf16_is_trained_in_fp32(monkeypatch, caplog):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, SupportsFloat, TypeVar, Union, get_args, get_origin
 
@@ -53,6 +54,35 @@ def require_value(name: str, value: object, example: str, kinds: Any = Callable)
     if isinstance(value, type) or not isinstance(value, kinds):
         got = f"'{value:.60}'" if isinstance(value, str) else " ".join(repr(value).split())[:60]
         raise BadInput(f"expected {name} as a value such as holdfast.{example}, got {got}")
+
+
+def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[str] = ()) -> None:
+    """Raises BadInput for what cannot be called with these arguments in their places and, by their
+    names and only where it names them, those of `filled`."""
+    shown = getattr(value, "forward", value)  # a torch module's own parameters
+    try:
+        takes = inspect.signature(shown)
+    except (TypeError, ValueError):  # as for functions written in C
+        return
+    try:
+        placed = takes.bind_partial(*call).arguments
+    except TypeError:
+        placed = {}
+    needed = {one.name for one in takes.parameters.values() if _is_needed(one)}
+    if not placed or needed - {*placed, *filled}:
+        raise BadInput(
+            f"expected {name} to be called as ({', '.join(call)}), got {_named(value)}, which "
+            f"takes {takes}; wrap it in a function of these"
+        )
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    many = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not many
+
+
+def _named(value: object) -> str:
+    return getattr(value, "__name__", None) or f"{value!r:.60}"
 
 
 def require_words(settings: Any) -> None:

@@ -3,7 +3,7 @@
 Each file holds one attack; `run` hands an attack what it asks for.
 """
 
-from holdfast.attack._run import notes, relentless, resized, run, settings_of, stated
+from holdfast.attack._run import FILLED, notes, relentless, resized, run, settings_of, stated
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.boundary import Boundary
@@ -52,6 +52,7 @@ __all__ = [
     "DDN",
     "FAB",
     "FGSM",
+    "FILLED",
     "MIM",
     "PGD",
     "Boundary",

@@ -7,6 +7,9 @@ from typing import Any
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels, Note, PerImage
 
+FILLED = ("index", "start", "stop", "note")
+"""What `run` hands to an attack that names it."""
+
 
 def unheard(rows: Labels, queries: Labels, distance: PerImage) -> None:
     """The `note` of an attack that nobody listens to."""

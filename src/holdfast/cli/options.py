@@ -20,6 +20,7 @@ from holdfast.errors import BadInput, suggest
 Functions = Mapping[Callable[..., Any], frozenset[str]]
 """Functions whose parameters become options, each with the parameters that do not."""
 OWN = {"help", "config", "print_config"}  # the parser's, not the functions'
+LISTS = dict.fromkeys(("tuple", "list"), "a list, such as '[1, 2]'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +238,8 @@ def _one_line(message: str) -> str:
         words = [word.strip(" '") for word in allowed[1].split(",")]
         return f"expected {key} out of {', '.join(words)}; got '{got[1]}'{suggest(got[1], words)}"
     kinds = [
-        kind for kind in re.findall(r"Expected an? <class '(\w+)'>", text) if kind != "NoneType"
+        LISTS.get(kind, kind)
+        for kind in re.findall(r"Expected an? <class '(\w+)'>", text)
+        if kind != "NoneType"
     ]
     return f"expected {key} to be {' or '.join(kinds) or 'of its type'}, got '{got[1]}'"

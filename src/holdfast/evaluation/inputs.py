@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from holdfast.errors import BadInput, require_value
+from holdfast.attack import FILLED
+from holdfast.errors import BadInput, require_call, require_value
 from holdfast.geometry import require_inside
 from holdfast.types import Norm
 
@@ -26,5 +27,6 @@ def require_attacks(attacks: Any) -> None:
         raise BadInput(f"expected attacks as a dictionary, name: attack; got {attacks!r:.60}")
     for name, attack in attacks.items():
         require_value(f"attacks[{name!r}]", attack, "attack.PGD(radius=8 / 255)")
+        require_call(f"attacks[{name!r}]", attack, ("model", "x", "y"), FILLED)
     if taken := {"clean", "worst case"} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")

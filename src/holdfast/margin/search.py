@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holdfast import kept, record
 from holdfast import team as teams
-from holdfast.errors import BadInput, choose, require_value
+from holdfast.errors import BadInput, choose, require_call, require_value
 from holdfast.margin import pieces
 from holdfast.margin.directions import Family, Orthonormal
 from holdfast.margin.job import Job, known_directions, passes_of, searched
@@ -101,6 +101,8 @@ def search(
     grid = Grid(reach=reach, step=step, scale=scale, clip=clip, signs=signs)
     _require(grid, reference, tolerance, audit, batch_size, piece)
     require_value("directions", directions, "margin.Orthonormal()", (Callable, Tensor))
+    if not isinstance(directions, Tensor):
+        require_call("directions", directions, ("model", "x", "y", "index", "seed"))
     finding = choose(METHODS, method, "a method")() if isinstance(method, str) else method
     x, y, index = usable(model, x, y, index)
     if x.ndim != 4:

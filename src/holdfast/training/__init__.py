@@ -2,19 +2,10 @@
 
 from holdfast.training.guard import Guard
 from holdfast.training.loop import Diverged, train
-from holdfast.training.optimizer import (
-    OPTIMIZERS,
-    SCHEDULES,
-    SGD,
-    AdamW,
-    Constant,
-    Cosine,
-    Decay,
-    OneCycle,
-    RMSprop,
-)
+from holdfast.training.optimizer import OPTIMIZERS, SGD, AdamW, RMSprop
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Watch
+from holdfast.training.schedule import SCHEDULES, Constant, Cosine, Decay, OneCycle, Steps
 
 __all__ = [
     "AWP",
@@ -30,6 +21,7 @@ __all__ = [
     "Guard",
     "OneCycle",
     "RMSprop",
+    "Steps",
     "Watch",
     "train",
 ]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -19,7 +18,7 @@ from holdfast.errors import BadInput
 from holdfast.team import Team
 from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
-from holdfast.types import Batch, device_of
+from holdfast.types import Batch
 
 Tick = Callable[[int, int, int], None]
 Tell = Callable[[record.Row], None]
@@ -120,26 +119,6 @@ def make_session(network: models.Network, recipe: Recipe, engine: Engine, team: 
         ) from error
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     return Session(network, averaged, recipe.optimizer.build(weights), {})
-
-
-def rehearse(network: models.Network, data: Dataset) -> None:
-    """Two images all the way to their logits. Raises BadInput where that fails, where the answer
-    is not `[batch, classes]`, and where there is nothing to train."""
-    if not any(weight.requires_grad for weight in network.parameters()):
-        raise BadInput("expected a model with weights to train, got none that asks for a gradient")
-    x = data.train.only(torch.arange(min(2, len(data.train)))).x
-    try:
-        with torch.no_grad(), models.lent(network):
-            logits = network(x.to(device_of(network, x.device)))
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BadInput(
-            f"expected a model that takes images {tuple(x.shape)}, got: {cause:.200}"
-        ) from error
-    wanted = (len(x), data.classes)
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")
 
 
 def epoch_of(job: Job, epoch: int) -> Iterator[Batch]:

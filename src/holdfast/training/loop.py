@@ -27,13 +27,13 @@ from holdfast.training.job import (
     epoch_of,
     make_job,
     make_session,
-    rehearse,
     require_batches,
 )
-from holdfast.training.optimizer import AdamW, Constant, Optimizer, Schedule
+from holdfast.training.optimizer import AdamW, Optimizer
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch, require_values
-from holdfast.training.rehearsal import rehearsed
+from holdfast.training.rehearsal import rehearse_model, rehearse_update
+from holdfast.training.schedule import Constant, Schedule
 from holdfast.training.step import Bench, Tally, step
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
@@ -127,7 +127,7 @@ def train(
         device=device, seed=seed,
     )  # fmt: skip
     network = as_network(model, data)
-    rehearse(network, data)
+    rehearse_model(network, data)
     run = None if out is None else Path(out)
     team = teams.join(processes, device)
     run = team.same(run)
@@ -138,7 +138,7 @@ def train(
     require_batches(network, recipe, team, len(data.train))
     job = make_job(recipe, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
-    rehearsed(_bench(job, session), next(epoch_of(job, 0)))
+    rehearse_update(_bench(job, session), next(epoch_of(job, 0)))
     with folder.opened(run, recipe, data, session, resume, force, team):
         return _fit(job, session)
 

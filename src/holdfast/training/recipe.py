@@ -1,19 +1,20 @@
 """What a training run is made of."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast import attack
 from holdfast.data import Augment, Dataset
-from holdfast.errors import BadInput, require_value, require_words
+from holdfast.errors import BadInput, require_call, require_value, require_words
 from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
 from holdfast.geometry import require_inside
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
-from holdfast.training.optimizer import Optimizer, Schedule
+from holdfast.training.optimizer import Optimizer
 from holdfast.training.perturb import AWP
+from holdfast.training.schedule import Schedule
 from holdfast.types import Attack, Norm, Objective
 
 
@@ -105,6 +106,10 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
 NAMED: dict[str, tuple[str, Mapping[str, Any]]] = {
     "objective": ("feedback", OBJECTIVES), "adversary": ("attack", attack.ATTACKS),
 }  # fmt: skip
+CALLS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "objective": (("model", "batch", "state"), ()),
+    "adversary": (("model", "x", "y"), attack.FILLED),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,3 +210,5 @@ def require_values(**settings: Any) -> None:
             if isinstance(value, str) and value in table:
                 example = f"{module}.{table[value].__name__}()"
             require_value(name, value, example, kinds)
+            if name in CALLS:
+                require_call(name, value, *CALLS[name])

@@ -1,4 +1,4 @@
-"""One batch before anything is written: what cannot work fails here."""
+"""A model and an update on two images, before anything is written: what cannot work fails here."""
 
 import copy
 from contextlib import nullcontext
@@ -7,14 +7,35 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from holdfast.data import Dataset
 from holdfast.errors import BadInput
 from holdfast.feedback import leaves, pairs
-from holdfast.model import lent
+from holdfast.model import Network, lent
 from holdfast.training.step import Bench, attacked, objective
-from holdfast.types import Batch
+from holdfast.types import Batch, device_of
 
 
-def rehearsed(bench: Bench, batch: Batch) -> None:
+def rehearse_model(network: Network, data: Dataset) -> None:
+    """Two images all the way to their logits. Raises BadInput where that fails, where the answer
+    is not `[batch, classes]`, and where there is nothing to train."""
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise BadInput("expected a model with weights to train, got none that asks for a gradient")
+    x = data.train.only(torch.arange(min(2, len(data.train)))).x
+    try:
+        with torch.no_grad(), lent(network):
+            logits = network(x.to(device_of(network, x.device)))
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(
+            f"expected a model that takes images {tuple(x.shape)}, got: {cause:.200}"
+        ) from error
+    wanted = (len(x), data.classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")
+
+
+def rehearse_update(bench: Bench, batch: Batch) -> None:
     """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn.
     Of a model that cannot be copied it is the loss alone, in evaluation mode.
 

@@ -1,0 +1,104 @@
+"""Rows of JSON lines, JSON and YAML: written whole, and read with a clear word where broken."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from holdfast.errors import BadInput
+from holdfast.record.files import write
+from holdfast.record.settings import Row, plain
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one row to a file of JSON lines, in a single write.
+
+    A last line torn by a kill is ended first, so that it cannot swallow the new row.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write((json.dumps(row) + "\n").encode())
+
+
+def rows(path: Path) -> list[Row]:
+    """The rows of a file of JSON lines; lines torn by a kill are left out. No file: no rows."""
+    if not path.exists():
+        return []
+    found = []
+    for line in _lines(path):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def keep_rows(path: Path, wanted: Callable[[Row], bool]) -> None:
+    """Drop the rows that are not wanted, and a last line torn by a kill, atomically.
+
+    Raises BadInput, and leaves the file as it is, where any other line is no row.
+    """
+    lines = _lines(path) if path.exists() else []
+    kept = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip() and wanted(json.loads(line)):
+                kept.append(line.rstrip("\n") + "\n")
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise BadInput(
+                f"expected a row of JSON in line {number} of {path}, got {line.strip()!r:.60}; "
+                "mend or delete that line"
+            ) from None
+    write(path, "".join(kept))
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines with their ends; bytes that are no text stand as question marks."""
+    return path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Put a value at `path` as JSON, in one step."""
+    write(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def read_json(path: Path) -> Row:
+    """A JSON file as a dictionary. Raises BadInput where it is broken."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"expected JSON in {path}, got a damaged file ({error})") from None
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Put options at `path` as YAML, in one step."""
+    write(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(path: Path) -> Row:
+    """A YAML file as a dictionary. Raises BadInput where it is missing, broken or no mapping."""
+    try:
+        value = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise BadInput(f"expected a YAML file at {path}, got none; check the path") from None
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise BadInput(
+            f"expected a YAML file at {path}, got: {error.strerror}; check the path"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = " ".join(str(error).split())
+        raise BadInput(f"expected YAML in {path}, got: {cause}; mend the file") from None
+    if not isinstance(value, dict):
+        raise BadInput(
+            f"expected `option: value` lines in {path}, got {value!r:.60}; mend the file"
+        )
+    return {str(key): item for key, item in value.items()}
