@@ -77,6 +77,22 @@ def test_an_architecture_of_the_users_own(tmp_path):
     torch.testing.assert_close(again(x), made.eval()(x))
 
 
+def test_weights_go_into_a_module_that_only_python_can_build(tmp_path):
+    made = models.create(OWN, image=(1, 8, 8), classes=3, hidden=7)
+    models.save(made, tmp_path, made.card)
+    x = torch.rand(2, 1, 8, 8)
+    bare = build(image=(1, 8, 8), classes=3, hidden=7).train()
+    for module in (bare, models.Network(bare, made.card)):
+        again = models.load(tmp_path, architecture=module)
+        assert again.body is bare and not again.training and again.card == made.card
+        torch.testing.assert_close(again(x), made.eval()(x))
+    narrow = build(image=(1, 8, 8), classes=3, hidden=6)
+    with pytest.raises(BadInput, match=r"body\.1\.weight should be \(6, 64\), is \(7, 64\)"):
+        models.load(tmp_path, architecture=narrow)
+    with pytest.raises(BadInput, match=r"a name or a module, got <class .*such as MyNet\("):
+        inspect.unwrap(models.load)(tmp_path, architecture=nn.Linear)
+
+
 def test_a_module_without_a_card_is_no_run(tmp_path):
     bare: Any = torch.nn.Linear(2, 2)
     with pytest.raises(BadInput, match="expected a network of"):

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -49,16 +50,33 @@ def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
     return run
 
 
-def load(path: Path | str, *, architecture: str | None = None) -> Network:
+def load(path: Path | str, *, architecture: str | nn.Module | None = None) -> Network:
     """The model saved in a checkpoint folder, in evaluation mode, on the CPU.
 
     architecture: must be given for a model of the form `module:function`; the file alone never
     decides what code is run. Another function of your own than the card's is called without the
     card's options: so is a network loaded that was trained in Python and is built in another way.
+    A module is taken as what was built, and gets the weights.
     Raises BadInput: no checkpoint there, damaged, or of another architecture.
     """
+    if not isinstance(architecture, (str, nn.Module, NoneType)):
+        raise BadInput(
+            f"expected architecture as a name or a module, got {architecture!r:.60}; give a module "
+            "that is built, such as MyNet(...)"
+        )
     folder = Path(path)
     card = read_card(folder)
+    if isinstance(architecture, nn.Module):
+        whole = isinstance(architecture, Network)
+        model = Network(architecture.body if whole else architecture, card)
+    else:
+        model = _built_anew(folder, card, architecture)
+    restore(model, read_weights(folder), folder)
+    return model.eval()
+
+
+def _built_anew(folder: Path, card: Card, architecture: str | None) -> Network:
+    """The network of a card, in its own way or that of a function of one's own."""
     own = is_own(card.architecture) and is_own(architecture or "")
     if not own and architecture not in (None, card.architecture):
         raise BadInput(
@@ -78,8 +96,7 @@ def load(path: Path | str, *, architecture: str | None = None) -> Network:
         **(card.options if built == card.architecture else {}),
     )  # fmt: skip
     model.card = card
-    restore(model, read_weights(folder), folder)
-    return model.eval()
+    return model
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
