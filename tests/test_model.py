@@ -3,6 +3,7 @@ import inspect
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ def test_an_architecture_of_the_users_own(tmp_path):
     again = models.load(tmp_path, architecture=OWN)
     x = torch.rand(2, 1, 8, 8)
     torch.testing.assert_close(again(x), made.eval()(x))
+
+
+def test_the_code_of_a_script_is_to_be_moved(tmp_path):
+    made = models.create(OWN, image=(1, 8, 8), classes=3)
+    models.save(made, tmp_path, replace(made.card, architecture="__main__:Net"))
+    with pytest.raises(BadInput, match=r"--model MODULE:Net .* first move it from your script"):
+        models.load(tmp_path)
 
 
 def test_weights_go_into_a_module_that_only_python_can_build(tmp_path):

@@ -26,6 +26,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [p.name for p in file.parent.iterdir()] == ["file"]
 
 
+def test_json_holds_no_number_that_json_lacks(tmp_path):
+    record.write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("-inf"), {"c": 2}]})
+    assert record.read_json(tmp_path / "a.json") == {"a": None, "b": [1.5, None, {"c": 2}]}
+
+
 @pytest.fixture
 def small_disk() -> Iterator[int]:
     """The kernel itself refuses: no file of this process may exceed so many bytes."""

@@ -1,6 +1,7 @@
 """The study of Song et al. 2019: what the paper states, and tables and figures from rows."""
 
 import statistics
+import sys
 
 import pytest
 import torch
@@ -130,3 +131,15 @@ def test_ranges_over_seeds_are_drawn(tmp_path):
     panels = {noise: song.accuracies(ROWS, noise) for noise in song.NOISES}
     report.ranges(tmp_path / "figure.png", panels, [0.0, 0.05], ("radius", "accuracy"), "title")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_run_is_left_out_where_there_are_more_than_colours(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        sys.modules["holdfast.report.ranges"], "save", lambda *a: drawn.append(a[0])
+    )
+    lines = {str(number): [[0.9, 0.5]] for number in range(9)}
+    report.ranges(
+        tmp_path / "a.png", {"noise": lines}, [0.0, 0.05], ("radius", "accuracy"), "title"
+    )
+    assert len(drawn[0].axes[0].lines) == 9

@@ -3,6 +3,7 @@
 Each file holds one attack; `run` hands an attack what it asks for.
 """
 
+from holdfast.attack._climb import positions
 from holdfast.attack._run import FILLED, notes, relentless, resized, run, settings_of, stated
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
@@ -67,6 +68,7 @@ __all__ = [
     "TransferMIM",
     "UniformNoise",
     "notes",
+    "positions",
     "relentless",
     "resized",
     "run",

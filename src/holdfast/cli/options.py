@@ -20,7 +20,7 @@ from holdfast.errors import BadInput, suggest
 Functions = Mapping[Callable[..., Any], frozenset[str]]
 """Functions whose parameters become options, each with the parameters that do not."""
 OWN = {"help", "config", "print_config"}  # the parser's, not the functions'
-LISTS = dict.fromkeys(("tuple", "list"), "a list, such as '[1, 2]'")
+LISTS = {kind: "a list, such as '[1, 2]'" for kind in ("tuple", "list")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ class Adaptive:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
         start: Images | None = None,
     ) -> Images:  # fmt: skip
-        index = torch.arange(len(x), device=x.device) if index is None else index
+        index = attacks.positions(x, index)
         best = x.clone() if start is None else confine(x, start, self.radius, self.norm)
         height = _height(model, best, y)
         for attempt in self.attempts:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from holdfast.attack import positions
 from holdfast.errors import BadInput, require_words
 from holdfast.geometry import confine, sample
 from holdfast.loss import full, margin
@@ -41,7 +42,7 @@ class RandomPoints:
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
-        index = torch.arange(len(x), device=x.device) if index is None else index
+        index = positions(x, index)
         best = [self._searched(model, *one) for one in zip(x, y, index, strict=True)]
         return torch.stack(best) if best else x
 

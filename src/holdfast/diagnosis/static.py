@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from holdfast import noise
+from holdfast.attack import positions
 from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.geometry import ascent, confine, length, sample, steepest
@@ -115,7 +116,7 @@ def static(
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the random points and of the first direction of power iteration.
     """
-    index = torch.arange(len(x), device=x.device) if index is None else index
+    index = positions(x, index)
     measure = partial(
         _measured, model, loss=called(loss), radius=radius, norm=norm, floor=floor, probes=probes,
         rounds=rounds, seed=seed,

@@ -150,7 +150,7 @@ class Seen:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
         start: Images | None = None,
     ) -> Images:  # fmt: skip
-        index = torch.arange(len(x), device=x.device) if index is None else index
+        index = attacks.positions(x, index)
         for view in self.views:
             model = VIEWS[view](model)
         return attacks.run(attacks.relentless(self.attack), model, x, y, index, start).to(x)

@@ -83,9 +83,11 @@ def _built_anew(folder: Path, card: Card, architecture: str | None) -> Network:
             f"expected a checkpoint of {architecture} in {folder}, got one of {card.architecture}"
         )
     if architecture is None and is_own(card.architecture):
+        name = card.architecture.replace("__main__:", "MODULE:")  # no script can be imported
+        how = "" if name == card.architecture else "; first move it from your script into MODULE"
         raise BadInput(
             f"{folder} was made by code of your own, {card.architecture}; "
-            f"to run that code say so: --model {card.architecture} (architecture= in Python)"
+            f"to run that code say so: --model {name} (architecture= in Python){how}"
         )
     built = architecture or card.architecture
     if built != card.architecture:

@@ -1,6 +1,7 @@
 """Rows of JSON lines, JSON and YAML: written whole, and read with a clear word where broken."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -67,8 +68,16 @@ def _lines(path: Path) -> list[str]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Put a value at `path` as JSON, in one step."""
-    write(path, json.dumps(plain(value), indent=2) + "\n")
+    """Put a value at `path` as JSON, in one step; null for infinity and NaN, which JSON lacks."""
+    write(path, json.dumps(_known(plain(value)), indent=2, allow_nan=False) + "\n")
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _known(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Row:

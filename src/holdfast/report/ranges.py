@@ -1,5 +1,6 @@
 """Figures of several runs of the same thing: their mean and their range."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def ranges(
         sharey=True,
     )  # fmt: skip
     for axes, (name, lines) in zip(drawn[0], panels.items(), strict=True):
-        for (label, runs), colour in zip(lines.items(), COLOURS, strict=False):
+        for (label, runs), colour in zip(lines.items(), itertools.cycle(COLOURS), strict=False):
             values = torch.tensor(runs)
             axes.plot(places, values.mean(0), label=label, color=colour)
             axes.fill_between(places, values.amin(0), values.amax(0), color=colour, alpha=0.2)
