@@ -5,7 +5,7 @@
 It is `holdfast margins` in a fresh process group, one thread per process, and the clock of the
 wall, so that starting, searching again for the audit, and writing are part of it. The audit's
 rays, searched by `linear` too, say how many came out otherwise. One row goes to
-results/margin-speed.jsonl.
+results/full-search.jsonl.
 """
 
 import argparse
@@ -39,5 +39,5 @@ minutes = (time.perf_counter() - start) / 60
 found = json.loads(done.stdout)
 row = {"benchmark": "full search", "network": options.name, "minutes": minutes,
        "processes": options.processes, **found}  # fmt: skip
-record.append(options.results / "margin-speed.jsonl", record.provenance(**row))
+record.append(options.results / "full-search.jsonl", record.provenance(**row))
 print(f"{minutes:.1f} minutes")

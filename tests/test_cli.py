@@ -15,7 +15,6 @@ from holdfast.cli import COMMANDS, main
 from holdfast.cli.words import budget
 from holdfast.errors import BadInput
 from holdfast.study import demo
-from holdfast.training import checkpoint
 
 SMALL = ["--data", "digits", "--model.widths", "[4]", "--model.dense", "16", "--epochs", "1",
          "--precision", "fp32", "--watch.images", "50"]  # fmt: skip
@@ -277,10 +276,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing(say, monkeypatch):
     assert say("train", *SMALL, "--out", "run")[0] == 0
     before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
 
-    def full(path: Path, content: bytes | str) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.record, "write", full)
+    monkeypatch.setattr("os.fsync", full)
     code, _, err = say("train", "--resume", "run", "--epochs", "2")
     assert code == 1 and "make room" in err and len(err.strip().splitlines()) == 1
     assert before == {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}

@@ -77,6 +77,20 @@ def margins() -> str:
     return table(head, body)
 
 
+def full_search() -> str:
+    body = [
+        [row["network"], f"{row['images']:,} x {row['rays']:,}", f"{100 * row['none_share']:.1f}",
+         str(row["processes"]), f"{row['minutes']:.1f}",
+         f"{row['forward'] / (row['images'] * row['rays']):.2f}",
+         f"{row['differing']} of {row['audited']:,} "
+         f"(at most {1e4 * row['differing_interval'][1]:.2f} in 10,000)"]
+        for row in record.rows(RESULTS / "full-search.jsonl")
+    ]  # fmt: skip
+    head = ["network", "images x rays", "without a change of class %", "processes", "minutes",
+            "passes per ray", "audited rays that differ"]  # fmt: skip
+    return table(head, body)
+
+
 def masking(data: str) -> str:
     """What the diagnosis says of models whose truth is known, by model over seeds: the newest."""
     newest = {(row.get("data", "digits"), row["world"], row["network_seed"]): row
@@ -206,7 +220,8 @@ def song_table(data: str, name: str) -> str:
 
 TABLES = {
     "attacks": attacks, "battery": battery, "clean_bill": clean_bill, "controls": controls,
-    "diagnosis_time": diagnosis_time, "indicators": indicators, "margins": margins,
+    "diagnosis_time": diagnosis_time, "full_search": full_search, "indicators": indicators,
+    "margins": margins,
     "masking": partial(masking, "digits"), "masking_cifar10": partial(masking, "cifar10"),
     "reliable": reliable,
 }  # fmt: skip

@@ -4,7 +4,6 @@ It only runs where the caller names it: no file from elsewhere can choose what i
 """
 
 import dataclasses
-import functools
 import hashlib
 import importlib
 import inspect
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import BadInput
-
-WRAPPED = ("__module__", "__qualname__", "__doc__")
 
 
 def imported(name: str, what: str) -> Any:
@@ -103,7 +100,9 @@ def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) 
         namespace=_attributes(function) | {"__call__": call},
         frozen=True, kw_only=True,
     )  # fmt: skip
-    return functools.update_wrapper(made, function, WRAPPED, updated=())
+    for name in ("__module__", "__qualname__", "__doc__"):
+        setattr(made, name, getattr(function, name))
+    return made
 
 
 def _attributes(function: Callable[..., Any]) -> dict[str, Any]:

@@ -238,7 +238,7 @@ def _one_line(message: str) -> str:
         words = [word.strip(" '") for word in allowed[1].split(",")]
         return f"expected {key} out of {', '.join(words)}; got '{got[1]}'{suggest(got[1], words)}"
     kinds = [
-        LISTS.get(kind, kind)
+        LISTS.get(kind) or kind
         for kind in re.findall(r"Expected an? <class '(\w+)'>", text)
         if kind != "NoneType"
     ]
