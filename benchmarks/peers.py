@@ -10,7 +10,9 @@ cannot be imported are left out too.
 
 import importlib
 import math
+import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -33,6 +35,8 @@ def library(name: str) -> Any:
         return None
 
 
+if library("visdom") is None:  # adv-lib's plots, which nobody asks for and which no longer build
+    sys.modules["visdom"] = ModuleType("visdom")
 foolbox = library("foolbox")
 torchattacks = library("torchattacks")
 pyautoattack = library("pyautoattack")
