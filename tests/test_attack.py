@@ -91,8 +91,9 @@ class Odd(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 3)
-        )
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5),
+            nn.InstanceNorm2d(4, track_running_stats=True), nn.Flatten(), nn.Linear(16, 3),
+        )  # fmt: skip
         self.body[1].eval()
         self.body[0].weight.requires_grad_(False)
 

@@ -1,6 +1,8 @@
 """Two runs on the same images: which stands more often, and what may be compared at all."""
 
+import itertools
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -35,6 +37,20 @@ def test_a_paired_comparison_by_hand():
     assert 0 < found.low < 0.14 < found.high
     same = evaluation.paired(first, first)
     assert (same.difference, same.p) == (0, 1) and same.low < 0 < same.high
+
+
+def test_the_exact_test_is_exact_and_quick_on_many_images():
+    for one, other in itertools.product(range(12), repeat=2):
+        tail = sum(math.comb(one + other, k) for k in range(min(one, other) + 1))
+        by_hand = min(1, 2 * tail / 2 ** (one + other))
+        held = torch.zeros(40, dtype=torch.bool)
+        first, second = held.clone(), held.clone()
+        first[:one], second[one : one + other] = True, True
+        assert evaluation.paired(first, second).p == by_hand
+    first = torch.arange(50_000) % 2 == 0
+    start = time.process_time()
+    assert evaluation.paired(first, ~first).p == 1
+    assert time.process_time() - start < 20  # it took minutes
 
 
 def test_the_interval_of_a_difference_covers_it_as_often_as_it_says():

@@ -159,6 +159,11 @@ UNUSABLE = {
 }
 
 
+def test_an_index_with_a_point_is_refused():
+    with pytest.raises(BadInput, match="expected index as integers"):
+        usable(MODEL, X, Y, torch.linspace(0, 1, len(X)))
+
+
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_what_cannot_be_evaluated_is_said_in_one_line(case):
     model, x, y, said = UNUSABLE[case]

@@ -106,6 +106,30 @@ def test_any_number_of_classes_and_float64(name, classes):
     assert found.attacks[0].distance.dtype == torch.float64 and found.attacks[0].refused == 0
 
 
+class Proud(nn.Module):
+    """As many a network is written, which cannot take a batch of no images."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert len(x) > 0
+        return self.net(x.view(len(x), -1).view(x.shape))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_model_is_shown_no_images(name):
+    """Also once all have fallen, and with fewer queries than the start takes."""
+    model, x, y = images()
+    more = {"restarts": 3, "targets": 2, "loss": "dlr", "repeats": 2}
+    attack = within(EVERY[name], radius=1.0, norm="linf", **(more if name == "apgd" else {}))
+    few = within(attack, queries=8)
+    for one in (attack, few):
+        for labels in (y, (y + 1) % 4):
+            evaluate(Proud(model), x, labels, attacks={name: one}, radius=1.0)
+
+
 class Sick(nn.Module):
     """No number for images brighter than one of them by a hair in the first pixel."""
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast.attack import PGD, UniformNoise
+from holdfast.attack import DDN, PGD, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
 from holdfast.result import Evaluation
 
@@ -73,6 +73,11 @@ def test_steps_that_do_not_reach_the_radius_are_said():
     for stride, said in ((2 / 255, ["steps too short"]), (0.25, [])):
         ours = {"pgd": PGD(radius=0.03, stride=stride)}
         assert names(evaluate(MODEL, X, Y, attacks=ours)) == said
+
+
+def test_steps_of_a_length_in_pixels_are_no_share():
+    found = evaluate(MODEL, X, Y, attacks={"ddn": DDN(stride=0.005, steps=50)}, norm="l2")
+    assert "steps too short" not in names(found)
 
 
 def test_what_only_blind_attacks_find_is_said():

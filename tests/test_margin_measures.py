@@ -22,7 +22,7 @@ from holdfast.margin import (
     search,
     shares,
 )
-from holdfast.margin.measures import centres, per_image, summed
+from holdfast.margin.measures import centres, summed, sums_of_images
 from holdfast.report import heat
 
 CLASSES, REACH = 4, 0.5
@@ -32,7 +32,7 @@ DISTANCE = torch.rand(7, 5, 2, generator=GENERATOR).mul(REACH)
 ENTERED = torch.randint(-1, CLASSES, (7, 5, 2), generator=GENERATOR)
 ENTERED[ORIGIN[:, None, None].expand(7, 5, 2) == ENTERED] = -1
 DISTANCE[ENTERED < 0] = REACH
-PARTS = per_image(DISTANCE, ENTERED, CLASSES)
+PARTS = sums_of_images(DISTANCE, ENTERED, CLASSES)
 SUMS = summed(*PARTS, ORIGIN)
 
 
@@ -104,7 +104,7 @@ def test_the_bootstrap_draws_images_and_covers_the_mean():
     level = torch.rand(count, generator=GENERATOR)
     distance = level[:, None, None].expand(-1, 50, 2)
     origin, entered = torch.zeros(count).long(), torch.ones(count, 50, 2).long()
-    parts = per_image(distance, entered, 2)
+    parts = sums_of_images(distance, entered, 2)
     found = bootstrap(*parts, origin, lambda sums: mean_margins(sums)[..., 0, 1], samples=2000)
     error = level.std(unbiased=False) / math.sqrt(count)
     assert found.value.item() == pytest.approx(level.mean().item())
@@ -136,7 +136,7 @@ def test_the_jackknife_covers_r_where_the_bootstrap_comes_out_too_low():
         entered = torch.multinomial(chance, 100, replacement=True, generator=generator)
         level = torch.rand(count, 1, generator=generator)
         distance = torch.rand(count, 100, generator=generator) * level
-        return per_image(distance[..., None], entered[..., None] % (classes + 1), classes)
+        return sums_of_images(distance[..., None], entered[..., None] % (classes + 1), classes)
 
     parts = [drawn() for _ in range(150)]
     truth = torch.stack([robustness(summed(*part, origin)) for part in parts]).mean()
@@ -177,7 +177,7 @@ def test_margins_are_saved_whichever_class_is_left(tmp_path, reference):
 
 def test_one_image_has_no_interval():
     distance, entered = torch.rand(1, 3, 2), torch.ones(1, 3, 2).long()
-    found = jackknife(*per_image(distance, entered, 2), torch.zeros(1).long(), robustness)
+    found = jackknife(*sums_of_images(distance, entered, 2), torch.zeros(1).long(), robustness)
     assert found.value.isfinite() and found.low.isnan() and found.high.isnan()
 
 

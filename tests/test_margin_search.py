@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, k
     share = sum(asked) / found.forward
     assert share > 0.8 if cheaply else share < 0.1
     if cheaply:
-        monkeypatch.setattr(forms, "NEAR", -1.0)  # no form is near enough
+        monkeypatch.setattr(forms, "near", lambda one, other: False)  # no form is near enough
         same = search(model, X, Y, method=Traced(pilots=4), clip=clip, audit=0.0)
         other = (found.step != same.step) | (found.entered != same.entered)
         assert other.float().mean() < 0.01 and sum(asked) < share * found.forward + 100
@@ -361,6 +362,34 @@ def test_a_class_that_is_masked_hides_nothing_from_traced(low):
     one, other = (search(masked, WORLD.x, WORLD.y, method=method, audit=1, **RAYS)
                   for method in ("linear", "traced"))  # fmt: skip
     assert torch.equal(one.step, other.step) and other.audit.differing == 0
+
+
+class Masked(nn.Module):
+    """Logits as of another, and one that is minus infinity."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.model(x)
+        return torch.cat([logits, torch.full_like(logits[:, :1], -math.inf)], 1)
+
+
+def test_a_class_that_is_masked_hides_nothing_from_screened():
+    """In bf16, whose rounding sends many a point to another class."""
+    model = Masked(WORLD.model)
+    one, other = (search(model, WORLD.x, WORLD.y, method=method, audit=1, **RAYS)
+                  for method in ("linear", Screened(precision="bf16")))  # fmt: skip
+    assert torch.equal(one.step, other.step) and other.forward != one.forward
+
+
+def test_a_module_that_cannot_be_copied_is_searched_by_every_method():
+    model = nn.Sequential(WORLD.model)
+    object.__setattr__(model, "lock", threading.Lock())
+    first, *others = (search(model, WORLD.x, WORLD.y, method=method, **RAYS)
+                      for method in ("linear", "screened", "traced"))  # fmt: skip
+    assert all(torch.equal(first.step, other.step) for other in others)
 
 
 def test_rows_of_numbers_are_refused():

@@ -1,7 +1,11 @@
+import errno
 import json
+import multiprocessing
 import resource
 import signal
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +33,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_json_holds_no_number_that_json_lacks(tmp_path):
     record.write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("-inf"), {"c": 2}]})
     assert record.read_json(tmp_path / "a.json") == {"a": None, "b": [1.5, None, {"c": 2}]}
+    record.append(tmp_path / "rows.jsonl", {"a": float("inf"), "b": (2.0, float("nan"))})
+    assert (tmp_path / "rows.jsonl").read_text() == '{"a": null, "b": [2.0, null]}\n'
 
 
 @pytest.fixture
@@ -67,6 +73,36 @@ def test_a_link_always_leads_somewhere(tmp_path):
         (tmp_path / name).mkdir()
         record.point(tmp_path / "last", name)
         assert (tmp_path / "last").resolve().name == name
+
+
+def test_a_link_takes_the_place_of_a_folder_also_where_it_leads_into_another(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "old").touch()
+    (tmp_path / "round-1").mkdir()
+    record.point(tmp_path / "checkpoints", "round-1/checkpoints")
+    assert (tmp_path / "checkpoints").is_symlink() and (tmp_path / "checkpoints" / "old").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "round-1"}
+
+
+def _put(folder: Path, number: int) -> None:
+    record.write_new((folder / str(place) for place in count(1)), str(number))
+
+
+def test_files_that_are_put_at_once_all_stay(tmp_path):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.starmap(_put, [(tmp_path, number) for number in range(40)])
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == sorted(map(str, range(40)))
+    assert {path.name for path in tmp_path.iterdir()} == set(map(str, range(1, 41)))
+
+
+def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
+    def none(*paths: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", none)
+    _put(tmp_path, 1)
+    _put(tmp_path, 2)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1": "1", "2": "2"}
 
 
 def test_a_torn_line_swallows_nothing(tmp_path):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast.errors import BadInput, choose
@@ -32,6 +32,11 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     other = logits.scatter(1, y[:, None], -torch.inf).amax(1)
     gap = (other - true).nan_to_num(0.0, torch.inf, -torch.inf)  # of two infinite ones: a tie
     return gap.masked_fill(logits.isnan().any(1), torch.inf)
+
+
+def right(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
+    """Whether the largest logit is the label's; logits that are no numbers are no prediction."""
+    return (logits.argmax(1) == y) & ~logits.isnan().any(1)
 
 
 def lead(logits: Logits, y: Labels, target: Labels) -> PerImage:

@@ -107,6 +107,10 @@ class Team:
                 raise error
         return self.gather(found)  # pyright: ignore
 
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        self.same(None)
+
     def same(self, value: T) -> T:
         """The leading process's value, in all of them."""
         if self.size == 1:

@@ -87,6 +87,8 @@ class APGD:
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             for restart in range(self.restarts):
                 at = (height < torch.inf).nonzero().squeeze(1)
+                if not len(at):
+                    return adv
                 start = self._start(x[at], index[at], rank, restart)
                 found = self._run(model, x[at], y[at], rivals[at, rank], start)
                 adv[at], height[at] = higher(adv[at], height[at], *found)

@@ -71,8 +71,9 @@ class Boundary:
         adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
         note_start(note, x, adv, used, self.norm)
         rows = (used + HALVINGS <= self.queries).nonzero().flatten()
-        adv[rows] = shortened(model, x[rows], y[rows], adv[rows], HALVINGS)
-        used[rows] += HALVINGS
+        if len(rows):
+            adv[rows] = shortened(model, x[rows], y[rows], adv[rows], HALVINGS)
+            used[rows] += HALVINGS
         sizes = torch.tensor([self.along, self.ahead]).to(x).repeat(len(x), 1)
         turn = 0
         while True:

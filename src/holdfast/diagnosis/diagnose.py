@@ -22,7 +22,7 @@ from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said, budget
-from holdfast.loss import full
+from holdfast.loss import full, right
 from holdfast.model import clean_logits, lent, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -165,7 +165,7 @@ def _again(patient: Patient, standing: Flags, looks: int, batch_size: int | None
         return standing
     adv, held = under_claim(patient, batch_size), standing.clone()
     for _ in range(looks):
-        held &= (predict(patient.judged, adv, batch_size).argmax(1) == patient.y).cpu()
+        held &= right(predict(patient.judged, adv, batch_size), patient.y).cpu()
     return held
 
 

@@ -84,8 +84,8 @@ class Entropy:
 def entropy(model: Classifier, x: Images, y: Labels, batch_size: int | None = None) -> Entropy:
     """Entropy, confidence and correctness of every image; the model is left as it was."""
     logits = predict(model, x, batch_size)
-    top, action = logits.softmax(1).max(1)
     return Entropy(
-        bits=(loss.entropy(logits) / math.log(2)).cpu(), confidence=top.cpu(),
-        correct=((action == y) & ~logits.isnan().any(1)).cpu(), classes=logits.shape[1],
+        bits=(loss.entropy(logits) / math.log(2)).cpu(),
+        confidence=logits.softmax(1).amax(1).cpu(), correct=loss.right(logits, y).cpu(),
+        classes=logits.shape[1],
     )  # fmt: skip

@@ -11,7 +11,7 @@ from holdfast import attack as attacks
 from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
-from holdfast.loss import cross_entropy, full, margin
+from holdfast.loss import cross_entropy, full, margin, right
 from holdfast.model import lent
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
 
@@ -110,6 +110,7 @@ def through(
 
 def judged(logits: Logits, y: Labels) -> Values:
     """Cross-entropy, margin, and 1 where the prediction is right, else 0; in float32."""
-    right = logits.argmax(1) == y
-    found = {"ce": cross_entropy(logits, y), "margin": margin(logits, y), "right": right}
+    found = {
+        "ce": cross_entropy(logits, y), "margin": margin(logits, y), "right": right(logits, y),
+    }  # fmt: skip
     return {name: value.float() for name, value in found.items()}

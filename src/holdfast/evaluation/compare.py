@@ -62,7 +62,10 @@ def paired(first: Flags, second: Flags) -> Comparison:
 def _mcnemar(one: int, other: int) -> float:
     """Twice the tail of a fair coin thrown once for each image on which they differ."""
     throws, fewer = one + other, min(one, other)
-    tail = sum(math.comb(throws, k) for k in range(fewer + 1))
+    ways = tail = 1  # to choose k of the throws: exact, and each k from the one before
+    for k in range(fewer):
+        ways = ways * (throws - k) // (k + 1)
+        tail += ways
     return min(1.0, 2 * tail / 2**throws)
 
 

@@ -66,7 +66,8 @@ def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """Attacks whose steps do not add up to their radius."""
     for one in results:
         steps, stride = (one.settings.get(name) for name in ("steps", "stride"))
-        if steps and stride and (share := steps * stride) < SHORT:
+        within = "radius" in one.settings  # a stride is a share of that, or a length
+        if within and steps and stride and (share := steps * stride) < SHORT:
             yield Finding(
                 name="steps too short", evidence={"attack": one.name, "share": share},
                 meaning=f"all steps of {one.name} together cross {share:.0%} of its radius",

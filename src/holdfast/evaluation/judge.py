@@ -12,7 +12,7 @@ from holdfast import attack as attacks_of
 from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
-from holdfast.loss import margin
+from holdfast.loss import margin, right
 from holdfast.model import Metered, lent, predict
 from holdfast.result import SLACK, AttackResult
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage
@@ -75,7 +75,8 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         adv = images_of(name, made, x)
         valid = acceptable(x, adv, reach, norm)
         refused += int((~valid).sum())
-        parts.append(_judged(case, some, torch.where(per_image(valid, x), adv, x), norm))
+        adv = torch.where(per_image(valid, x), adv, x)
+        parts.append((adv, *_judged(case, some, adv, norm)))
         if case.said:
             case.said(name, int(rows[-1]) + 1, len(shown))
     offered, height, distance = _joined(parts, case)
@@ -122,18 +123,15 @@ def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
     return finite & box & (length(adv - x, norm) <= radius + SLACK)
 
 
-def _judged(
-    case: Case, rows: Labels, offered: Images, norm: Norm
-) -> tuple[Images, PerImage, PerImage]:
-    """The images offered, their margins, and the length of each change that fools the model:
-    0 if the clean image is wrong already, inf if the change does not fool it. Logits that are no
+def _judged(case: Case, rows: Labels, offered: Images, norm: Norm) -> tuple[PerImage, PerImage]:
+    """Margins of the images offered, and the length of each change that fools the model: 0 if the
+    clean image is wrong already, inf if the change does not fool it. Logits that are no
     numbers are no prediction, whatever the label."""
     x, y = case.x[rows], case.y[rows]
     logits = predict(case.model, offered)
-    fooled = (logits.argmax(1) != y) | logits.isnan().any(1)
-    distance = torch.where(fooled, length(offered - x, norm), torch.inf)
+    distance = torch.where(right(logits, y), torch.inf, length(offered - x, norm))
     wrong = case.clean[rows].argmax(1) != y
-    return offered, margin(logits, y), torch.where(wrong, 0.0, distance)
+    return margin(logits, y), torch.where(wrong, 0.0, distance)
 
 
 def _joined(parts: list[tuple[Tensor, ...]], case: Case) -> tuple[Images, PerImage, PerImage]:

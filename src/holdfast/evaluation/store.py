@@ -1,6 +1,7 @@
 """An evaluation on disk: a row per attack, per-image results beside it."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,8 +43,6 @@ def save(
     and, where it counts them, `NAME.queries` (-1: never fooled). Gives their path.
     """
     run = Path(run)
-    number = 1 + max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
-    file = run / f"evaluation-{number:03d}.safetensors"
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     held["adv"] = found.adv
     for place, attack in enumerate(found.attacks):
@@ -56,7 +55,9 @@ def save(
         }
         if attack.queries is not None:
             held[f"{attack.name}.queries"] = attack.queries
-    record.write(file, tensors.save({name: t.contiguous() for name, t in held.items()}))
+    newest = max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
+    free = (run / f"evaluation-{number:03d}.safetensors" for number in itertools.count(newest + 1))
+    file = record.write_new(free, tensors.save({n: t.contiguous() for n, t in held.items()}))
     whole = found.as_dict()
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**about)
     for row in whole["attacks"]:

@@ -12,7 +12,7 @@ from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Said, acceptable, budget, images_of
 from holdfast.geometry import per_image
-from holdfast.loss import full
+from holdfast.loss import full, right
 from holdfast.model import at_once, clean_logits, lent, predict, usable
 from holdfast.record import Row
 from holdfast.result import aligned
@@ -131,5 +131,4 @@ def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Te
 def _stands(model: Classifier, adv: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
     """Which attacked images it classifies right; logits that are no numbers are no prediction."""
     adv, y, _ = usable(model, adv, y)
-    logits = predict(model, adv, size)
-    return ((logits.argmax(1) == y) & ~logits.isnan().any(1)).cpu()
+    return right(predict(model, adv, size), y).cpu()

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from holdfast.engine import Engine
 from holdfast.loss import full
 from holdfast.margin.rays import Ids, Rays
-from holdfast.model import Metered, Network, folded
+from holdfast.model import Metered, Network, folded, near
 from holdfast.types import Classifier, device_of
 
-NEAR = 1e-4  # largest difference of two forms' logits, as a share of the largest
 TRIED = 64  # points on which they are compared
 SHARED = 2**27  # numbers that the first layer may make of all directions: half a gigabyte
 
@@ -43,8 +42,7 @@ def swifter(sample: Rays) -> Callable[[Rays], Rays]:
         other = form(sample).at(*points)
     except Exception:  # a module that cannot be copied, or a view of what has another layout now
         return lambda rays: rays
-    same = (own - other).abs().max() <= NEAR * own.abs().max()
-    return form if same else lambda rays: rays
+    return form if near(own, other) else lambda rays: rays
 
 
 def spread(rays: Rays, count: int) -> tuple[Ids, Ids]:
@@ -71,7 +69,7 @@ def _directions(rays: Rays) -> int:
 def _behind(rays: Rays, cheap: Classifier, front: Classifier | None) -> Rays:
     """The same rays for the cheaper form: where it lacks the first layer, behind that layer."""
     meter = rays.model
-    counted = _counted(meter, cheap) if isinstance(meter, Metered) else cheap
+    counted = meter.through(cheap) if isinstance(meter, Metered) else cheap
     if front is None:
         return replace(rays, model=counted)
     origin = torch.zeros_like(rays.x[:1])
@@ -82,16 +80,6 @@ def _behind(rays: Rays, cheap: Classifier, front: Classifier | None) -> Rays:
             rays, model=counted, x=front(rays.x),
             directions=moved.unflatten(0, rays.directions.shape[: rays.directions.ndim - 3]),
         )  # fmt: skip
-
-
-def _counted(meter: Metered, cheap: Classifier) -> Classifier:
-    """The cheaper form, its passes counted as passes of the model."""
-
-    def run(x: Tensor) -> Tensor:
-        meter.forward += len(x)
-        return cheap(x)
-
-    return run
 
 
 def _in(engine: Engine, model: nn.Module) -> Classifier:

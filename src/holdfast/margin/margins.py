@@ -74,7 +74,7 @@ class Margins:
     @cached_property
     def parts(self) -> tuple[Tensor, Tensor]:
         """Summed margins and numbers of rays of each image, `[image, adjacent]`; none is last."""
-        return measures.per_image(self.distance, self.entered, self.classes)
+        return measures.sums_of_images(self.distance, self.entered, self.classes)
 
     @property
     def sums(self) -> Sums:
@@ -128,10 +128,10 @@ class Margins:
         return {
             "mean_margin": self.mean_margin(), "none_share": self.none_share(),
             "robustness": level.value.item(),
-            "robustness_interval": finite(torch.stack([level.low, level.high])),
+            "robustness_interval": listed(torch.stack([level.low, level.high])),
             "interval_by": "jackknife",
-            "shares": self.shares().tolist(), "matrix": finite(self.matrix(none=True)),
-            "class_robustness": finite(self.class_robustness()), "levels": self.levels(),
+            "shares": self.shares().tolist(), "matrix": listed(self.matrix(none=True)),
+            "class_robustness": listed(self.class_robustness()), "levels": self.levels(),
             "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,
             "reach": self.grid.reach, "step": self.grid.step, "scale": self.grid.scale,
             "clip": self.grid.clip, "tolerance": self.tolerance, "method": self.method,
@@ -167,8 +167,8 @@ def growth(before: Margins, after: Margins) -> Estimate:
     return Estimate(value=middle, low=middle - half, high=middle + half)
 
 
-def finite(values: Tensor) -> Any:
+def listed(values: Tensor) -> Any:
     """Numbers as lists, None where they are not finite, which JSON does not know."""
     if values.ndim > 1:
-        return [finite(row) for row in values]
+        return [listed(row) for row in values]
     return [value if math.isfinite(value) else None for value in values.tolist()]

@@ -41,7 +41,7 @@ class Estimate:
     high: Tensor
 
 
-def per_image(
+def sums_of_images(
     distance: Float[Tensor, "image direction sign"],
     entered: Int[Tensor, "image direction sign"],
     classes: int,

@@ -49,13 +49,22 @@ class Screened:
         model = bare(sample)
         if model is None:
             return lambda rays: linear(rays, rays.all())
-        form = formed(sample, model, _engine(model, sample, self.precision))
-        if self.precision == "auto" and not _pays(sample, form(sample)):
+        try:
+            form = formed(sample, model, _engine(model, sample, self.precision))
+            pays = self.precision != "auto" or _pays(sample, form(sample))
+        except Exception:  # a module that cannot be copied, or a view of what has another layout
+            pays, form = False, lambda rays: rays
+        width = self._width(sample, form(sample)) if pays else math.inf
+        if not math.isfinite(width):
             return lambda rays: linear(rays, rays.all())
-        own, other = (rays.at(*spread(sample, self.sample)) for rays in (sample, form(sample)))
-        off = other - own
-        width = self.safety * (off.amax(1) - off.amin(1)).max().item()
         return lambda rays: _sift(rays, form(rays), width)
+
+    def _width(self, exact: Rays, cheaper: Rays) -> float:
+        """How near two logits are that the model itself must tell apart; inf or NaN: all, as where
+        a logit is infinite in one of the forms alone."""
+        own, other = (rays.at(*spread(exact, self.sample)) for rays in (exact, cheaper))
+        off = torch.where(other == own, 0, other - own)  # two infinite ones are the same
+        return self.safety * (off.amax(1) - off.amin(1)).max().item()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,7 +78,7 @@ class Sieve(Rays):
         """Logits whose largest is that of the model itself."""
         found = super().at(ray, step)
         largest = found.topk(2, dim=1).values
-        near = largest[:, 0] - largest[:, 1] <= self.width
+        near = ~(largest[:, 0] - largest[:, 1] > self.width)  # no numbers among them
         if near.any():
             steps = step if isinstance(step, Tensor) else torch.full_like(ray, step)
             found[near] = self.exact.at(ray[near], steps[near]).to(found)

@@ -142,14 +142,18 @@ def _in_pieces(
     parts = every.split(_images_of_a_piece(len(every), sample.each, size))
     place = Path(folder) if folder else None
     where = kept.place(place, "search", job.model, *_deciding(job, method))
-    mine: dict[int, Piece] = {}
-    for number in range(team.rank, len(parts), team.size):
-        images = parts[number]
-        file = where and where / f"images-{int(images[0])}-{int(images[-1])}.safetensors"
-        mine[number] = pieces.read(file) or _made(job, finder, sample, images, file)
-        if said and team.leads:
-            said("search", min(int(images[-1]) + 1, len(every)), len(every))
-    joined = {number: piece for part in team.gather(mine) for number, piece in part.items()}
+
+    def share() -> dict[int, Piece]:
+        mine: dict[int, Piece] = {}
+        for number in range(team.rank, len(parts), team.size):
+            images = parts[number]
+            file = where and where / f"images-{int(images[0])}-{int(images[-1])}.safetensors"
+            mine[number] = pieces.read(file) or _made(job, finder, sample, images, file)
+            if said and team.leads:
+                said("search", min(int(images[-1]) + 1, len(every)), len(every))
+        return mine
+
+    joined = {number: piece for part in team.agreed(share) for number, piece in part.items()}
     return [joined[number] for number in range(len(parts))]
 
 

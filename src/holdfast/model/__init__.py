@@ -23,7 +23,7 @@ from holdfast.model.store import (
     save_run,
     weights,
 )
-from holdfast.model.swift import folded, swift
+from holdfast.model.swift import folded, near, swift
 
 __all__ = [
     "NETWORKS",
@@ -47,6 +47,7 @@ __all__ = [
     "function",
     "lent",
     "load",
+    "near",
     "predict",
     "read_card",
     "read_weights",

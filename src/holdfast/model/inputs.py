@@ -24,10 +24,10 @@ def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images
         raise BadInput(f"expected as many labels as images, and some; got {len(y)} and {len(x)}")
     if not x.is_floating_point():
         raise BadInput(f"expected pixels as floats in [0, 1], got {x.dtype}; divide them by 255")
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise BadInput(f"expected labels as integers, got {y.dtype}; convert them with y.long()")
     index = torch.arange(len(x)) if index is None else index
     _require_tensor("index", index, range(1, 2), "[batch]")
+    _require_integers("labels", y)
+    _require_integers("index", index)
     if len(index) != len(x):
         raise BadInput(f"expected an index of {len(x)} images, got one of {len(index)}")
     _require_pixels(x)
@@ -61,6 +61,11 @@ def _require_tensor(what: str, value: Any, axes: range, shape: str) -> None:
         raise BadInput(f"expected {what} as a tensor, got {kind}; convert with torch.as_tensor")
     if value.ndim not in axes:
         raise BadInput(f"expected {what} of shape {shape}, got {tuple(value.shape)}; reshape them")
+
+
+def _require_integers(what: str, value: Tensor) -> None:
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise BadInput(f"expected {what} as integers, got {value.dtype}; convert them with .long()")
 
 
 def _require_pixels(x: Images) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from holdfast.loss import full
 from holdfast.types import Classifier
@@ -20,8 +20,8 @@ def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
     """The model as an attack may have it; afterwards it is as it was.
 
     Inside, no weight asks for a gradient (a backward pass is then a third cheaper and cannot touch
-    `.grad`), and every submodule is in `mode`. With `train`, dropout is on, but batch
-    normalisation still uses its running statistics, which an attack must not move. Each
+    `.grad`), and every submodule is in `mode`. With `train`, dropout is on, but normalisation by
+    running statistics still uses those, which an attack must not move. Each
     submodule's own mode and each weight's `requires_grad` are put back, also after an error.
     """
     if not isinstance(model, nn.Module):
@@ -30,7 +30,7 @@ def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
     modes = [(module, module.training) for module in model.modules()]
     learned = [weight for weight in model.parameters() if weight.requires_grad]
     for module, _ in modes:
-        module.training = mode == "train" and not isinstance(module, _BatchNorm)
+        module.training = mode == "train" and not isinstance(module, _NormBase)
     for weight in learned:
         weight.requires_grad_(False)
     try:

@@ -131,11 +131,16 @@ def _alike(model: nn.Module, form: nn.Module, x: Images) -> bool:
         return False
 
 
+def near(one: Tensor, other: Tensor) -> bool:
+    """Whether two forms of a model said the same, up to rounding."""
+    return bool((one - other).abs().max() <= NEAR * one.abs().max())
+
+
 def _agree(model: nn.Module, form: nn.Module, some: Images) -> bool:
     try:
         with lent(model), torch.random.fork_rng():  # for a model that draws
             pairs = zip(_asked(model, some), _asked(form, some), strict=True)
-            return all((one - other).abs().max() <= NEAR * one.abs().max() for one, other in pairs)
+            return all(near(one, other) for one, other in pairs)
     except Exception:  # such as a view of what has another layout now, or a module that looks
         return False
 

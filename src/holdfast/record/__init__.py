@@ -10,6 +10,7 @@ from holdfast.record.files import (
     remove,
     set_aside,
     write,
+    write_new,
 )
 from holdfast.record.formats import (
     append,
@@ -45,5 +46,6 @@ __all__ = [
     "version",
     "write",
     "write_json",
+    "write_new",
     "write_yaml",
 ]

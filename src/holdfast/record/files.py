@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,24 @@ def write(path: Path, content: bytes | str) -> None:
 
     Raises OSError where there is no room (the half-written file is removed).
     """
+    with _drafted(path, content) as draft:
+        draft.replace(path)
+
+
+def write_new(paths: Iterable[Path], content: bytes | str) -> Path:
+    """Put `content` in one step at the first of these paths where nothing is, whatever others write
+    there meanwhile. Gives that path; raises OSError as `write`."""
+    left = iter(paths)
+    path = next(left)
+    with _drafted(path, content) as draft:
+        while not _placed(draft, path):
+            path = next(left)
+    return path
+
+
+@contextmanager
+def _drafted(path: Path, content: bytes | str) -> Iterator[Path]:
+    """A hidden file with this content beside `path`, gone afterwards unless it was moved."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     raw = content.encode() if isinstance(content, str) else content
@@ -34,9 +52,20 @@ def write(path: Path, content: bytes | str) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        yield draft
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _placed(draft: Path, path: Path) -> bool:
+    """Whether the draft is at `path` now, where nothing was."""
+    try:
+        os.link(draft, path)
+    except OSError:
+        if path.exists():
+            return False
+        draft.replace(path)  # a file system without hard links
+    return True
 
 
 @contextmanager
@@ -77,15 +106,15 @@ def set_aside(folder: Path, pattern: str = "*") -> Path | None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make `link` lead to its sibling `target`, replacing what it led to in one step. A folder in
-    its place, as in a copy of a run whose links were followed, becomes the target that is missing,
-    or goes once the link stands."""
+    """Make `link` lead to `target`, a path from its folder, replacing what it led to in one step. A
+    folder in its place, as in a copy of a run whose links were followed, becomes the target that is
+    missing, or goes once the link stands."""
     draft, aside = (link.with_name(f".{link.name}.{end}") for end in (os.getpid(), "aside"))
+    if link.is_dir() and not link.is_symlink():
+        place = link.parent / target
+        link.replace(aside if place.exists() else place)
     draft.unlink(missing_ok=True)
     draft.symlink_to(target)
-    if link.is_dir() and not link.is_symlink():
-        place = link.with_name(target)
-        link.replace(aside if place.exists() else place)
     draft.replace(link)
     remove(aside)
 

@@ -15,7 +15,7 @@ from holdfast.record.settings import Row, plain
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one row to a file of JSON lines, in a single write.
+    """Add one row to a file of JSON lines, in a single write; null for infinity and NaN.
 
     A last line torn by a kill is ended first, so that it cannot swallow the new row.
     """
@@ -25,7 +25,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write((json.dumps(row) + "\n").encode())
+        file.write((json.dumps(_known(row), allow_nan=False) + "\n").encode())
 
 
 def rows(path: Path) -> list[Row]:
@@ -68,14 +68,15 @@ def _lines(path: Path) -> list[str]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Put a value at `path` as JSON, in one step; null for infinity and NaN, which JSON lacks."""
+    """Put a value at `path` as JSON, in one step; null for infinity and NaN."""
     write(path, json.dumps(_known(plain(value)), indent=2, allow_nan=False) + "\n")
 
 
 def _known(value: Any) -> Any:
-    if isinstance(value, dict):
+    """The value with null where it has a number that JSON lacks."""
+    if isinstance(value, Mapping):
         return {name: _known(one) for name, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_known(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -19,6 +19,7 @@ from holdfast import team as teams
 from holdfast.data import Dataset, Split
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary
+from holdfast.loss import right
 from holdfast.margin import Margins
 from holdfast.margin.directions import Gradient, Orthonormal
 from holdfast.margin.search import Said
@@ -209,8 +210,8 @@ def _undone(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 def _accuracy(model: nn.Module, split: Split) -> float:
     """Clean accuracy, a share."""
     where = device_of(model, torch.device("cpu"))
-    right = models.predict(model, split.x.to(where)).argmax(1).cpu() == split.y.cpu()
-    return right.double().mean().item()
+    logits = models.predict(model, split.x.to(where)).cpu()
+    return right(logits, split.y.cpu()).double().mean().item()
 
 
 def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | None, bool]:
@@ -240,7 +241,7 @@ def _recorded(job: _Job, done: list[Round]) -> None:
     """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
     if job.folder and job.team.leads:
         _written(job.folder, job, done)
-    job.team.same(None)  # no process goes on to write what another removes
+    job.team.wait()  # no process goes on to write what another removes
 
 
 def _written(folder: Path, job: _Job, done: list[Round]) -> None:

@@ -65,22 +65,29 @@ def opened(
     checkpoint, the rows past it dropped. Raises BadInput where another process holds it."""
     with ExitStack() as held:
         if run is not None:
+            team.agreed(partial(_taken, run, resume, force, team, held))
             if resume:
                 checkpoint.restore(session, run)
-            team.same(None)  # all have read before one writes
-            team.agreed(partial(_begun, run, recipe, data, session, resume, force, team, held))
+            team.wait()  # all have read before one writes
+            team.agreed(partial(_begun, run, recipe, data, session, resume, force, team))
         yield
 
 
-def _begun(
-    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
-    team: Team, held: ExitStack,
-) -> None:  # fmt: skip
+def _taken(run: Path, resume: bool, force: bool, team: Team, held: ExitStack) -> None:
+    """The folder is there, and no other process's until `held` is left."""
     if not team.leads:
         return
     if not resume:
         _make(run, force)
     held.enter_context(record.alone(run))
+
+
+def _begun(
+    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
+    team: Team,
+) -> None:  # fmt: skip
+    if not team.leads:
+        return
     if force and not resume:
         record.clear(run)
     past = _taken_up(run, session) if resume else []

@@ -264,8 +264,8 @@ def _set_rate(job: Job, session: Session) -> float:
 def _look(job: Job, session: Session) -> record.Row:
     """Measure the model after an epoch; a collapse is noted in the row."""
     recipe = job.recipe
-    full = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
-    watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, full)
+    attacked = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
+    watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, attacked)
     row: record.Row = {**watch_model(session.judged, *watching)}
     if session.ema is not None:  # the raw weights, beside the averaged ones
         raw = watch_model(session.model, *watching)

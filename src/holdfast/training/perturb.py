@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import require_words
 from holdfast.geometry import steepest
 from holdfast.team import Team
+from holdfast.training.limits import require_not_below_0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class AWP:
 
     def __post_init__(self) -> None:
         require_words(self)
-        if self.gamma < 0 or self.start < 0:
-            raise BadInput(f"expected gamma and start of 0 or more, got {self.gamma}, {self.start}")
+        require_not_below_0("gamma", self.gamma)
+        require_not_below_0("start", self.start)
 
     def at(self, epoch: int) -> float:
         """The length in this epoch."""

@@ -1,6 +1,5 @@
 """What a training run is made of."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
 from holdfast.geometry import require_inside
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
+from holdfast.training.limits import require_above_0, require_not_below_0
 from holdfast.training.optimizer import Optimizer
 from holdfast.training.perturb import AWP
 from holdfast.training.schedule import Schedule
@@ -45,8 +45,7 @@ class Adversarial:
     def __post_init__(self) -> None:
         require_words(self)
         for name in ("rate", "start", "ramp"):
-            if getattr(self, name) < 0:
-                raise BadInput(f"expected {name} of 0 or more, got {getattr(self, name)}")
+            require_not_below_0(name, getattr(self, name))
 
     def share(self, progress: float) -> float:
         """Share of the full radius after `progress` epochs; 0 before the start."""
@@ -146,8 +145,8 @@ class Recipe:
             raise BadInput(f"expected keep_every of 0 or more, got {self.keep_every}")
         if not 0 <= self.seed < 2**63:
             raise BadInput(f"expected a seed from 0 to 2**63 - 1, got {self.seed}")
-        if self.clip is not None and not 0 < self.clip < math.inf:
-            raise BadInput(f"expected a clip above 0, got {self.clip}")
+        if self.clip is not None:
+            require_above_0("clip", self.clip)
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)

@@ -112,8 +112,7 @@ def attacked(
     with lent(bench.model, bench.recipe.adversarial.mode):
         loss = _climbed(bench.recipe, meter, batch, state)
         if loss is not None:
-            every = {"best": True} if isinstance(adversary, attack.APGD) else {}  # none is left out
-            adversary = attack.resized(adversary, loss=loss, **every)
+            adversary = attack.relentless(attack.resized(adversary, loss=loss))
         adv = attack.run(adversary, meter, batch.x, batch.y, visit)
     return replace(batch, adv=adv.detach())
 

@@ -24,15 +24,15 @@ ADVICE = (
 
 def watch(
     model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, team: Team,
-    epoch: int, full: bool,
+    epoch: int, attacked: bool,
 ) -> dict[str, float]:  # fmt: skip
     """Accuracies (shares), entropy (bits) and expected reward of each split, `NAME_measure`.
 
     epoch: the one just trained, counted from 0, by whose reward predictions are judged; +1 and -1
-    where its objective has none. full: with the watching attacks too. Attacks run in the engine's
+    where its objective has none. attacked: with the watching attacks too. Those run in the engine's
     precision, every prediction that is counted in fp32. Processes share the images.
     """
-    attacks = recipe.watch.attacks(recipe.adversary) if full else {}
+    attacks = recipe.watch.attacks(recipe.adversary) if attacked else {}
     at_work = leaves(alone(recipe.objective, epoch))
     told = next((one.reward for one in at_work if hasattr(one, "reward")), Signed())  # pyright: ignore
     found: dict[str, float] = {}
@@ -53,12 +53,13 @@ def _measure(
     x, y = split.x.contiguous(memory_format=engine.memory_format), split.y
     logits = predict(model, x)
     found = {
-        "clean": logits.argmax(1) == y,
+        "clean": loss.right(logits, y),
         "reward": expected_reward(told, logits, y),
         "entropy": loss.entropy(logits) / math.log(2),
     }
     for name, rival in attacks.items():
-        found[name] = predict(model, _adversarial(model, split, x, rival, engine)).argmax(1) == y
+        adv = _adversarial(model, split, x, rival, engine)
+        found[name] = loss.right(predict(model, adv), y)
     picked = torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double()
     sums = torch.stack([value.double().sum() for value in found.values()])
     team.add_up([picked, sums])
