@@ -162,7 +162,7 @@ def test_of_a_search():
 def test_paths_may_be_words(tmp_path):
     found = hf.evaluate(MODEL, X, Y, attacks={"fgsm": hf.attack.FGSM(radius=0.1)})
     files = [
-        evaluation.save(found, str(tmp_path), torch.arange(4), Y, {}) for _ in range(2)
+        evaluation.save(found, str(tmp_path), Y) for _ in range(2)
     ]  # fmt: skip
     assert evaluation.latest(str(tmp_path)) == files[1]
     assert set(evaluation.compare(*map(str, files))) == {"clean", "fgsm", "worst case"}

@@ -85,8 +85,7 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path, caplog):
         (tmp_path / name).mkdir()
         model, pgd = masked if name == "a" else MODEL, {"pgd": attacks[name]}
         found[name] = evaluate(model, X[order], Y[order], attacks=pgd, radius=0.03)
-        about = (tmp_path / name, order, Y[order], {})
-        files[name] = evaluation.save(found[name], *about)
+        files[name] = evaluation.save(found[name], tmp_path / name, Y[order], index=order)
     compared = evaluation.compare(files["a"], files["b"])
     assert set(compared) == {"clean", "pgd", "worst case"}
     worst, weak, strong = compared["worst case"], found["a"], found["b"]
@@ -96,7 +95,7 @@ def test_two_evaluations_are_compared_image_by_image(tmp_path, caplog):
     assert "points" in str(worst)
     with pytest.raises(BadInput, match="per-image results"):
         evaluation.compare(files["a"], tmp_path / "none")
-    other = evaluation.save(weak, tmp_path / "b", torch.arange(32), 1 - Y, {})
+    other = evaluation.save(weak, tmp_path / "b", 1 - Y)
     with pytest.raises(BadInput, match="same data and split"):
         evaluation.compare(files["a"], other)
     assert set(evaluation.compare(files["a"], files["c"])) == {"clean"}
@@ -119,6 +118,6 @@ def test_what_a_cascade_left_is_not_compared_with_what_was_attacked_alone(tmp_pa
         found = evaluate(MODEL, X, Y, attacks=attacks, radius=0.03, cascade=cascade)
         run = tmp_path / str(cascade)
         run.mkdir()
-        files.append(evaluation.save(found, run, torch.arange(32), Y, {}))
+        files.append(evaluation.save(found, run, Y))
     assert set(evaluation.compare(*files)) == {"clean", "one", "worst case"}
     assert "two is not compared: its settings, or those of the attacks before it" in caplog.text

@@ -165,7 +165,7 @@ def test_the_nearest_image_of_another_class_is_kept(tmp_path):
     for row in range(32):
         wanted = moved(X, 0.02 if fooled[1, row] else 0.05)[row] if fooled[:, row].any() else X[row]
         assert torch.equal(found.adv[row], wanted)
-    file = evaluation.save(found, tmp_path, torch.arange(32), Y, {})
+    file = evaluation.save(found, tmp_path, Y)
     assert torch.equal(load_file(file)["adv"], found.adv)
 
 

@@ -245,9 +245,8 @@ def test_wilson_against_published_values():
 
 def test_an_evaluation_is_saved_row_by_row_and_image_by_image(tmp_path):
     found = evaluate(MODEL, X, Y, radius=0.01)
-    index = torch.arange(32)
     for number in (1, 2):
-        file = evaluation.save(found, tmp_path, index, Y, {"split": "test"})
+        file = evaluation.save(found, tmp_path, Y, about={"split": "test"})
         assert file.name == f"evaluation-00{number}.safetensors"
     rows = record.rows(tmp_path / "evaluation.jsonl")
     assert [row["name"] for row in rows] == ["fgsm", "pgd", "pgd-margin"] * 2

@@ -69,6 +69,16 @@ def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():
     assert names(evaluate(MODEL, X, Y, attacks=ours | {"far": PGD(radius=0.1)}, radius=0.1)) == []
 
 
+@pytest.mark.parametrize("asked", [None, 0.05])
+def test_budgets_beyond_the_one_asked_for_and_several_are_said(asked):
+    far = {"far": PGD(radius=0.2)}
+    found = evaluate(MODEL, X, Y, attacks=far, radius=asked)
+    assert names(found) == (["several budgets"] if asked else [])
+    found = evaluate(MODEL, X, Y, attacks=far | {"near": PGD(radius=0.05)}, radius=asked)
+    assert names(found) == ["several budgets"] and "linf 0.2" in found.table()
+    assert found.findings[0].evidence == {"asked": asked, "radii": [0.05, 0.2]}
+
+
 def test_steps_that_do_not_reach_the_radius_are_said():
     for stride, said in ((2 / 255, ["steps too short"]), (0.25, [])):
         ours = {"pgd": PGD(radius=0.03, stride=stride)}

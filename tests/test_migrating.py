@@ -1,6 +1,7 @@
 """docs/migrating.md: what stands beside each other in its tables finds the same."""
 
 import re
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,23 @@ def world() -> tuple[nn.Module, Tensor, Tensor]:
     )
     x = (0.5 + towards.reshape(50, 3, 8, 8)).clamp(0, 1)
     return model, x, model(x).argmax(1)
+
+
+def test_the_training_script_trains_and_goes_on(tmp_path, monkeypatch):
+    """The call of the page, with a loss, data and fewer epochs of its own."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"^    hf\.train\(.*?^    \)", PAGE, flags=re.MULTILINE | re.DOTALL)
+    digits = hf.data.load("digits")
+    train, test = digits.train.sample(200), digits.test.sample(50)
+    names = {
+        "hf": hf, "train_x": train.x, "train_y": train.y, "test_x": test.x, "test_y": test.y,
+        "model": hf.model.create("gupta_cnn", image=(1, 8, 8), classes=10, widths=(4,)),
+        "my_loss": hf.feedback.CrossEntropy(),
+    }  # fmt: skip
+    called = textwrap.dedent(code)
+    for epochs in (1, 2):
+        trained = eval(called[:-1] + f"epochs={epochs}, watch=hf.training.Watch(images=20))", names)
+    assert [row["epoch"] for row in trained.history] == [1, 2]
 
 
 def test_every_line_of_the_tables_is_read():

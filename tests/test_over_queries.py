@@ -126,7 +126,7 @@ def test_counts_survive_a_kill_and_reach_the_file(tmp_path):
     again = evaluate(MODEL, X, Y, folder=tmp_path, **chosen)
     for one, other in zip(whole.attacks, again.attacks, strict=True):
         assert torch.equal(asked(one), asked(other)) and (asked(one) > 0).any()
-    held = load_file(evaluation.save(again, tmp_path, torch.arange(32), Y, {}))
+    held = load_file(evaluation.save(again, tmp_path, Y))
     assert torch.equal(held["last.queries"], asked(whole.attacks[1]))
 
 

@@ -55,6 +55,35 @@ def straight(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path
     return run
 
 
+def test_the_same_call_begins_and_goes_on(tmp_path, straight):
+    """On `auto`: a new run, one stopped in its first epoch, and one that has a checkpoint."""
+    run, data = tmp_path / "run", blobs()
+
+    def stop(after: int):
+        def tick(epoch: int, done: int, steps: int) -> None:
+            if epoch >= after:
+                raise KeyboardInterrupt
+
+        return tick
+
+    for after in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            training.train(network(data), data, out=run, resume="auto", tick=stop(after),
+                           **settings())  # fmt: skip
+        assert (run / "config.yaml").exists()
+        assert (run / "checkpoints" / "last").exists() == (after > 0)
+    finished = training.train(network(data), data, out=run, resume="auto", **settings())
+    assert len(finished.history) == 4
+    held = [folder / "checkpoints" / "last" / "model.safetensors" for folder in (run, straight)]
+    assert held[0].read_bytes() == held[1].read_bytes()
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "text").touch()
+    with pytest.raises(BadInput, match="expected a run folder to replace"):
+        training.train(network(data), data, out=other, resume="auto", **settings())
+    assert (other / "text").exists()
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

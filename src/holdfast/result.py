@@ -1,6 +1,7 @@
 """The frozen records that training and evaluation return: units, intervals, tables."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from holdfast.errors import BadInput
 from holdfast.record import Row
 from holdfast.types import Images, Labels, Norm, PerImage
 
+log = logging.getLogger("holdfast")
 SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Flags = Bool[Tensor, " batch"]
 
@@ -99,6 +101,11 @@ class AttackResult(Standing):
     queries: Labels | None = None
 
     @property
+    def looks_no_nearer(self) -> bool:
+        """Whether the attack makes use of a radius and has no reason to look below it."""
+        return "radius" in self.settings and self.settings.get("name") != "fab"
+
+    @property
     def passes(self) -> int:
         return self.forward + self.backward
 
@@ -175,11 +182,19 @@ class Evaluation:
     def curve(self, radii: Sequence[float]) -> list[float]:
         """Accuracy left at each of these budgets, by the nearest image any attack found.
 
-        An upper bound everywhere; an attack with a budget looks no nearer than it must, so that
-        below its radius the bound is loose. Raises BadInput for attacks in different norms.
+        An upper bound everywhere. It means something below an attack's radius only where attacks
+        are minimum-norm: one with a budget looks no nearer than that, which is said; for those
+        `holdfast.evaluation.curve` runs them at each radius. Raises BadInput for attacks in
+        different norms, and for radii that are no numbers of 0 or more.
         """
+        if not isinstance(radii, Sequence) or not all(0 <= radius < math.inf for radius in radii):
+            raise BadInput(f"expected radii as a list of numbers of 0 or more, got {radii!r:.60}")
         if len({attack.norm for attack in self.attacks}) > 1:
             raise BadInput("expected attacks in one norm for a curve, got several")
+        within = max((one.radius for one in self.attacks if one.looks_no_nearer), default=0.0)
+        if any(0 < radius < within - SLACK for radius in radii):
+            log.warning("below radius %g, within which attacks looked, this curve is far too high; "
+                        "holdfast.evaluation.curve runs them at each radius", within)  # fmt: skip
         nearest = torch.where(self.clean.correct, torch.inf, 0.0)
         for attack in self.attacks:
             nearest = torch.fmin(nearest, attack.distance.to(nearest))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from holdfast.cli.curve import curve
 from holdfast.cli.data import data
 from holdfast.cli.demo import demo
 from holdfast.cli.diagnose import diagnose
@@ -29,6 +30,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "data": (data, "list the data sets: what is where, what is damaged"),
     "train": (train, "train a classifier by reward or with labels, under attack or not"),
     "evaluate": (evaluate, "attack a trained classifier and say what is left"),
+    "curve": (curve, "attack trained runs at each of several radii: accuracy over budgets"),
     "transfer": (transfer, "show the adversarial images of each of several runs to all of them"),
     "diagnose": (diagnose, "say whether the robustness is real, or a gradient that misleads"),
     "landscape": (landscape, "map the losses over planes through images or through the weights"),
@@ -40,7 +42,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
 RESUME = "go on with holdfast train --resume RUN"
 AGAIN = "go on behind what was finished with the same words again"
 GOES_ON = {"train": RESUME} | dict.fromkeys(
-    ("evaluate", "diagnose", "landscape", "margins", "retrain"), AGAIN
+    ("evaluate", "curve", "diagnose", "landscape", "margins", "retrain"), AGAIN
 )
 
 

@@ -80,7 +80,10 @@ def evaluate(argv: Sequence[str]) -> None:
         if team.leads():
             about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
             about["epoch"] = model.card.provenance.get("epoch")
-            told[name] = found, evaluation.save(found, runs.place(o), split.index, split.y, about)
+            told[name] = (
+                found,
+                evaluation.save(found, runs.place(o), split.y, index=split.index, about=about),
+            )
             record.remove(drafts)
     if team.leads():
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)

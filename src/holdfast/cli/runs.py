@@ -86,6 +86,13 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
     return found
 
 
+def several(o: Options) -> dict[str, models.Network]:
+    """The networks of all runs by name. Raises BadInput for runs on other data than the first."""
+    lead, *rest = o["runs"]
+    first = network(o | {"run": lead})
+    return {lead: first} | {run: other(o, run, first.card) for run in rest if run != lead}
+
+
 def data(o: Options, card: models.Card) -> datasets.Dataset:
     """What was asked for, else the run's own; images of any size in the size of the model.
 

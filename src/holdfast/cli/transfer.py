@@ -9,7 +9,6 @@ from holdfast.cli import attacks, runs, show, words
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
-from holdfast.model import Network
 
 ATTACK = replace(
     attacks.ATTACK, table={k: v for k, v in attacks.ATTACK.table.items() if v}, default="mim"
@@ -33,8 +32,12 @@ def transfer(argv: Sequence[str]) -> None:
         "transfer", {transfer_options: frozenset(), runs.options: frozenset()},
         {"attack": ATTACK}, words.listed(argv),
     )  # fmt: skip
-    networks = _networks(parsed.values)
-    o: Options = parsed.values | {"run": next(iter(networks))}
+    o = parsed.values
+    if len(set(o["runs"])) < 2:
+        got = ", ".join(o["runs"]) or "none"
+        raise BadInput(f"expected two runs or more, got {got}; name them before the options")
+    networks = runs.several(o)
+    o: Options = o | {"run": next(iter(networks))}
     split, named = runs.images(o, networks[o["run"]].card)
     radius, norm = runs.budget(o)
     place = runs.place(o)
@@ -55,13 +58,3 @@ def transfer(argv: Sequence[str]) -> None:
         return
     print(f"{named}, {norm} radius {radius:.4g}")
     print(found.table(), "What is left is an upper bound on robust accuracy.", sep="\n")
-
-
-def _networks(o: Options) -> dict[str, Network]:
-    """The runs' networks by name. Raises BadInput for one run only, and for runs on other data."""
-    if len(set(o["runs"])) < 2:
-        got = ", ".join(o["runs"]) or "none"
-        raise BadInput(f"expected two runs or more, got {got}; name them before the options")
-    lead, *rest = o["runs"]
-    first = runs.network(o | {"run": lead})
-    return {lead: first} | {run: runs.other(o, run, first.card) for run in rest if run != lead}

@@ -1,6 +1,7 @@
 """Batteries of attacks, and the check of everything they claim."""
 
 from holdfast.evaluation.compare import Comparison, compare, paired
+from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.judge import acceptable
 from holdfast.evaluation.reference import Reference
@@ -11,12 +12,14 @@ from holdfast.evaluation.transfer import TransferMatrix, transfer_matrix
 __all__ = [
     "SUITES",
     "Comparison",
+    "Curve",
     "Reference",
     "Suite",
     "Task",
     "TransferMatrix",
     "acceptable",
     "compare",
+    "curve",
     "evaluate",
     "latest",
     "paired",

@@ -102,7 +102,8 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     rows = [_places(held["index"], index) for held in (one, two)]
     if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
         raise BadInput(f"expected the same data and split in {first} and {second}, got others")
-    names = [n.removesuffix(".correct") for n in one if n.endswith(".correct") and n in two]
+    known = sorted(n.removesuffix(".correct") for n in one if n.endswith(".correct") and n in two)
+    names = sorted(known, key=lambda name: name != "clean")  # a file's tensors come in any order
     flags = {
         name: tuple(
             held[f"{name}.correct"][row] for held, row in zip((one, two), rows, strict=True)

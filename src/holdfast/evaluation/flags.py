@@ -52,7 +52,18 @@ def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) ->
             "is that of none of these budgets",
             advice="evaluate each norm by itself",
         )  # fmt: skip
-    reach = max((one.radius for one in results if one.norm == norm), default=None)
+    radii = sorted({one.radius for one in results if one.norm == norm})
+    if (beyond := [one for one in radii if asked is not None and one > asked + SLACK]) or (
+        asked is None and len(radii) > 1
+    ):
+        yield Finding(
+            name="several budgets", evidence={"asked": asked, "radii": radii},
+            meaning=f"attacks go as far as {norm} {(beyond or radii)[-1]:g}"
+            + (f" where {asked:g} was asked for" if asked is not None else f", others {radii[0]:g}")
+            + ", so that the worst case over them is that of the largest budget",
+            advice="give all attacks one radius; for several use holdfast.evaluation.curve",
+        )  # fmt: skip
+    reach = radii[-1] if radii else None
     if asked is not None and reach is not None and reach + SLACK < asked:
         yield Finding(
             name="no attack of the budget", evidence={"asked": asked, "radius": reach},

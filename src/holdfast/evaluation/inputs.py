@@ -25,6 +25,9 @@ def require_attacks(attacks: Any) -> None:
     """Raises BadInput for what is no attack by name, and for a name that is taken."""
     if not isinstance(attacks, Mapping):
         raise BadInput(f"expected attacks as a dictionary, name: attack; got {attacks!r:.60}")
+    if not attacks:
+        raise BadInput("expected one attack or more, got an empty dictionary; leave attacks out "
+                       "for the suite `quick`")  # fmt: skip
     for name, attack in attacks.items():
         require_value(f"attacks[{name!r}]", attack, "attack.PGD(radius=8 / 255)")
         require_call(f"attacks[{name!r}]", attack, ("model", "x", "y"), FILLED)

@@ -22,7 +22,8 @@ def latest(run: Path | str) -> Path:
     """The newest per-image results of a run. Raises BadInput where there are none."""
     files = sorted(Path(run).glob("evaluation-*.safetensors"), key=_number)
     if not files:
-        raise BadInput(f"expected an evaluation in {run}, got none; run holdfast evaluate {run}")
+        raise BadInput(f"expected an evaluation in {run}, got none; run holdfast evaluate {run}, "
+                       "or in Python holdfast.evaluation.save")  # fmt: skip
     return files[-1]
 
 
@@ -32,8 +33,9 @@ def _number(file: Path) -> int:
 
 
 def save(
-    found: Evaluation, run: Path | str, index: Labels, y: Labels, about: Mapping[str, object]
-) -> Path:
+    found: Evaluation, run: Path | str, y: Labels, *, index: Labels | None = None,
+    about: Mapping[str, object] | None = None,
+) -> Path:  # fmt: skip
     """Add rows to `evaluation.jsonl` and write `evaluation-NNN.safetensors` beside it.
 
     The tensors are `index` and `y` of the images, `clean.correct`, `adv` (the nearest image of
@@ -41,8 +43,12 @@ def save(
     `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.budget` (order of
     the norm, radius), `NAME.settings` (a fingerprint of them, of those before it too in a cascade)
     and, where it counts them, `NAME.queries` (-1: never fooled). Gives their path.
+
+    y: labels of the images. index: their positions in the data set, by which `compare` matches
+    images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
+    `split` and `seed`, as those of the command line do.
     """
-    run = Path(run)
+    run, index = Path(run), torch.arange(len(y)) if index is None else index
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     held["adv"] = found.adv
     for place, attack in enumerate(found.attacks):
@@ -59,7 +65,7 @@ def save(
     free = (run / f"evaluation-{number:03d}.safetensors" for number in itertools.count(newest + 1))
     file = record.write_new(free, tensors.save({n: t.contiguous() for n, t in held.items()}))
     whole = found.as_dict()
-    shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**about)
+    shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**(about or {}))
     for row in whole["attacks"]:
         record.append(run / "evaluation.jsonl", row | shared | {"per_image": file.name})
     return file

@@ -1,5 +1,6 @@
 """Records as figures and tables, and for TensorBoard."""
 
+from holdfast.report.budgets import budgets
 from holdfast.report.figures import bars, curves, heat, histograms
 from holdfast.report.landscapes import contour, surface
 from holdfast.report.ranges import ranges
@@ -7,6 +8,6 @@ from holdfast.report.summary import Measured, Summary, measured, summary
 from holdfast.report.tensorboard import tensorboard
 
 __all__ = [
-    "Measured", "Summary", "bars", "contour", "curves", "heat", "histograms", "measured", "ranges",
-    "summary", "surface", "tensorboard",
+    "Measured", "Summary", "bars", "budgets", "contour", "curves", "heat", "histograms",
+    "measured", "ranges", "summary", "surface", "tensorboard",
 ]  # fmt: skip

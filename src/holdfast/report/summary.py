@@ -42,7 +42,11 @@ class Summary:
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
+    def __repr__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
+        """Aligned columns."""
         return aligned(self.head, self.lines)
 
     def markdown(self) -> str:

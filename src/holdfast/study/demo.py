@@ -146,7 +146,8 @@ def _shared(epochs: int) -> dict[str, Any]:
 
 def _attacked(model: models.Network, test: datasets.Split, run_folder: Path) -> Evaluation:
     found = evaluate(model, test.x, test.y, attacks=ATTACKS, index=test.index)
-    save(found, run_folder, test.index, test.y, {"checkpoint": "last", "split": "test"})
+    about = {"checkpoint": "last", "split": "test"}
+    save(found, run_folder, test.y, index=test.index, about=about)
     return found
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from holdfast import model as models
 from holdfast import own, record
@@ -20,6 +21,15 @@ from holdfast.training.recipe import Recipe
 
 log = logging.getLogger("holdfast")
 FREE = {"epochs", "precision", "device"}  # may differ when a run is resumed
+
+
+def settled(run: Path | None, resume: bool | Literal["auto"], force: bool) -> tuple[bool, bool]:
+    """Whether a run is resumed, and whether what is there is replaced: on `auto` one that has a
+    checkpoint goes on, and one that was stopped before its first begins again."""
+    if resume != "auto" or run is None:
+        return bool(resume), force
+    there = (run / "checkpoints" / "last").exists()
+    return there and not force, force or (run.exists() and not there)
 
 
 def prepare(
@@ -38,8 +48,9 @@ def prepare(
         return replace(recipe, precision=before.get("precision", "auto"))
     if run.exists() and not force:
         raise BadInput(
-            f"expected a new run folder, got {run}, which exists; continue it with --resume, "
-            "replace it with --force, or choose another with --out"
+            f"expected a new run folder, got {run}, which exists; continue it with --resume "
+            "(resume=True or 'auto' in Python), replace it with --force, or choose another with "
+            "--out"
         )
     return recipe
 

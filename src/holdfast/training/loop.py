@@ -71,7 +71,7 @@ def train(
     processes: int = 1,
     seed: int = 0,
     out: Path | str | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     force: bool = False,
     tick: Tick | None = None,
     tell: Tell | None = None,
@@ -107,7 +107,8 @@ def train(
             on CPUs or on a GPU each. Under torchrun its own number counts.
         seed: of everything random; also see the seeds of objective and adversary.
         out: run folder; None: nothing is written.
-        resume: continue the run in `out` with the settings it was started with.
+        resume: continue the run in `out` with the settings it was started with; auto: where there
+            is one, else begin it.
         force: replace the run in `out`.
         tick: called after each step with (epoch, steps done, steps in the epoch).
         tell: called after each epoch with its row of metrics.
@@ -131,6 +132,7 @@ def train(
     run = None if out is None else Path(out)
     team = teams.join(processes, device)
     run = team.same(run)
+    resume, force = team.same(folder.settled(run, resume, force))
     recipe = folder.prepare(run, recipe, data, network, resume, force)
     engine = choose_engine(network, data.image, recipe.precision, team.device or recipe.device)
     recipe = replace(recipe, precision=team.same(engine.precision))

@@ -1,0 +1,72 @@
+"""`holdfast curve`: accuracy over budgets, of one run or of several."""
+
+import json as jsonlib
+from collections.abc import Sequence
+
+from holdfast import engine, evaluation, record, report
+from holdfast.cli import runs, show, words
+from holdfast.cli.options import parse
+from holdfast.errors import BadInput, choose
+from holdfast.evaluation import Curve
+
+
+def curve_options(runs: list[str], *, radii: list[str] | None = None, suite: str = "quick") -> None:
+    """Attack trained runs anew at each of several radii: accuracy over budgets.
+
+    The runs come first: holdfast curve RUN RUN ... [options]. A row is added to each RUN's
+    curve.jsonl, and the lines of all are drawn in the first one's curve.png. Data and norm are
+    those of the first run where none are given. A killed curve that is started again goes on behind
+    the last attack that it finished.
+
+    Args:
+        runs: run folders written by holdfast train.
+        radii: budgets, as in --radii 2/255,4/255; by default a quarter, a half, three quarters,
+            the whole and one and a half of --radius.
+        suite: battery of attacks that is run at each.
+    """
+
+
+SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)
+
+
+def curve(argv: Sequence[str]) -> None:
+    parsed = parse(
+        "curve", {curve_options: frozenset(), runs.options: frozenset()}, {}, words.listed(argv)
+    )
+    o = parsed.values
+    choose(evaluation.SUITES, o["suite"], "a suite")
+    if not o["runs"]:
+        raise BadInput("expected a run, got none; name it before the options")
+    o |= {"run": o["runs"][0]}
+    networks = runs.several(o)
+    split, named = runs.images(o, networks[o["run"]].card)
+    radius, norm = runs.budget(o)
+    asked = [words.budget(one) for some in o["radii"] or [] for one in some.split(",")]
+    radii = asked or [share * radius for share in SHARES]
+    device, found = engine.find_device(o["device"]), {}
+    for run, network in networks.items():
+        place = runs.place(o | {"run": run})
+        drafts = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
+        with show.progress(o["json"]) as (bar, _):
+            found[run] = one = evaluation.curve(
+                network.to(device), split.x, split.y, radii, o["suite"], norm=norm,
+                batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
+                said=show.bars(bar),
+            )  # fmt: skip
+        about = {key: o[key] for key in ("checkpoint", "split", "seed", "suite")} | {"run": run}
+        record.append(place / "curve.jsonl", one.as_dict() | record.provenance(**about))
+        record.remove(drafts)
+    title = f"{named}, {norm}, suite {o['suite']}"
+    report.budgets(runs.place(o) / "curve.png", {k: v.as_dict() for k, v in found.items()}, title)
+    _say(found, title, o["json"])
+
+
+def _say(found: dict[str, Curve], title: str, json: bool) -> None:
+    if json:
+        print(jsonlib.dumps({run: one.as_dict() for run, one in found.items()}))
+        return
+    for run, one in found.items():
+        show.table(f"{run}, {title}", one.head, one.rows())
+        for finding in one.findings:
+            print(f"warning: {finding}")
+    print("What an attack leaves standing is an upper bound on robust accuracy.")

@@ -1,0 +1,138 @@
+"""Accuracy over budgets: a battery run anew at each radius, on what the smaller ones left."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from holdfast.errors import BadInput
+from holdfast.evaluation.evaluate import evaluate
+from holdfast.evaluation.judge import Said
+from holdfast.loss import right
+from holdfast.model import clean_logits, usable
+from holdfast.record import Row
+from holdfast.result import Finding, Standing, aligned
+from holdfast.types import Attack, Classifier, Images, Labels, Norm
+
+Battery = str | Callable[[float], Mapping[str, Attack]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Curve:
+    """What a battery left at each of several radii, of the same images.
+
+    radii: rising, pixel units of [0, 1], in `norm`. clean: before any attack.
+    correct: which images stood, at each radius; one that fell at a smaller one has fallen.
+    findings: what casts doubt on these numbers, each named once.
+    """
+
+    radii: tuple[float, ...]
+    norm: Norm
+    clean: Standing
+    correct: Bool[Tensor, "radii images"]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def standings(self) -> list[Standing]:
+        """Accuracy and interval at each radius: upper bounds on what is robust."""
+        return [Standing(correct=flags) for flags in self.correct]
+
+    def as_dict(self) -> Row:
+        """Radii, accuracies and their 95 % intervals (Wilson), as shares."""
+        points = [
+            {"radius": radius, "accuracy": one.accuracy, "low": one.interval.low,
+             "high": one.interval.high}
+            for radius, one in zip(self.radii, self.standings, strict=True)
+        ]  # fmt: skip
+        return {
+            "norm": self.norm, "images": len(self.clean.correct),
+            "clean_accuracy": self.clean.accuracy, "points": points,
+            "findings": [asdict(finding) for finding in self.findings],
+        }  # fmt: skip
+
+    head = ("radius", "accuracy", "95 % interval")
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table under `head`, clean images first."""
+        named = zip(("clean", *(f"{one:.4g}" for one in self.radii)),
+                    (self.clean, *self.standings), strict=True)  # fmt: skip
+        return [
+            [name, f"{one.accuracy:.1%}", f"{one.interval.low:.1%} to {one.interval.high:.1%}"]
+            for name, one in named
+        ]
+
+    def table(self) -> str:
+        """Accuracy at each radius as aligned text, and what casts doubt on it."""
+        doubts = [f"warning: {finding}" for finding in self.findings]
+        return "\n".join([aligned(self.head, self.rows()), *doubts])
+
+    def __repr__(self) -> str:
+        return f"Curve of {len(self.clean.correct)} images in {self.norm}\n{self.table()}"
+
+
+def curve(
+    model: Classifier,
+    x: Images,
+    y: Labels,
+    radii: Iterable[float],
+    battery: Battery = "quick",
+    *,
+    norm: Norm = "linf",
+    batch_size: int | None = None,
+    index: Labels | None = None,
+    seed: int = 0,
+    folder: Path | str | None = None,
+    said: Said | None = None,
+) -> Curve:
+    """Accuracy over budgets, which an attack within one budget cannot tell: it looks no nearer than
+    that. So the battery is run at each radius, the smallest first, each time on the images that
+    still stand: what falls within a ball falls within every larger one.
+
+    Args:
+        model, x, y, norm, batch_size, index, seed: as for `evaluate`.
+        radii: in any order, each 0 or more, pixel units of [0, 1].
+        battery: a suite by name, or a function from a radius to attacks by name, such as
+            `lambda radius: {"pgd": PGD(radius=radius, steps=100)}`.
+        folder: where finished attacks are kept, as for `evaluate`.
+        said: called with ("radii", radii done, radii).
+
+    Raises BadInput: no radius, one out of range, and as `evaluate`.
+    """
+    wanted = sorted(set(_numbers(radii)))
+    x, y, index = usable(model, x, y, index)
+    standing = right(clean_logits(model, x, y, batch_size), y)
+    clean, correct, doubts = Standing(correct=standing.cpu()), [], {}
+    for done, radius in enumerate(wanted, 1):
+        rows = standing.nonzero().flatten()
+        if len(rows) and radius > 0:
+            own = None if isinstance(battery, str) else battery(radius)
+            found = evaluate(
+                model, x[rows], y[rows], "quick" if own else str(battery), attacks=own,
+                radius=radius, norm=norm, batch_size=batch_size, index=index[rows], seed=seed,
+                folder=folder,
+            )  # fmt: skip
+            standing = standing.index_copy(0, rows, found.worst_case.correct.to(standing.device))
+            doubts = {finding.name: finding for finding in found.findings} | doubts
+        correct.append(standing.cpu())
+        if said:
+            said("radii", done, len(wanted))
+    return Curve(
+        radii=tuple(wanted), norm=norm, clean=clean, correct=torch.stack(correct),
+        findings=tuple(doubts.values()),
+    )  # fmt: skip
+
+
+def _numbers(radii: Any) -> list[float]:
+    """The radii as numbers. Raises BadInput."""
+    try:
+        found = [float(one) for one in radii]
+    except (TypeError, ValueError):
+        raise BadInput(f"expected radii as a list of numbers, got {radii!r:.60}") from None
+    if not found or not all(0 <= one < math.inf for one in found):
+        raise BadInput(f"expected one radius or more, each of 0 or more, got {found!r:.60}")
+    return found
