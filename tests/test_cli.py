@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast import record
+from holdfast import data as datasets
+from holdfast import model as models
+from holdfast import record, training
 from holdfast.cli import COMMANDS, main
 from holdfast.cli.words import budget
 from holdfast.errors import BadInput
@@ -110,6 +112,39 @@ def test_a_run_is_resumed_and_lengthened(say):
     code, _, err = say("train", "--resume", "run", "--epochs", "2")
     assert code == 0, err
     assert [row["epoch"] for row in record.rows(Path("run/metrics.jsonl"))] == [1, 2]
+
+
+def test_a_run_on_arrays_of_python_is_answered_with_where_to_go(say):
+    digits = datasets.load("digits")
+    few = [(part.x, part.y) for part in (digits.train.sample(60), digits.test.sample(20))]
+    data = datasets.from_arrays(train=few[0], test=few[1], name="mine")
+    network = models.create("gupta_cnn", image=data.image, classes=10, widths=(4,), dense=8)
+    training.train(network, data, epochs=1, out="run", precision="fp32")
+    code, _, err = say("train", "--resume", "run", "--epochs", "2")
+    assert code == 2 and "'mine', arrays that Python was given; go on there" in err
+    code, _, err = say("evaluate", "run", "--images", "5")
+    assert code == 2 and "--data npz:PATH" in err and "digits" not in err
+    assert say("evaluate", "run", "--images", "5", "--data", "digits")[0] == 0
+
+
+UNTYPED = """
+from torch import nn
+
+
+def net(width, image, classes, act=nn.ReLU):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), act(), nn.Linear(width, classes))
+"""
+
+
+def test_options_of_code_without_types_are_taken(say):
+    Path("untyped.py").write_text(UNTYPED)
+    words = ("--data", "digits", "--model", "untyped:net", "--epochs", "1", "--watch.images", "20")
+    code, _, err = say("train", *words, "--model.width", "12", "--out", "run")
+    assert code == 0, err
+    assert record.read_yaml(Path("run/config.yaml"))["model"]["width"] == 12
+    assert say("train", "--resume", "run", "--epochs", "2")[0] == 0
+    code, _, err = say("train", *words, "--out", "other")
+    assert code == 2 and "untyped:net" in err and len(err.strip().splitlines()) == 1
 
 
 def test_a_warm_start_takes_the_weights_of_another_run(say):

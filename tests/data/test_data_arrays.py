@@ -164,8 +164,3 @@ def test_bad_files_are_refused_in_one_line(write, says, tmp_path):
         data.load(f"npz:{path}")
     assert says in str(caught.value) and str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_arrays_of_python_cannot_be_loaded_by_their_name():
-    with pytest.raises(BadInput, match=r"savez them as train_x, train_y.*--data npz:PATH"):
-        data.load("arrays")

@@ -104,9 +104,11 @@ def _add(parser: jsonargparse.ArgumentParser, path: str, choice: Choice) -> None
     """The options of a choice, and the slot itself."""
     kind = choice.kind
     if inspect.isclass(kind):
-        parser.add_class_arguments(kind, path, skip=set(choice.skip), instantiate=False)
+        parser.add_class_arguments(
+            kind, path, skip=set(choice.skip), instantiate=False, fail_untyped=False
+        )
     elif kind is not None:
-        parser.add_function_arguments(kind, path, skip=set(choice.skip))
+        parser.add_function_arguments(kind, path, skip=set(choice.skip), fail_untyped=False)
     if path not in {action.dest for action in parser._actions}:
         parser.add_argument(f"--{path}")  # taken out before parsing; here for the help
 

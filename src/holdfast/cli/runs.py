@@ -93,12 +93,23 @@ def several(o: Options) -> dict[str, models.Network]:
     return {lead: first} | {run: other(o, run, first.card) for run in rest if run != lead}
 
 
+def loadable(name: str) -> str:
+    """The name of a run's own data. Raises BadInput where that was in memory alone."""
+    if not datasets.loadable(name):
+        raise BadInput(
+            f"expected data that can be loaded again, got a run on '{name}', arrays that Python "
+            "was given; numpy.savez them as train_x, train_y, test_x and test_y, and say "
+            "--data npz:PATH"
+        )
+    return name
+
+
 def data(o: Options, card: models.Card) -> datasets.Dataset:
     """What was asked for, else the run's own; images of any size in the size of the model.
 
     Raises BadInput for data that the model was not made for.
     """
-    name = o["data"] or card.data or ""
+    name = o["data"] or (loadable(card.data) if card.data else "")
     size = card.image[1] if datasets.resizable(name) else None
     with show.progress(o["json"]) as (bar, _):
         tick = partial(show.bars(bar), "images")

@@ -90,6 +90,11 @@ def train(argv: Sequence[str]) -> None:
     front = {name: values.pop(name) for name in inspect.signature(train_options).parameters}
     if front["resume"]:
         raise BadInput("expected resume on the command line alone, got it in the configuration")
+    if resumed and not datasets.loadable(front["data"]):
+        raise BadInput(
+            f"expected a run on data that can be loaded again, got '{front['data']}', arrays that "
+            "Python was given; go on there, with hf.train(..., resume=True)"
+        )
     with show.progress(front["json"] or not team.leads()) as (bar, _):
         data = datasets.load(
             front["data"], root=front["data_root"], size=front["image_size"],

@@ -6,7 +6,7 @@ from holdfast.data.batches import batches
 from holdfast.data.dataset import Dataset, Split
 from holdfast.data.files import root_of
 from holdfast.data.listing import FileStatus, survey
-from holdfast.data.loading import load, resizable
+from holdfast.data.loading import load, loadable, resizable
 
 __all__ = [
     "Augment",
@@ -16,6 +16,7 @@ __all__ = [
     "batches",
     "from_arrays",
     "load",
+    "loadable",
     "resizable",
     "root_of",
     "survey",

@@ -15,7 +15,6 @@ from holdfast.errors import BadInput
 
 Array = np.ndarray | Tensor
 Pair = tuple[np.ndarray, np.ndarray]
-ARRAYS = "arrays"  # what a data set is called that is in memory alone
 PARTS = ("train_x", "train_y", "test_x", "test_y")
 MOST_CLASSES = 100_000  # a larger label is a mistake, and counting up to it could fill the memory
 
@@ -25,7 +24,7 @@ def from_arrays(
     train: tuple[Array, Array],
     test: tuple[Array, Array],
     class_names: tuple[str, ...] | list[str] | None = None,
-    name: str = ARRAYS,
+    name: str = "arrays",
 ) -> Dataset:
     """A data set out of `(images, labels)` pairs.
 

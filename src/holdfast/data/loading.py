@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from holdfast.data import imagenet
-from holdfast.data.arrays import ARRAYS, assemble, check_labels, md5, read_npz
+from holdfast.data.arrays import assemble, check_labels, md5, read_npz
 from holdfast.data.dataset import Dataset, Split
 from holdfast.data.digits import digits
 from holdfast.data.files import cache, content, fetch, missing, root_of
@@ -55,6 +55,11 @@ def load(
     return data.to(device)
 
 
+def loadable(name: str) -> bool:
+    """Whether a name is one that `load` knows; other names are of arrays that Python was given."""
+    return ":" in name or name in {"digits", imagenet.NAME, *SOURCES}
+
+
 def resizable(name: str) -> bool:
     """Whether the images of this data set are brought to the size that is asked for."""
     return name.startswith(FOLDER) or name == imagenet.NAME
@@ -63,11 +68,6 @@ def resizable(name: str) -> bool:
 def _fixed(name: str, root: Path | str | None, download: bool) -> Dataset:
     if name.startswith(OWN):
         return read_npz(Path(name.removeprefix(OWN)).expanduser())
-    if name == ARRAYS:
-        raise BadInput(
-            "expected data that can be loaded again, got a run on arrays that Python was given; "
-            "numpy.savez them as train_x, train_y, test_x and test_y, and say --data npz:PATH"
-        )
     others = dict.fromkeys((imagenet.NAME, f"{OWN}PATH", f"{FOLDER}PATH"))
     source = choose({"digits": None, **SOURCES, **others}, name, "data set")
     return _published(source, root_of(root), download) if source else digits()

@@ -17,8 +17,9 @@ from holdfast.types import Attack, Images, Reward
 
 COLLAPSED = 0.8  # share of the way from a class's true frequency to all predictions
 ADVICE = (
-    "see docs/adversarial-training.md: more actions per image with a leave_one_out baseline, "
-    "an entropy bonus, a start of ce or clean training, a radius ramp, another rate"
+    "see docs/adversarial-training.md: clean training first, a radius ramp, another rate; of a "
+    "reward also more actions per image with a leave_one_out baseline, an entropy bonus, a start "
+    "of ce"
 )
 
 
