@@ -103,14 +103,22 @@ def _parser(
 def _add(parser: jsonargparse.ArgumentParser, path: str, choice: Choice) -> None:
     """The options of a choice, and the slot itself."""
     kind = choice.kind
+    skip: set[str | int] = {*choice.skip, *(_unspoken(kind) if kind else ())}
     if inspect.isclass(kind):
-        parser.add_class_arguments(
-            kind, path, skip=set(choice.skip), instantiate=False, fail_untyped=False
-        )
+        parser.add_class_arguments(kind, path, skip=skip, instantiate=False, fail_untyped=False)
     elif kind is not None:
-        parser.add_function_arguments(kind, path, skip=set(choice.skip), fail_untyped=False)
+        parser.add_function_arguments(kind, path, skip=skip, fail_untyped=False)
     if path not in {action.dest for action in parser._actions}:
         parser.add_argument(f"--{path}")  # taken out before parsing; here for the help
+
+
+def _unspoken(kind: Callable[..., Any]) -> set[str]:
+    """Parameters without a type whose defaults no word can stand for, such as a class."""
+    plain = (bool, int, float, str, list, tuple, dict, NoneType)
+    return {
+        p.name for p in inspect.signature(kind).parameters.values()
+        if p.annotation is p.empty and p.default is not p.empty and not isinstance(p.default, plain)
+    }  # fmt: skip
 
 
 def _explain(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) -> None:
