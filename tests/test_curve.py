@@ -66,7 +66,7 @@ def test_the_curve_of_one_evaluation_says_where_it_is_too_high(caplog):
     caplog.clear()
     near = {"ddn": DDN(steps=50)}
     nearest = evaluate(WORLD.model, WORLD.x, WORLD.y, attacks=near, radius=0.1, norm="l2")
-    nearest.curve([0.01, 0.02])
+    nearest.curve(torch.tensor([0.01, 0.02]).double().numpy())
     found.curve([0.008, 0.1])
     assert caplog.text == ""
 
@@ -80,7 +80,7 @@ def test_radii_that_are_none_are_refused(radii):
 @pytest.mark.parametrize("radii", [[-1.0], [float("nan")], 0.1])
 def test_nor_does_a_curve_of_one_evaluation_take_them(radii):
     found = evaluate(WORLD.model, WORLD.x, WORLD.y, radius=0.008)
-    with pytest.raises(BadInput, match="radii as a list of numbers"):
+    with pytest.raises(BadInput, match=r"expected radii .*got"):
         inspect.unwrap(Evaluation.curve)(found, radii)
 
 
@@ -118,7 +118,7 @@ def test_runs_are_drawn_together_and_each_keeps_its_row(say):
     [
         (("curve",), "a value for runs"),
         (("curve", "r0", "--radii", "0.1,x"), "a budget such as 8/255"),
-        (("curve", "r0", "--radii=-0.1"), "each of 0 or more"),
+        (("curve", "r0", "--radii=-0.1"), "radii of 0 or more"),
         (("curve", "r0", "--suite", "quik"), "did you mean 'quick'"),
         (("curve", "nowhere"), "expected a run folder, got nowhere"),
     ],

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ class Evaluation:
             standing = standing & attack.correct
         return counts
 
-    def curve(self, radii: Sequence[float]) -> list[float]:
+    def curve(self, radii: Iterable[float]) -> list[float]:
         """Accuracy left at each of these budgets, by the nearest image any attack found.
 
         An upper bound everywhere. It means something below an attack's radius only where attacks
@@ -187,18 +187,17 @@ class Evaluation:
         `holdfast.evaluation.curve` runs them at each radius. Raises BadInput for attacks in
         different norms, and for radii that are no numbers of 0 or more.
         """
-        if not isinstance(radii, Sequence) or not all(0 <= radius < math.inf for radius in radii):
-            raise BadInput(f"expected radii as a list of numbers of 0 or more, got {radii!r:.60}")
+        wanted = numbers("radii", radii)
         if len({attack.norm for attack in self.attacks}) > 1:
             raise BadInput("expected attacks in one norm for a curve, got several")
         within = max((one.radius for one in self.attacks if one.looks_no_nearer), default=0.0)
-        if any(0 < radius < within - SLACK for radius in radii):
+        if any(0 < radius < within - SLACK for radius in wanted):
             log.warning("below radius %g, within which attacks looked, this curve is far too high; "
                         "holdfast.evaluation.curve runs them at each radius", within)  # fmt: skip
         nearest = torch.where(self.clean.correct, torch.inf, 0.0)
         for attack in self.attacks:
             nearest = torch.fmin(nearest, attack.distance.to(nearest))
-        return [(nearest > radius + SLACK).double().mean().item() for radius in radii]
+        return [(nearest > radius + SLACK).double().mean().item() for radius in wanted]
 
     def as_dict(self) -> Row:
         worst = self.worst_case
@@ -276,6 +275,18 @@ class Trained:
                  "validation_pgd", "entropy"]  # fmt: skip
         rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
         return aligned([name.replace("_", " ") for name in names], rows)
+
+
+def numbers(name: str, values: Any) -> list[float]:
+    """Numbers out of a list, an array or a tensor. Raises BadInput where one is not finite or below
+    0, and where there is none."""
+    try:
+        found = [float(one) for one in values]
+    except (TypeError, ValueError):
+        raise BadInput(f"expected {name} as a list of numbers, got {values!r:.60}") from None
+    if not found or not all(0 <= one < math.inf for one in found):
+        raise BadInput(f"expected {name} of 0 or more, one at least, got {found!r:.60}")
+    return found
 
 
 def finite(value: float) -> float | None:

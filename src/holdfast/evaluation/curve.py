@@ -1,22 +1,19 @@
 """Accuracy over budgets: a battery run anew at each radius, on what the smaller ones left."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from holdfast.errors import BadInput
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.judge import Said
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
-from holdfast.result import Finding, Standing, aligned
+from holdfast.result import Finding, Standing, aligned, numbers
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
 Battery = str | Callable[[float], Mapping[str, Attack]]
@@ -103,7 +100,7 @@ def curve(
 
     Raises BadInput: no radius, one out of range, and as `evaluate`.
     """
-    wanted = sorted(set(_numbers(radii)))
+    wanted = sorted(set(numbers("radii", radii)))
     x, y, index = usable(model, x, y, index)
     standing = right(clean_logits(model, x, y, batch_size), y)
     clean, correct, doubts = Standing(correct=standing.cpu()), [], {}
@@ -125,14 +122,3 @@ def curve(
         radii=tuple(wanted), norm=norm, clean=clean, correct=torch.stack(correct),
         findings=tuple(doubts.values()),
     )  # fmt: skip
-
-
-def _numbers(radii: Any) -> list[float]:
-    """The radii as numbers. Raises BadInput."""
-    try:
-        found = [float(one) for one in radii]
-    except (TypeError, ValueError):
-        raise BadInput(f"expected radii as a list of numbers, got {radii!r:.60}") from None
-    if not found or not all(0 <= one < math.inf for one in found):
-        raise BadInput(f"expected one radius or more, each of 0 or more, got {found!r:.60}")
-    return found
