@@ -1,6 +1,7 @@
 """What Python is given in the place of a value: words, numbers, classes, lists. One line each."""
 
 import dataclasses
+import functools
 import inspect
 from typing import Any
 
@@ -68,6 +69,60 @@ def test_of_functions_that_take_other_things():
         refused(hf.evaluate, said.format(one.__name__), MODEL, X, Y, attacks={"mine": one})
     said = r"expected directions to be called as \(model, x, y, index, seed\), got lone"
     refused(hf.margin.search, said, MODEL, X, Y, directions=lone)
+
+
+class Both:
+    """Called otherwise than its `forward` is, as attacks of torchattacks may be wrapped."""
+
+    def __call__(self, model, x, y):
+        return self.forward(x, y)
+
+    def forward(self, images, labels):
+        return images
+
+
+def shortened(function):
+    @functools.wraps(function)
+    def inner(model, x, y):
+        return function(model, x, y, 0.01)
+
+    return inner
+
+
+@shortened
+def sized(model, x, y, size):
+    return x
+
+
+@pytest.mark.parametrize("one", [Both(), sized])
+def test_what_an_object_says_of_its_forward_or_a_wrapper_of_its_origin_does_not_count(one):
+    found = hf.evaluate(MODEL, X, Y, attacks={"one": one})
+    assert found.attacks[0].accuracy == found.clean.accuracy
+
+
+def test_of_an_evaluation_that_is_saved(tmp_path):
+    found = hf.evaluate(MODEL, X, Y)
+    for more in ({"y": Y[:2]}, {"y": Y, "index": torch.arange(3)}, {"y": Y.tolist()}):
+        refused(evaluation.save, "expected (y|index) ", found, tmp_path / "run", **more)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("at", [0.5, None, ("a",), "0.5", [0.5, 0.2], [float("nan")]])
+def test_of_steps(at):
+    with pytest.raises(BadInput, match="rising shares of training"):
+        made(hf.training.Steps, {"at": at})
+
+
+def test_of_a_curve():
+    def nothing(radius):
+        return None
+
+    few, curve = (MODEL, X, MODEL(X).argmax(1), [0.1]), evaluation.curve
+    refused(curve, r"battery as a function of \(radius\), got \{'p'", *few, {"p": PGD(radius=0.05)})
+    refused(curve, "expected attacks as a dictionary.*got None", *few, nothing)
+    refused(curve, "a suite out of", MODEL, X, Y, [0], "typo")
+    refused(curve, "a norm out of", MODEL, X, Y, [0.0], norm="l7")
+    refused(curve, "expected radii .*got", MODEL, X, Y, "12")
 
 
 def test_functions_that_take_what_they_are_handed_are_taken():

@@ -2,13 +2,14 @@
 
 import inspect
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from worlds import linear_world
 
-from holdfast import evaluation, record
+from holdfast import evaluation, record, report
 from holdfast.attack import DDN, PGD
 from holdfast.cli import main
 from holdfast.errors import BadInput
@@ -111,6 +112,27 @@ def test_runs_are_drawn_together_and_each_keeps_its_row(say):
         assert not list(Path(name).glob("drafts/*"))
     code, out, _ = say("curve", "r0", "--radius", "0.1", "--images", "10")
     assert code == 0 and "0.025" in out and "0.15" in out and "upper bound" in out
+
+
+def test_no_radius_is_asked_for_where_there_are_radii_and_any_name_is_drawn(say):
+    Path("r0").rename("a$\\q$b")
+    Path("r1").rename("_u")
+    words = ("curve", "a$\\q$b", "_u", "--images", "10", "--norm", "l1", "--radii", "1,3")
+    code, out, err = say(*words)
+    assert code == 0 and "_u" in out, err
+    assert [len(record.rows(Path(name) / "curve.jsonl")) for name in ("a$\\q$b", "_u")] == [1, 1]
+
+
+def test_every_line_has_its_name(tmp_path, monkeypatch):
+    drawn = []
+    keep = lambda figure, path: drawn.append(figure)  # noqa: E731
+    monkeypatch.setattr(sys.modules["holdfast.report.budgets"], "save", keep)
+    row = evaluation.curve(WORLD.model, WORLD.x, WORLD.y, RADII).as_dict()
+    report.budgets(tmp_path / "a.png", {"_u": row, "r": row}, "title")
+    assert [one.get_text().strip() for one in drawn[0].axes[0].get_legend().get_texts()] == [
+        "_u",
+        "r",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import inspect
 import multiprocessing
 import os
 import shutil
@@ -18,6 +19,7 @@ from holdfast import attack, feedback, record, training
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.errors import BadInput
+from holdfast.training import loop
 
 ELSEWHERE = multiprocessing.get_context("forkserver")
 ELSEWHERE.set_forkserver_preload(["holdfast", "torch._dynamo"])  # most of a short run is imports
@@ -79,9 +81,47 @@ def test_the_same_call_begins_and_goes_on(tmp_path, straight):
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "text").touch()
-    with pytest.raises(BadInput, match="expected a run folder to replace"):
+    with pytest.raises(BadInput, match="expected a new run folder"):
         training.train(network(data), data, out=other, resume="auto", **settings())
     assert (other / "text").exists()
+    with pytest.raises(BadInput, match="expected resume as True, False or 'auto', got 'Auto'"):
+        inspect.unwrap(training.train)(network(data), data, out=run, resume="Auto", **settings())
+
+
+@pytest.mark.parametrize("left", [["config.yaml"], [".config.yaml.123"], []])
+def test_what_a_kill_left_of_a_run_s_first_files_is_begun_anew(tmp_path, left):
+    run, data = tmp_path / "run", blobs()
+    run.mkdir()
+    for name in left:
+        (run / name).write_text("epochs: 4")
+    trained = training.train(network(data), data, out=run, resume="auto", **settings(2))
+    assert len(trained.history) == 2 and (run / "checkpoints" / "last").exists()
+
+
+def test_checkpoints_whose_link_is_gone_are_not_replaced(tmp_path):
+    run, data = tmp_path / "run", blobs()
+    training.train(network(data), data, out=run, **settings(2))
+    (run / "checkpoints" / "last").unlink()
+    before = sorted(path.name for path in run.rglob("*"))
+    with pytest.raises(BadInput, match="lead the link `last` to a checkpoint"):
+        training.train(network(data), data, out=run, resume="auto", **settings(2))
+    assert sorted(path.name for path in run.rglob("*")) == before
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    run, data = tmp_path / "run", blobs()
+    run.mkdir()
+    real = loop.rehearse_update
+
+    def slow(*given: Any) -> None:
+        monkeypatch.setattr(loop, "rehearse_update", real)
+        training.train(network(data), data, out=run, resume="auto", **settings(2))
+        real(*given)
+
+    monkeypatch.setattr(loop, "rehearse_update", slow)
+    with pytest.raises(BadInput, match="another process has made meanwhile"):
+        training.train(network(data), data, out=run, resume="auto", **settings(2))
+    assert (run / "checkpoints" / "last").exists()
 
 
 def die() -> None:

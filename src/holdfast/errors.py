@@ -59,21 +59,33 @@ def require_value(name: str, value: object, example: str, kinds: Any = Callable)
 def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[str] = ()) -> None:
     """Raises BadInput for what cannot be called with these arguments in their places and, by their
     names and only where it names them, those of `filled`."""
-    shown = getattr(value, "forward", value)  # a torch module's own parameters
+    if not callable(value):
+        raise BadInput(f"expected {name} as a function of ({', '.join(call)}), got {value!r:.60}")
     try:
-        takes = inspect.signature(shown)
+        known = [inspect.signature(value, follow_wrapped=wrapped) for wrapped in (True, False)]
     except (TypeError, ValueError):  # as for functions written in C
         return
+    if not any(_named_parameters(one) for one in known):  # a torch module's are those of `forward`
+        known = [inspect.signature(getattr(value, "forward", value))]
+    if not any(_fits(one, call, filled) for one in known):
+        raise BadInput(
+            f"expected {name} to be called as ({', '.join(call)}), got {_named(value)}, which "
+            f"takes {known[-1]}; wrap it in a function of these"
+        )
+
+
+def _named_parameters(takes: inspect.Signature) -> list[inspect.Parameter]:
+    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one for one in takes.parameters.values() if one.kind not in many]
+
+
+def _fits(takes: inspect.Signature, call: Sequence[str], filled: Iterable[str]) -> bool:
     try:
         placed = takes.bind_partial(*call).arguments
     except TypeError:
-        placed = {}
+        return False
     needed = {one.name for one in takes.parameters.values() if _is_needed(one)}
-    if not placed or needed - {*placed, *filled}:
-        raise BadInput(
-            f"expected {name} to be called as ({', '.join(call)}), got {_named(value)}, which "
-            f"takes {takes}; wrap it in a function of these"
-        )
+    return not needed - {*placed, *filled}
 
 
 def _is_needed(parameter: inspect.Parameter) -> bool:

@@ -281,7 +281,7 @@ def numbers(name: str, values: Any) -> list[float]:
     """Numbers out of a list, an array or a tensor. Raises BadInput where one is not finite or below
     0, and where there is none."""
     try:
-        found = [float(one) for one in values]
+        found = [] if isinstance(values, str) else [float(one) for one in values]
     except (TypeError, ValueError):
         raise BadInput(f"expected {name} as a list of numbers, got {values!r:.60}") from None
     if not found or not all(0 <= one < math.inf for one in found):

@@ -40,25 +40,26 @@ def curve(argv: Sequence[str]) -> None:
     o |= {"run": o["runs"][0]}
     networks = runs.several(o)
     split, named = runs.images(o, networks[o["run"]].card)
-    radius, norm = runs.budget(o)
     asked = [words.budget(one) for some in o["radii"] or [] for one in some.split(",")]
+    radius, norm = runs.budget(o | {"radius": max(asked)} if asked else o)
     radii = asked or [share * radius for share in SHARES]
-    device, found = engine.find_device(o["device"]), {}
+    device, found, drafts = engine.find_device(o["device"]), {}, {}
     for run, network in networks.items():
-        place = runs.place(o | {"run": run})
-        drafts = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
+        drafts[run] = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
         with show.progress(o["json"]) as (bar, _):
-            found[run] = one = evaluation.curve(
+            found[run] = evaluation.curve(
                 network.to(device), split.x, split.y, radii, o["suite"], norm=norm,
-                batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
+                batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts[run],
                 said=show.bars(bar),
             )  # fmt: skip
-        about = {key: o[key] for key in ("checkpoint", "split", "seed", "suite")} | {"run": run}
-        record.append(place / "curve.jsonl", one.as_dict() | record.provenance(**about))
-        record.remove(drafts)
     title = f"{named}, {norm}, suite {o['suite']}"
-    report.budgets(runs.place(o) / "curve.png", {k: v.as_dict() for k, v in found.items()}, title)
     _say(found, title, o["json"])
+    report.budgets(runs.place(o) / "curve.png", {k: v.as_dict() for k, v in found.items()}, title)
+    for run, one in found.items():
+        about = {key: o[key] for key in ("checkpoint", "split", "seed", "suite")} | {"run": run}
+        row = one.as_dict() | record.provenance(**about)
+        record.append(runs.place(o | {"run": run}) / "curve.jsonl", row)
+        record.remove(drafts[run])
 
 
 def _say(found: dict[str, Curve], title: str, json: bool) -> None:

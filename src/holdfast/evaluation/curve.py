@@ -8,8 +8,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from holdfast.errors import choose, require_call
 from holdfast.evaluation.evaluate import evaluate
+from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Said
+from holdfast.evaluation.suites import SUITES
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
@@ -101,15 +104,22 @@ def curve(
     Raises BadInput: no radius, one out of range, and as `evaluate`.
     """
     wanted = sorted(set(numbers("radii", radii)))
+    for radius in wanted:
+        require_settings(radius, norm, batch_size)
+    if isinstance(battery, str):
+        choose(SUITES, battery, "a suite")
+    else:
+        require_call("battery", battery, ("radius",))
     x, y, index = usable(model, x, y, index)
     standing = right(clean_logits(model, x, y, batch_size), y)
     clean, correct, doubts = Standing(correct=standing.cpu()), [], {}
     for done, radius in enumerate(wanted, 1):
         rows = standing.nonzero().flatten()
         if len(rows) and radius > 0:
-            own = None if isinstance(battery, str) else battery(radius)
+            named = isinstance(battery, str)
             found = evaluate(
-                model, x[rows], y[rows], "quick" if own else str(battery), attacks=own,
+                model, x[rows], y[rows], battery if named else "quick",
+                attacks=None if named else _made(battery, radius),
                 radius=radius, norm=norm, batch_size=batch_size, index=index[rows], seed=seed,
                 folder=folder,
             )  # fmt: skip
@@ -122,3 +132,10 @@ def curve(
         radii=tuple(wanted), norm=norm, clean=clean, correct=torch.stack(correct),
         findings=tuple(doubts.values()),
     )  # fmt: skip
+
+
+def _made(battery: Callable[[float], Mapping[str, Attack]], radius: float) -> Mapping[str, Attack]:
+    """The attacks of this radius. Raises BadInput where those are none."""
+    attacks = battery(radius)
+    require_attacks(attacks)
+    return attacks

@@ -12,7 +12,7 @@ from safetensors import torch as tensors
 from torch import Tensor
 
 from holdfast import record
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_value
 from holdfast.geometry import ORDER
 from holdfast.result import Evaluation
 from holdfast.types import Labels
@@ -46,9 +46,14 @@ def save(
 
     y: labels of the images. index: their positions in the data set, by which `compare` matches
     images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
-    `split` and `seed`, as those of the command line do.
+    `split` and `seed`, as those of the command line do. Raises BadInput for another number of them.
     """
-    run, index = Path(run), torch.arange(len(y)) if index is None else index
+    run, images = Path(run), len(found.clean.correct)
+    index = torch.arange(images) if index is None else index
+    for name, value in (("y", y), ("index", index)):
+        require_value(name, value, "data.load('digits').test.y", Tensor)
+        if len(value) != images:
+            raise BadInput(f"expected {name} of the {images} images, got {len(value)}")
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     held["adv"] = found.adv
     for place, attack in enumerate(found.attacks):

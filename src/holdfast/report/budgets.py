@@ -21,14 +21,20 @@ def budgets(path: Path, curves: Mapping[str, Row], title: str) -> None:
         places, shares = (
             [point[key] for point in (clean, *row["points"])] for key in ("radius", "accuracy")
         )
-        axes.plot(places, [100 * share for share in shares], "o-", ms=3, label=name, color=colour)
+        label = _plain(f" {name}" if name.startswith("_") else name)  # else it is left out
+        axes.plot(places, [100 * share for share in shares], "o-", ms=3, label=label, color=colour)
         low, high = ([100 * point[key] for point in row["points"]] for key in ("low", "high"))
         axes.fill_between(places[1:], low, high, color=colour, alpha=0.2)
     norm = next(iter(curves.values()))["norm"]
     axes.set_xlabel(f"radius ({norm})")
     axes.set_ylabel("accuracy left (%)")
     axes.set_ylim(0, 100)
-    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_title(_plain(title), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     save(figure, path)
+
+
+def _plain(text: str) -> str:
+    """A text in which no formula is looked for."""
+    return text.replace("$", r"\$")

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast import model as models
 from holdfast import own, record
@@ -22,19 +22,37 @@ from holdfast.training.recipe import Recipe
 log = logging.getLogger("holdfast")
 FREE = {"epochs", "precision", "device"}  # may differ when a run is resumed
 
+Force = bool | Literal["unbegun"]  # what may be replaced: all, or only what was never trained
 
-def settled(run: Path | None, resume: bool | Literal["auto"], force: bool) -> tuple[bool, bool]:
+
+def settled(run: Path | None, resume: Any, force: bool) -> tuple[bool, Force]:
     """Whether a run is resumed, and whether what is there is replaced: on `auto` one that has a
-    checkpoint goes on, and one that was stopped before its first begins again."""
-    if resume != "auto" or run is None:
-        return bool(resume), force
-    there = (run / "checkpoints" / "last").exists()
-    return there and not force, force or (run.exists() and not there)
+    checkpoint goes on, and one that was stopped before its first begins again. Raises BadInput for
+    another word."""
+    if resume not in (True, False, "auto"):
+        raise BadInput(f"expected resume as True, False or 'auto', got {resume!r:.60}")
+    if resume != "auto" or run is None or force:
+        return bool(resume) and resume != "auto", force
+    if _trained(run):
+        return True, False
+    return False, "unbegun" if _unbegun(run) else False
+
+
+def _trained(run: Path) -> bool:
+    """Whether there is a checkpoint, reached by the link `last` or not."""
+    return (run / "checkpoints" / "last").exists() or any((run / "checkpoints").glob("epoch-*"))
+
+
+def _unbegun(run: Path) -> bool:
+    """Whether a folder holds no more than a run does that was stopped before its first checkpoint;
+    hidden files are those that were being written."""
+    known = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "tensorboard"}
+    return run.is_dir() and all(p.name in known or p.name[0] == "." for p in run.iterdir())
 
 
 def prepare(
     run: Path | None, recipe: Recipe, data: Dataset, network: models.Network,
-    resume: bool, force: bool,
+    resume: bool, force: Force,
 ) -> Recipe:  # fmt: skip
     """Check the folder before anything is done; a resumed run keeps the precision it measured."""
     if run is None:
@@ -69,7 +87,7 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
 
 @contextmanager
 def opened(
-    run: Path | None, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
+    run: Path | None, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: Force,
     team: Team,
 ) -> Iterator[None]:  # fmt: skip
     """The run's folder, held while the block runs: with a new head, or gone back to its last
@@ -84,22 +102,30 @@ def opened(
         yield
 
 
-def _taken(run: Path, resume: bool, force: bool, team: Team, held: ExitStack) -> None:
+def _taken(run: Path, resume: bool, force: Force, team: Team, held: ExitStack) -> None:
     """The folder is there, and no other process's until `held` is left."""
     if not team.leads:
         return
     if not resume:
-        _make(run, force)
+        _make(run, bool(force))
     held.enter_context(record.alone(run))
+    if force == "unbegun" and (_trained(run) or not _unbegun(run)):
+        raise BadInput(
+            f"expected {run} to be without a checkpoint, got one that another process has made "
+            "meanwhile; say the same again to go on behind it"
+        )
 
 
 def _begun(
-    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: bool,
+    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: Force,
     team: Team,
 ) -> None:  # fmt: skip
     if not team.leads:
         return
-    if force and not resume:
+    if force == "unbegun":
+        for path in run.iterdir():
+            record.remove(path)
+    elif force and not resume:
         record.clear(run)
     past = _taken_up(run, session) if resume else []
     _write_head(run, recipe, data, session, past)

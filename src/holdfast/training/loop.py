@@ -132,8 +132,8 @@ def train(
     run = None if out is None else Path(out)
     team = teams.join(processes, device)
     run = team.same(run)
-    resume, force = team.same(folder.settled(run, resume, force))
-    recipe = folder.prepare(run, recipe, data, network, resume, force)
+    going_on, replaced = team.same(folder.settled(run, resume, force))
+    recipe = folder.prepare(run, recipe, data, network, going_on, replaced)
     engine = choose_engine(network, data.image, recipe.precision, team.device or recipe.device)
     recipe = replace(recipe, precision=team.same(engine.precision))
     engine = replace(engine, precision=recipe.precision)
@@ -141,7 +141,7 @@ def train(
     job = make_job(recipe, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
     rehearse_update(_bench(job, session), next(epoch_of(job, 0)))
-    with folder.opened(run, recipe, data, session, resume, force, team):
+    with folder.opened(run, recipe, data, session, going_on, replaced, team):
         return _fit(job, session)
 
 

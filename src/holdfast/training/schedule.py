@@ -127,7 +127,12 @@ class Steps:
         require_words(self)
         require_above_0("factor", self.factor)
         require_not_below_0("warmup", self.warmup)
-        if not all(0 < one < 1 for one in self.at) or list(self.at) != sorted(set(self.at)):
+        try:
+            object.__setattr__(self, "at", tuple(float(one) for one in (*self.at,)))
+            right = all(0 < one < 1 for one in self.at) and [*self.at] == sorted({*self.at})
+        except (TypeError, ValueError):
+            right = False
+        if not right:
             raise BadInput(
                 f"expected at as rising shares of training between 0 and 1, got {self.at!r:.60}; "
                 "epoch 100 of 200 is 0.5"
