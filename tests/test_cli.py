@@ -177,16 +177,16 @@ def tiny(*, image, classes, hidden: list[int]):
 
 
 def test_a_model_of_the_users_own(say):
-    Path("mine.py").write_text(OWN)
-    own = ["--model", "mine:tiny", "--model.hidden", "9", "--data", "digits", "--epochs", "1"]
+    Path("tinynets.py").write_text(OWN)
+    own = ["--model", "tinynets:tiny", "--model.hidden", "9", "--data", "digits", "--epochs", "1"]
     code, _, err = say("train", *own, "--out", "run", "--precision", "fp32")
     assert code == 0, err
     code, _, err = say("evaluate", "run", "--images", "20")
-    assert code == 2 and "--model mine:tiny" in err
-    assert say("evaluate", "run", "--model", "mine:tiny", "--images", "20", "--json")[0] == 0
-    code, _, err = say("evaluate", "run", "--model", "mine:nine", "--images", "20", "--json")
+    assert code == 2 and "--model tinynets:tiny" in err
+    assert say("evaluate", "run", "--model", "tinynets:tiny", "--images", "20", "--json")[0] == 0
+    code, _, err = say("evaluate", "run", "--model", "tinynets:nine", "--images", "20", "--json")
     assert code == 0, err
-    assert say("evaluate", "run", "--model", "mine:large", "--images", "20", "--json")[0] == 2
+    assert say("evaluate", "run", "--model", "tinynets:large", "--images", "20", "--json")[0] == 2
 
 
 def test_a_tuple_that_is_a_default_stays_one(say):
