@@ -217,13 +217,13 @@ class Evaluation:
     def rows(self) -> list[list[str]]:
         """The cells of the table under `head`."""
         count, none = max(len(self.clean.correct), 1), [""] * 4
-        body = [["clean", *_share(self.clean), "", "", "1", "", ""]]
+        body = [["clean", *shares(self.clean), "", "", "1", "", ""]]
         body += [
-            [self._label(a), *_share(a), str(first), _far(a), f"{a.forward / count:.0f}",
+            [self._label(a), *shares(a), str(first), _far(a), f"{a.forward / count:.0f}",
              f"{a.backward / count:.0f}", f"{a.seconds:.1f}"]
             for a, first in zip(self.attacks, self.first, strict=True)
         ]  # fmt: skip
-        return [*body, ["worst case", *_share(self.worst_case), "", *none]]
+        return [*body, ["worst case", *shares(self.worst_case), "", *none]]
 
     def _label(self, attack: AttackResult) -> str:
         """The attack's name, with its budget where that is not the first attack's."""
@@ -234,8 +234,7 @@ class Evaluation:
 
     def table(self) -> str:
         """Accuracies with intervals and costs as aligned text, and what casts doubt on them."""
-        doubts = [f"warning: {finding}" for finding in self.findings]
-        return "\n".join([aligned(self.head, self.rows()), *doubts])
+        return doubted(aligned(self.head, self.rows()), self.findings)
 
     def __repr__(self) -> str:
         return f"Evaluation of {len(self.clean.correct)} images\n{self.table()}"
@@ -306,7 +305,13 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _share(standing: Standing) -> tuple[str, str]:
+def doubted(text: str, findings: Iterable[Finding]) -> str:
+    """A table, and below it what casts doubt on its numbers."""
+    return "\n".join([text, *(f"warning: {finding}" for finding in findings)])
+
+
+def shares(standing: Standing) -> tuple[str, str]:
+    """The cells of a table that say an accuracy and its interval."""
     near = standing.interval
     return f"{standing.accuracy:.1%}", f"{near.low:.1%} to {near.high:.1%}"
 

@@ -16,7 +16,7 @@ from holdfast.evaluation.suites import SUITES
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
-from holdfast.result import Finding, Standing, aligned, numbers
+from holdfast.result import Finding, Standing, aligned, doubted, numbers, shares
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
 Battery = str | Callable[[float], Mapping[str, Attack]]
@@ -61,15 +61,11 @@ class Curve:
         """The cells of the table under `head`, clean images first."""
         named = zip(("clean", *(f"{one:.4g}" for one in self.radii)),
                     (self.clean, *self.standings), strict=True)  # fmt: skip
-        return [
-            [name, f"{one.accuracy:.1%}", f"{one.interval.low:.1%} to {one.interval.high:.1%}"]
-            for name, one in named
-        ]
+        return [[name, *shares(one)] for name, one in named]
 
     def table(self) -> str:
         """Accuracy at each radius as aligned text, and what casts doubt on it."""
-        doubts = [f"warning: {finding}" for finding in self.findings]
-        return "\n".join([aligned(self.head, self.rows()), *doubts])
+        return doubted(aligned(self.head, self.rows()), self.findings)
 
     def __repr__(self) -> str:
         return f"Curve of {len(self.clean.correct)} images in {self.norm}\n{self.table()}"
