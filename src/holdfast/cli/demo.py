@@ -18,7 +18,7 @@ def demo_options(
     seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Train five small classifiers of handwritten digits, attack them, compare: about two minutes.
+    """Train five small classifiers of handwritten digits, attack them, compare: about a minute.
 
     Args:
         out: folder of the run folders and two figures.

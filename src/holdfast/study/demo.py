@@ -112,7 +112,7 @@ def _outcome(
     trained = train(
         model, digits, objective=entrant.objective, adversary=entrant.adversary,
         adversarial=Adversarial(start=epochs // 10, ramp=epochs / 4), epochs=epochs,
-        optimizer=AdamW(rate=2e-3), seed=seed, out=run_folder, force=True, **_shared(epochs),
+        optimizer=AdamW(rate=3e-3), seed=seed, out=run_folder, force=True, **_shared(epochs),
     )  # fmt: skip
     found = _attacked(model, digits.test, run_folder)
     return Outcome(name=entrant.name, evaluation=found, seconds=trained.seconds)
@@ -139,7 +139,7 @@ def _retrained(
 def _shared(epochs: int) -> dict[str, Any]:
     """The settings of training that all have in common."""
     return {
-        "batch_size": 32, "schedule": Cosine(), "watch": Watch(images=100, every=epochs),
+        "batch_size": 64, "schedule": Cosine(), "watch": Watch(images=100, every=epochs),
         "precision": "fp32", "device": "cpu",
     }  # fmt: skip
 
