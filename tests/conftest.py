@@ -1,15 +1,16 @@
 """What every test gets: fixed seeds, figures without a display, and the data sets where they are.
 
-Nothing of holdfast is imported up here: the jaxtyping plugin must be there before the package is,
-or its shapes go unchecked.
+Nothing of holdfast is imported before `shapes.watch`, or its shapes go unchecked.
 """
 
 import os
 from pathlib import Path
 
 import pytest
+import shapes
 import torch
 
+shapes.watch("holdfast")
 os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # one thread for each of the workers

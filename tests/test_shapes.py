@@ -1,22 +1,42 @@
 """The check of shapes that the other tests rely on sees what it must."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 import shapes
 import torch
-from jaxtyping import TypeCheckError
+from jaxtyping import Float, TypeCheckError
+from torch import Tensor
 
 from holdfast import geometry
+
+
+def test_results_and_fields_are_seen():
+    def doubled(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return torch.cat([x, x])
+
+    @shapes.once
+    @dataclass(frozen=True)
+    class Held:
+        x: Float[Tensor, " n"]
+        y: Float[Tensor, " n"]
+
+    for _ in range(2):
+        Held(torch.zeros(2), torch.zeros(2))
+        with pytest.raises(TypeCheckError, match="return value"):
+            shapes.once(doubled)(torch.zeros(2))
+        with pytest.raises(TypeCheckError):
+            Held(torch.zeros(2), torch.zeros(3))
 
 
 def test_a_small_number_may_be_a_word():
     def signs(count: Literal[1, 2]) -> None: ...
 
-    check = shapes.checked(signs)
+    check = shapes.once(signs)
     check(1)
     for count in (3, 16, 2000):
-        with pytest.raises(Exception, match="violates type hint"):
+        with pytest.raises(TypeCheckError):
             check(count)
 
 
