@@ -155,5 +155,6 @@ def test_the_short_curve_reaches_over_all_restarts():
         correct=torch.tensor([True, False]), name="square", norm="linf", radius=0.1, refused=0,
         settings={"queries": 20, "restarts": 3}, distance=torch.tensor([torch.inf, 0.1]),
         forward=1, backward=0, seconds=1.0, queries=torch.tensor([-1, 35]),
+        prediction=torch.tensor([0, 1]), target=torch.tensor([-1, -1]),
     )  # fmt: skip
     assert one.as_row()["over_queries"] == {"10": 1.0, "30": 1.0}

@@ -25,6 +25,7 @@ def run(
     one = AttackResult(
         correct=flags, name=attack["name"], settings=attack, norm="linf", radius=0.1,
         distance=torch.where(flags, torch.inf, 0.05), refused=0, forward=1, backward=1, seconds=1.0,
+        prediction=(~flags).long(), target=torch.full((10,), -1),
     )  # fmt: skip
     found = Evaluation(
         clean=Standing(correct=torch.arange(10) < 9), attacks=(one,), entropy=0.0,

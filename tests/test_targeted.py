@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from worlds import Bandit, batch_of, linear_world
 
 from holdfast.attack import APGD, BIM, CW, FGSM, MIM, PGD, Targeted, Transfer, TransferMIM
 from holdfast.errors import BadInput
-from holdfast.evaluation import acceptable, evaluate
+from holdfast.evaluation import acceptable, evaluate, save
 from holdfast.feedback import Expected
 from holdfast.loss import called, punishment
 
@@ -73,6 +74,49 @@ def test_an_evaluation_and_a_transfer_take_a_targeted_attack():
     for result in found.attacks:
         assert torch.equal(result.correct, world.margin["linf"] > 0.01)
         assert result.radius == 0.01
+
+
+def test_each_image_may_have_a_target_of_its_own_found_by_its_position():
+    world = linear_world(classes=3)
+    index = torch.arange(len(world.x)).flip(0) + 5
+    targets = torch.arange(len(world.x) + 5) % 3
+    one = Targeted(attack=PGD(radius=0.15), target=targets)
+    adv = one(world.model, world.x, world.y, index)
+    wanted = targets[index]
+    for kind in range(3):
+        some = wanted == kind
+        alone = Targeted(attack=PGD(radius=0.15), target=kind)
+        found = alone(world.model, world.x[some], world.y[some], index[some])
+        torch.testing.assert_close(adv[some], found)
+    with pytest.raises(BadInput, match="each position of the images, the last of which is 9"):
+        Targeted(attack=PGD(), target=targets[:9])(
+            world.model, world.x[:1], world.y[:1], torch.tensor([9])
+        )
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+def test_an_evaluation_says_how_many_reached_their_class(cascade, tmp_path):
+    world = linear_world(classes=3)
+    attacks = {"aimed": Targeted(attack=PGD(radius=0.01), target=2), "plain": PGD(radius=0.01)}
+    attacks["sent"] = Transfer(attack=attacks["aimed"], source=world.model)
+    found = evaluate(world.model, world.x, world.y, attacks=attacks, cascade=cascade, batch_size=7)
+    aimed, plain, sent = found.attacks
+    led = world.y != 2 if not cascade else (world.y != 2) & found.clean.correct
+    adv = attacks["aimed"](world.model, world.x, world.y)
+    there = world.model(adv).argmax(1) == 2
+    assert 0 < there[led].sum() < led.sum()
+    assert torch.equal(aimed.reached.correct, there[led])
+    assert aimed.as_row()["reached"] == aimed.reached.accuracy
+    assert not len(plain.reached.correct) and "reached" not in plain.as_row()
+    assert len(sent.reached.correct) == int(
+        (led & (aimed.correct & plain.correct if cascade else led)).sum()
+    )
+    (remark, *_) = found.remarks
+    assert remark.startswith(f"aimed: of {int(led.sum())} images led to another class, ")
+    assert remark in found.table()
+    held = load_file(save(found, tmp_path, world.y))
+    assert torch.equal(held["aimed.prediction"] == 2, aimed.prediction == 2)
+    assert torch.equal(held["aimed.target"] >= 0, led)
 
 
 @pytest.mark.parametrize("target", [-1, 2])

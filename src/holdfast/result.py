@@ -84,6 +84,9 @@ class AttackResult(Standing):
     refused: images of the attack that were not finite, or outside the pixel box or the budget;
     they count as not found.
     forward, backward: passes through the network over all images. seconds: wall time.
+    prediction: the class that each image returned is taken for; -1 where no number says it, and for
+    an image that the attack was not shown. target: the class that it was led to; -1 where that is
+    the true class or none, and for an image that the attack was not shown.
     queries: of an attack by queries, how many it had asked on each image when that first fell
     within the budget, by its own count, where the final image did fall; 0 where it was wrong
     before, -1 where it never fell. None for other attacks.
@@ -98,7 +101,14 @@ class AttackResult(Standing):
     forward: int
     backward: int
     seconds: float
+    prediction: Labels
+    target: Labels
     queries: Labels | None = None
+
+    @property
+    def reached(self) -> Standing:
+        """Of the images that were led to another class, in their order, which are taken for it."""
+        return Standing(correct=(self.prediction == self.target)[self.target >= 0])
 
     @property
     def looks_no_nearer(self) -> bool:
@@ -133,8 +143,14 @@ class AttackResult(Standing):
         shares = self.over_queries(counts)
         return {"over_queries": dict(zip(map(str, counts), shares, strict=True))}
 
+    def _arrived(self) -> Row:
+        """How many were led to another class, and the share of them that reached it."""
+        led, near = len(self.reached.correct), self.reached.interval
+        told = {"led": led, "reached": self.reached.accuracy}
+        return told | {"reached_interval": [near.low, near.high]} if led else {}
+
     def as_row(self) -> Row:
-        return self._short_curve() | {
+        return self._short_curve() | self._arrived() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
             "radius": self.radius, "median_distance": finite(self.distance.nanmedian().item()),
@@ -232,9 +248,21 @@ class Evaluation:
             return attack.name
         return f"{attack.name} ({attack.norm} {attack.radius:.3g})"
 
+    @property
+    def remarks(self) -> list[str]:
+        """How many images each attack that leads to a class led there, in a line each."""
+        told = {one.name: one.reached for one in self.attacks if len(one.reached.correct)}
+        return [
+            "{}: of {} images led to another class, {} ({}) are taken for it".format(
+                name, len(one.correct), *shares(one)
+            )
+            for name, one in told.items()
+        ]
+
     def table(self) -> str:
         """Accuracies with intervals and costs as aligned text, and what casts doubt on them."""
-        return doubted(aligned(self.head, self.rows()), self.findings)
+        text = "\n".join([aligned(self.head, self.rows()), *self.remarks])
+        return doubted(text, self.findings)
 
     def __repr__(self) -> str:
         return f"Evaluation of {len(self.clean.correct)} images\n{self.table()}"

@@ -4,7 +4,7 @@ Each file holds one attack; `run` hands an attack what it asks for.
 """
 
 from holdfast.attack._climb import positions
-from holdfast.attack._run import FILLED, notes, relentless, resized, run, settings_of, stated
+from holdfast.attack._run import FILLED, aim, notes, relentless, resized, run, settings_of, stated
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.boundary import Boundary
@@ -67,6 +67,7 @@ __all__ = [
     "Transfer",
     "TransferMIM",
     "UniformNoise",
+    "aim",
     "notes",
     "positions",
     "relentless",

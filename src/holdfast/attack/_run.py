@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from holdfast.errors import BadInput
@@ -31,6 +32,14 @@ def run(
     offered = {"index": index, "start": start, "stop": stop, "note": note}
     asked = inspect.signature(attack).parameters
     return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
+
+
+def aim(
+    attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels
+) -> Labels | None:  # fmt: skip
+    """The class to which the attack leads each image; None where it leads to none."""
+    aimed: Callable[..., Labels | None] | None = getattr(attack, "aim", None)
+    return None if aimed is None else aimed(model, x, y, index)
 
 
 def settings_of(attack: Attack) -> set[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from holdfast.attack._climb import positions
 from holdfast.attack._run import resized, run, settings_of, stated
@@ -19,22 +20,25 @@ class Targeted:
     form of Kurakin et al., arXiv 1607.02533, section 2.3), so that it ends there.
 
     It works for every attack with a field `loss`; all steps are taken, also by images that are
-    wrong already: `best` becomes True where the attack has it. The evaluator
-    still asks whether the prediction is wrong, not whether it is the target; where the target is
-    the true class the image is given back. Raises BadInput for an attack without a loss, for `dlr`,
-    which is flat towards a class behind the first three, and for a target that is no class.
+    wrong already: `best` becomes True where the attack has it. The evaluator asks whether the
+    prediction is wrong, and beside that whether it is the target (`AttackResult.reached`); where
+    the target is the true class the image is given back. Raises BadInput for an attack without a
+    loss, for `dlr`, which is flat towards a class behind the first three, and for a target that is
+    no class.
 
     Attributes:
         attack: what climbs, and within which budget.
-        target: a class, or each image's least or most likely wrong class on the clean image.
+        target: a class; each image's least or most likely wrong class on the clean image; or a
+            tensor of classes, of which each image takes the one at its position, its `index`.
     """
 
     name: ClassVar[str] = "targeted"
     attack: Attack
-    target: int | Literal["least", "most"] = "least"
+    target: int | Literal["least", "most"] | Tensor = "least"
 
     def __post_init__(self) -> None:
-        if self.target not in ("least", "most") and type(self.target) is not int:
+        words = isinstance(self.target, str) and self.target in ("least", "most")
+        if not words and type(self.target) is not int and not isinstance(self.target, Tensor):
             raise BadInput(f"expected target least, most or a class, got {self.target!r:.60}")
         if "loss" not in settings_of(self.attack) or self.attack.loss == "dlr":  # pyright: ignore
             raise BadInput(
@@ -49,24 +53,38 @@ class Targeted:
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
-        target = self._target(model, x, y)
+        index = positions(x, index)
+        target = self.aim(model, x, y, index)
         further = {"best": True} if "best" in settings_of(self.attack) else {}
         loss: Loss = called(self.attack.loss)  # pyright: ignore
 
         def descent(logits: Logits, y: Labels) -> PerImage:
             return -loss(logits, y)
 
-        adv = run(
-            resized(self.attack, loss=descent, **further), model, x, target, positions(x, index)
-        )
+        adv = run(resized(self.attack, loss=descent, **further), model, x, target, index)
         return torch.where(per_image(target == y, x), x, adv)
 
-    def _target(self, model: Classifier, x: Images, y: Labels) -> Labels:
+    @torch.no_grad()
+    def aim(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels:
+        """The class that each image is led to. Raises BadInput for one that is none."""
         logits = full(model(x))
-        if self.target == "least":
-            return logits.scatter(1, y[:, None], torch.inf).argmin(1)
-        if self.target == "most":
-            return logits.scatter(1, y[:, None], -torch.inf).argmax(1)
-        if not 0 <= self.target < logits.shape[1]:
-            raise BadInput(f"expected a target from 0 to {logits.shape[1] - 1}, got {self.target}")
-        return torch.full_like(y, self.target)
+        if isinstance(self.target, str):
+            least = self.target == "least"
+            others = logits.scatter(1, y[:, None], torch.inf if least else -torch.inf)
+            return others.argmin(1) if least else others.argmax(1)
+        target = torch.as_tensor(self.target, device=y.device)
+        if target.ndim:
+            target = self._of_each(target, index)
+        classes = logits.shape[1]
+        if len(none := target[(target < 0) | (target >= classes)].flatten()):
+            raise BadInput(f"expected a target from 0 to {classes - 1}, got {int(none[0])}")
+        return target.to(y).expand_as(y)
+
+    @staticmethod
+    def _of_each(targets: Tensor, index: Labels) -> Labels:
+        if (last := int(index.max())) >= len(targets):
+            raise BadInput(
+                f"expected a target for each position of the images, the last of which is {last}, "
+                f"got {len(targets)} targets"
+            )
+        return targets[index.to(targets.device)]

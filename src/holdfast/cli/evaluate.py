@@ -42,7 +42,7 @@ def evaluate_options(
         source: another run on which the images of --attack are made, to be shown to this one; may
             be given several times: then they are made on the mean of the sources' logits.
         targeted: --attack leads each image to a class, its least likely wrong one; whatever an
-            image is taken for, it is fooled where it is wrong.
+            image is taken for, it is fooled where it is wrong; how many reached the class is said.
         target: another such class: a number, or most, for the most likely wrong one.
         reference: runs AutoAttack's published code too, where pyautoattack is installed.
         against: another run, whose newest evaluation by the same suite or attack, else by any, is
@@ -156,6 +156,7 @@ def _say(
         return
     for shown, _ in told.values():
         show.table(title, shown.head, shown.rows())
+        print(*shown.remarks, sep="\n", end="\n" if shown.remarks else "")
     print("What an attack leaves standing is an upper bound on robust accuracy.")
     for finding in found.findings:
         print(f"warning: {finding}")

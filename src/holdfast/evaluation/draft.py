@@ -14,7 +14,13 @@ from holdfast.evaluation.suites import Suite
 from holdfast.record import Row
 from holdfast.result import AttackResult
 
-TENSORS = ("correct", "distance", "queries")  # of an AttackResult; the last may be None
+TENSORS = (
+    "correct",
+    "distance",
+    "prediction",
+    "target",
+    "queries",
+)  # of an AttackResult; the last may be None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,7 @@ def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags)
     stands as it did, at a distance that is no number, and after no query where it had fallen."""
     result, rows = outcome.result, shown.cpu()
     unseen = torch.full((len(case.x),), torch.nan, dtype=result.distance.dtype)
+    nowhere = torch.full_like(case.y, -1, device="cpu")
     queries = result.queries
     if queries is not None:
         queries = _put(standing.cpu().long().neg(), rows, queries)
@@ -68,6 +69,8 @@ def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags)
         result,
         correct=_put(standing.cpu(), rows, result.correct),
         distance=_put(unseen, rows, result.distance),
+        prediction=_put(nowhere, rows, result.prediction),
+        target=_put(nowhere, rows, result.target),
         queries=queries,
     )
 

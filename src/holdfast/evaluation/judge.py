@@ -68,6 +68,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
         with lent(case.swift):
+            target = attacks_of.aim(attack, case.swift, x, y, case.index[some])
             made = attacks_of.run(
                 attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
                 note=_listener(fell, rows, radius),
@@ -76,14 +77,16 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         valid = acceptable(x, adv, reach, norm)
         refused += int((~valid).sum())
         adv = torch.where(per_image(valid, x), adv, x)
-        parts.append((adv, *_judged(case, some, adv, norm)))
+        led = torch.full_like(y, -1) if target is None else target.where(target != y, -1)
+        parts.append((adv, *_judged(case, some, adv, norm), led))
         if case.said:
             case.said(name, int(rows[-1]) + 1, len(shown))
-    offered, height, distance = _joined(parts, case)
+    offered, height, distance, prediction, target = _joined(parts, case)
     queries = _believed(fell.cpu(), distance, radius) if attacks_of.notes(attack) else None
     result = AttackResult(
         name=name, settings=_settings(attack), norm=norm, radius=radius,
         correct=distance > radius + SLACK, distance=distance, queries=queries, refused=refused,
+        prediction=prediction, target=target,
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
     )  # fmt: skip
     return Outcome(result=result, offered=offered, height=height)
@@ -123,23 +126,29 @@ def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
     return finite & box & (length(adv - x, norm) <= radius + SLACK)
 
 
-def _judged(case: Case, rows: Labels, offered: Images, norm: Norm) -> tuple[PerImage, PerImage]:
-    """Margins of the images offered, and the length of each change that fools the model: 0 if the
-    clean image is wrong already, inf if the change does not fool it. Logits that are no
-    numbers are no prediction, whatever the label."""
+def _judged(
+    case: Case, rows: Labels, offered: Images, norm: Norm
+) -> tuple[PerImage, PerImage, Labels]:
+    """Margins of the images offered; the length of each change that fools the model: 0 if the
+    clean image is wrong already, inf if the change does not fool it; what each image is taken for.
+    Logits that are no numbers are no prediction, whatever the label."""
     x, y = case.x[rows], case.y[rows]
     logits = predict(case.model, offered)
     distance = torch.where(right(logits, y), torch.inf, length(offered - x, norm))
     wrong = case.clean[rows].argmax(1) != y
-    return margin(logits, y), torch.where(wrong, 0.0, distance)
+    prediction = logits.argmax(1).where(~logits.isnan().any(1), -1)
+    return margin(logits, y), torch.where(wrong, 0.0, distance), prediction
 
 
-def _joined(parts: list[tuple[Tensor, ...]], case: Case) -> tuple[Images, PerImage, PerImage]:
-    """Images offered, margins and distances of all batches; of none, where no image was shown."""
-    if not parts:
-        return case.x[:0], case.clean[:0, 0], case.x.new_zeros(0).cpu()
-    offered, height, distance = (torch.cat(part) for part in zip(*parts, strict=True))
-    return offered, height, distance.cpu()
+def _joined(
+    parts: list[tuple[Tensor, ...]], case: Case
+) -> tuple[Images, PerImage, PerImage, Labels, Labels]:
+    """Images offered, margins, distances, predictions and targets of all batches; of none, where
+    no image was shown."""
+    none = (case.x[:0], case.clean[:0, 0], case.x.new_zeros(0), case.y[:0], case.y[:0])
+    offered, height, *told = map(torch.cat, zip(*parts or [none], strict=True))
+    distance, prediction, target = (one.cpu() for one in told)
+    return offered, height, distance, prediction, target
 
 
 def budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:

@@ -50,6 +50,8 @@ def _whole(parts: Sequence[AttackResult]) -> AttackResult:
         parts[0],
         correct=_woven(parts, lambda part: part.correct),
         distance=_woven(parts, lambda part: part.distance),
+        prediction=_woven(parts, lambda part: part.prediction),
+        target=_woven(parts, lambda part: part.target),
         queries=None if parts[0].queries is None else _woven(parts, _queries),
         seconds=max(part.seconds for part in parts),
         **sums,

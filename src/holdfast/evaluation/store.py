@@ -40,9 +40,11 @@ def save(
 
     The tensors are `index` and `y` of the images, `clean.correct`, `adv` (the nearest image of
     another class that was found, the image itself where none was), and for each attack
-    `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.budget` (order of
-    the norm, radius), `NAME.settings` (a fingerprint of them, of those before it too in a cascade)
-    and, where it counts them, `NAME.queries` (-1: never fooled). Gives their path.
+    `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.prediction` (the
+    class that the image returned is taken for) and `NAME.target` (the class it was led to), each
+    -1: none, `NAME.budget` (order of the norm, radius), `NAME.settings` (a fingerprint of them, of
+    those before it too in a cascade) and, where it counts them, `NAME.queries` (-1: never fooled).
+    Gives their path.
 
     y: labels of the images. index: their positions in the data set, by which `compare` matches
     images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
@@ -62,6 +64,8 @@ def save(
             f"{attack.name}.settings": _fingerprint([one.settings for one in deciding]),
             f"{attack.name}.correct": attack.correct,
             f"{attack.name}.distance": attack.distance,
+            f"{attack.name}.prediction": attack.prediction,
+            f"{attack.name}.target": attack.target,
             f"{attack.name}.budget": torch.tensor([ORDER[attack.norm], attack.radius]),
         }
         if attack.queries is not None:
