@@ -107,7 +107,7 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
             name="random outputs", evidence={"share": share, "largest": apart.max().item()},
             meaning="the same images give other logits from pass to pass, so that one gradient "
             "is a noisy one and one prediction is a draw",
-            advice="attack the mean over draws: --suite rand",
+            advice="attack the mean over draws: the suite rand",
         )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
             meaning=f"the gradient of the margin is zero in every pixel on {lost['margin']:.0%} of "
             "images, so that attacks by gradient stand still",
             advice="look for an operation without a derivative (rounding, a threshold, detach), "
-            "and attack with --attack square or hop-skip-jump",
+            "and attack with square or hop-skip-jump",
         )  # fmt: skip
     elif lost["ce"] >= FEW:
         evidence["median_logit"] = case.clean.abs().amax(1).median().item()
@@ -182,7 +182,7 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
             f"images, that of the margin is not: logits of {evidence['median_logit']:.3g} saturate "
             "the softmax in fp32",
             advice="do not believe attacks on cross-entropy here (FGSM, PGD, APGD-CE); those on "
-            "the margin or DLR see the slope: --suite reliable or standard",
+            "the margin or DLR see the slope: the suites reliable and standard",
         )  # fmt: skip
 
 
@@ -208,6 +208,6 @@ def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:
             name="blind attacks find more", evidence={"share": share},
             meaning=f"attacks that see no gradient felled {share:.1%} of images that every attack "
             "with gradients left standing, as where gradients mislead",
-            advice="do not believe the attacks with gradients alone; raise --images and queries, "
+            advice="do not believe the attacks with gradients alone; take more images and queries, "
             "and transfer from another model",
         )  # fmt: skip

@@ -174,7 +174,7 @@ def for_rows(suite: Suite) -> Suite:
         name="no images", evidence={"left_out": left},
         meaning=f"the inputs are rows of numbers, and {', '.join(left)} moves patches of images: "
         "it was left out",
-        advice="add --attack hop-skip-jump or simba, which see no gradient either",
+        advice="attack with hop-skip-jump or simba too, which see no gradient either",
     )  # fmt: skip
     return replace(suite, attacks=attacks, findings=(*suite.findings, said))
 

@@ -152,7 +152,7 @@ class Recipe:
             self._check_adversary(self.adversary)
         elif needing := [one for one in leaves(self.objective) if climbs(one) == "kl"]:
             name = getattr(needing[0], "name", "the objective")
-            raise BadInput(f"expected an adversary for {name}, got none; say --adversary pgd")
+            raise BadInput(f"expected an adversary for {name}, got none; give one, such as pgd")
         elif self.guard.rolls_back:
             raise BadInput("expected an adversary for catastrophe=rollback, got none; take warn")
         watched = {"best=robust": self.best == "robust",
