@@ -31,7 +31,7 @@ parser.add_argument("--rate", type=float, default=5e-4)
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--start", type=int, default=1, help="clean epochs first")
 parser.add_argument("--ramp", type=float, default=3, help="epochs until the full radius")
-parser.add_argument("--out", help="run folder to keep; default: none")
+parser.add_argument("--out", help="run folder to keep, and to go on in; default: none")
 parser.add_argument("--test-images", type=int, default=1000)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -61,7 +61,7 @@ hf.train(
     network, data, objective=REWARD, adversary=adversary, adversarial=adversarial, epochs=epochs,
     batch_size=128, optimizer=hf.training.AdamW(rate=options.rate), schedule=hf.training.Cosine(),
     watch=hf.training.Watch(images=500), clip=1.0, seed=options.seed,
-    out=options.out, tell=tell,
+    out=options.out, resume="auto" if options.out else False, tell=tell,
 )  # fmt: skip
 
 whole = hf.evaluate(network, data.test.x, data.test.y, attacks={})
