@@ -34,5 +34,10 @@ def test_anchors_are_headings(path):
 def test_curves_are_drawn_from_rows(tmp_path):
     rows = [{"epoch": e, "a": 0.1 * e} for e in range(1, 4)]
     file = tmp_path / "figure.png"
-    report.curves(file, {"one": rows, "none": []}, {"a": ("share (%)", 100.0)}, "title")
+    report.curves(
+        file,
+        {"one": [*rows, {"epoch": 9, "a": None}], "none": []},
+        {"a": ("share (%)", 100.0)},
+        "title",
+    )
     assert file.read_bytes().startswith(b"\x89PNG")

@@ -303,6 +303,15 @@ def test_bad_steps_are_refused_in_one_line():
         Classification(data=DATA, adversary=PGD(radius=0.1)).reset(seed=0)
 
 
+def test_the_action_of_a_lane_that_waits_is_not_looked_at():
+    many = VectorClassification(2, data=DATA, length=1, autoreset_mode=AutoresetMode.NEXT_STEP)
+    many.reset(seed=[5, 6])
+    assert many.step(np.array([0, 1]))[2].all()
+    assert many.step(np.array([-1, 99]))[1].tolist() == [0, 0]
+    with pytest.raises(BadInput, match="got 99"):
+        many.step(np.array([0, 99]))
+
+
 def test_without_gymnasium_one_line_names_the_extra(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("holdfast.environment")]:
         monkeypatch.delitem(sys.modules, name)

@@ -7,6 +7,7 @@ from worlds import linear_world
 
 from holdfast.attack import DDN, PGD, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
+from holdfast.evaluation.flags import wavering
 from holdfast.result import Evaluation
 
 WORLD = linear_world(classes=4)
@@ -55,6 +56,16 @@ def test_each_illness_has_its_sign_and_health_has_none(kind):
 
 def names(found: Evaluation) -> list[str]:
     return [finding.name for finding in found.findings]
+
+
+def test_a_random_model_is_seen_to_be_one_where_a_class_is_masked():
+    ill = Ill("random")
+
+    def masked(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([ill(x), torch.full((len(x), 1), -torch.inf)], 1)
+
+    assert wavering(masked, X, None)[1].all()
+    assert not wavering(lambda x: masked(x.detach()) * 0, X, None)[1].any()
 
 
 def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():

@@ -97,3 +97,16 @@ def test_one_direction_is_the_gradient_alone():
 def test_all_directions_of_large_images_are_refused():
     with pytest.raises(BadInput, match="a count of directions for images of 19200 numbers"):
         made(margin.Orthonormal(), INDEX[:1], x=torch.zeros(1, 3, 80, 80))
+
+
+def test_gradients_are_taken_of_so_many_images_at_once_as_predictions_are(monkeypatch):
+    shown = set()
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        shown.add(len(x))
+        return MODEL(x)
+
+    whole = margin.Gradient(count=3)(MODEL, X, Y, INDEX, 0)
+    monkeypatch.setattr("holdfast.margin.directions.at_once", lambda wanted, x: 3)
+    torch.testing.assert_close(margin.Gradient(count=3)(model, X, Y, INDEX, 0), whole)
+    assert max(shown) == 3

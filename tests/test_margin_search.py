@@ -364,6 +364,21 @@ def test_a_class_that_is_masked_hides_nothing_from_traced(low):
     assert torch.equal(one.step, other.step) and other.audit.differing == 0
 
 
+def test_pilots_that_see_no_change_do_not_clear_other_rays():
+    """A policy so sure that its gaps are constant but for a jump."""
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    x = torch.rand(20, 1, 6, 6)
+
+    def sure(x: torch.Tensor) -> torch.Tensor:
+        return (plain(x) * 2000).softmax(1)
+
+    y = plain(x).argmax(1)
+    one, other = (search(sure, x, y, method=m, step=0.02, audit=0.0) for m in ("linear", "traced"))
+    assert (one.entered >= 0).sum() > 100
+    assert torch.equal(one.entered >= 0, other.entered >= 0)
+    assert (one.step != other.step).double().mean() < 0.05
+
+
 class Masked(nn.Module):
     """Logits as of another, and one that is minus infinity."""
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from worlds import Bandit, batch_of
 
-from holdfast import record
+from holdfast import noise, record
 from holdfast.errors import BadInput
 from holdfast.feedback import (
     GCE,
@@ -27,6 +27,7 @@ from holdfast.feedback import (
     suited,
     table,
 )
+from holdfast.loss import divergence
 from holdfast.types import Batch
 
 LOGITS = torch.tensor([1.0, -0.5, 0.3])
@@ -162,6 +163,39 @@ def test_balanced_weights_are_one_on_average_and_found_at_any_depth():
     assert suited(CrossEntropy(weights="balanced"), [2, 0]).weights == (0.5, 0)
     told = table(made.second.reward, torch.tensor([0, 2]), 3)
     torch.testing.assert_close(told[1], torch.tensor([-1.0, -1.0, 1.0]) * weights[2])
+
+
+def test_mistakes_of_images_that_were_never_seen_are_none():
+    repeated = Repeated(growth=0.5)
+    one = Batch(x=torch.zeros(1, 1, 1, 1), y=torch.tensor([0]), index=torch.tensor([3]))
+    state = repeated.remember(torch.tensor([[0.0, 1.0]]), one, {})
+    later = Batch(x=torch.zeros(2, 1, 1, 1), y=torch.tensor([0, 1]), index=torch.tensor([9, 3]))
+    told = table(Signed(), later.y, 2)
+    assert repeated.punish(told, later, state).tolist() == [[1.0, -1.0], [-1.5, 1.0]]
+
+
+def test_a_class_that_the_reference_rules_out_adds_no_divergence():
+    never = torch.tensor([[1.0, 2.0, -torch.inf]])
+    other = torch.tensor([[2.0, 1.0, 0.5]])
+    wanted = torch.nn.functional.kl_div(
+        other.log_softmax(1)[:, :2], never[:, :2].log_softmax(1), reduction="sum", log_target=True
+    )
+    torch.testing.assert_close(divergence(other, never)[0], wanted)
+    leaf = never.clone().requires_grad_()
+    divergence(leaf, never).sum().backward()
+    assert divergence(never, never).item() == 0 and leaf.grad is not None
+    assert leaf.grad.tolist() == [[0.0, 0.0, 0.0]]
+    assert divergence(never, other).item() == math.inf
+
+
+def test_an_action_of_no_probability_is_never_drawn(monkeypatch):
+    """A cumulative sum may end below 1, and a number drawn may lie above it."""
+    most = lambda index, shape, *key: torch.full((len(index), *shape), 1 - 2**-24)  # noqa: E731
+    monkeypatch.setattr(noise, "uniform", most)
+    policy = torch.tensor([[0.5, 0.4999, 0.0]])
+    batch = Batch(x=torch.zeros(1, 1), y=torch.tensor([0]), index=torch.tensor([3]))
+    picked = draw(policy, batch, samples=2, seed=0, exploration=EpsilonGreedy())
+    assert picked.tolist() == [[1, 1]]
 
 
 def test_repeated_mistakes_cost_more_until_the_image_is_right():

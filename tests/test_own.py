@@ -254,3 +254,9 @@ def test_what_has_no_name_to_be_imported_by_is_said(tmp_path, caplog) -> None:
 
     training.train(network(data), data, adversary=nothing, out=tmp_path / "local", **quick)
     assert "<locals>.nothing cannot be imported by its name" in caplog.text
+
+
+def test_an_option_may_be_a_list_by_default() -> None:
+    more("\ndef priced(action, y, *, prices=[1.0, 2.0]):\n    return prices[0] * (action == y)\n")
+    made = own.kind("mine:priced", "a reward", ("action", "y"))
+    assert made().prices == [1.0, 2.0] and made().prices is not made().prices

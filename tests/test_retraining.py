@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import importlib
 from typing import Any
 
 import pytest
@@ -91,8 +92,10 @@ def test_numbers_that_make_no_sense_are_refused(wrong):
 
 def test_no_crossing_at_all_is_said():
     distance, entered, origin, index = margins_by_hand()
-    with pytest.raises(BadInput, match="cross a boundary, got none"):
+    with pytest.raises(BadInput, match="cross a boundary, got none; search with more reach"):
         Boundary()(distance, entered * 0 - 1, origin, index, ["low"] * 3)
+    with pytest.raises(BadInput, match="ask for more of the levels low"):
+        Boundary(low=0)(distance, entered, origin, index, ["low"] * 3)
 
 
 def test_examples_are_points_of_their_rays_that_the_model_gets_wrong(trained):
@@ -328,6 +331,22 @@ def test_rounds_end_where_nothing_crosses_any_more(trained, monkeypatch):
     settings: dict[str, Any] = SETTINGS | {"epochs": 1, "judge": PROBE}
     monkeypatch.setattr(Probe, "__call__", measured)
     assert len(retrain(copy.deepcopy(trained[0]), trained[1], rounds=3, **settings).rounds) == 1
+
+
+def test_examples_made_few_at_once_are_the_same(trained, monkeypatch):
+    model, images = trained[0], PROBE.sample(trained[1].train)
+    measured = PROBE(model, images, seed=5)
+    made = [examples(model, images, measured, PROBE.directions, FEW, seed=5)]
+    module = importlib.import_module("holdfast.retraining.examples")  # a function has its name too
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    made.append(examples(model, images, measured, PROBE.directions, FEW, seed=5))
+    assert len(made[0]) > 7 and torch.equal(made[0].pixels, made[1].pixels)
+
+
+def test_no_image_to_judge_by_is_said(trained):
+    data = dataclasses.replace(trained[1], validation=trained[1].validation.only(torch.arange(0)))
+    with pytest.raises(BadInput, match="expected validation images"):
+        retrain(trained[0], data, **SETTINGS)
 
 
 def test_directions_that_the_judging_images_do_not_have_are_said_before_the_search(trained):

@@ -79,6 +79,20 @@ def test_runs_that_differ_in_seeds_alone_become_one_line():
     )
 
 
+def test_runs_that_were_attacked_otherwise_stay_apart():
+    for name, standing, steps in (("a", 6, 20), ("b", 1, 1000), ("c", 4, 20)):
+        run(name, standing, attack=PGD | {"steps": steps, "seed": standing}, seed=standing)
+    found = report.summary(["a", "b", "c"], over_seeds=True)
+    assert [line[0] for line in found.lines] == ["2", "1"]
+    assert found.lines[0][-1] == "50.0 ± 14.1"
+
+
+def test_words_with_signs_of_the_form_are_escaped():
+    found = report.Summary(head=("run", "a|b"), lines=(("x^2~\\y", "1"),))
+    assert r"| run | a\|b |" in found.markdown()
+    assert r"x\textasciicircum{}2\textasciitilde{}\textbackslash{}y & 1" in found.latex()
+
+
 def test_the_newest_evaluation_counts_or_that_by_a_battery():
     run("a", 5)
     run("a", 2, battery="standard")

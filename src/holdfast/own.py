@@ -3,6 +3,7 @@
 It only runs where the caller names it: no file from elsewhere can choose what is imported.
 """
 
+import copy
 import dataclasses
 import hashlib
 import importlib
@@ -125,4 +126,7 @@ def _field(parameter: inspect.Parameter) -> Any:
         )
     if parameter.default is parameter.empty:
         return dataclasses.field()
-    return dataclasses.field(default=parameter.default)
+    given = parameter.default
+    if type(given).__hash__ is None:  # a list, which no field may hold as its default
+        return dataclasses.field(default_factory=lambda: copy.copy(given))
+    return dataclasses.field(default=given)

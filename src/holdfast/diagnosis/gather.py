@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast import attack as attacks_of
 from holdfast.attack import HopSkipJump
@@ -23,7 +23,7 @@ from holdfast.diagnosis.static import Static, static
 from holdfast.evaluation.judge import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
-from holdfast.model import at_once, lent
+from holdfast.model import at_once, lent, usable
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -85,9 +85,9 @@ def _indicators(
     model: Classifier, part: Patient, rows: Labels, depth: Depth, batch_size: int | None
 ) -> tuple[dict[str, Static], dict[str, Dynamic]]:
     """Static and dynamic indicators of a model on these images, by loss."""
-    x, y, index = part.x[rows], part.y[rows], part.index[rows]
     if not len(rows):
         return {}, {}
+    x, y, index = (some[rows.to(some.device)] for some in (part.x, part.y, part.index))
     ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm, "batch_size": batch_size}
     losses: list[LossName] = [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
     around = {
@@ -103,7 +103,7 @@ def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
     change = sample(part.x, part.radius, part.norm, part.index, part.seed, STREAM)
     noisy = confine(part.x, part.x + change, part.radius, part.norm)
     shown = {"clean": part.x, "attacked": under_claim(part, batch_size), "noisy": noisy}
-    return {name: entropy(part.judged, some, part.y) for name, some in shown.items()}
+    return {name: entropy(part.judged, some, part.y, batch_size) for name, some in shown.items()}
 
 
 def under_claim(part: Patient, batch_size: int | None) -> Images:
@@ -139,9 +139,8 @@ def _beside(
 
 def _shown(part: Patient, twin: Classifier) -> Patient:
     """The same with images of the twin's own precision, on its device."""
-    weights = twin.parameters() if isinstance(twin, nn.Module) else iter(())
-    x = part.x.to(next(weights, part.x))
-    return replace(part, x=x, y=part.y.to(x.device), index=part.index.to(x.device))
+    x, y, index = usable(twin, part.x, part.y, part.index)
+    return replace(part, x=x, y=y, index=index)
 
 
 def _pace(claim: Attack) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
         wide = copy.deepcopy(model).double()
         with lent(wide):
             wanted = climb(wide, x.double(), y, cross_entropy)[1]
-    except (RuntimeError, TypeError):
+    except Exception:  # a module that cannot be copied, or refuses float64
         return torch.full((len(x),), torch.nan)
     with lent(model):
         return _cosine(climb(model, x, y, cross_entropy)[1].double(), wanted)

@@ -176,8 +176,11 @@ def padded(pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return pad(torch.from_numpy(pixels), shape).numpy()
 
 
-def picks(actions: object, classes: int, count: int) -> np.ndarray:
-    """The actions as `[count]` classes. Raises BadInput for what is none."""
+def picks(
+    actions: object, classes: int, count: int, heard: np.ndarray | bool = True
+) -> np.ndarray:  # fmt: skip
+    """The actions as `[count]` classes. heard: which of them count. Raises BadInput for what is
+    none."""
     found = np.asarray(actions)
     if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
         raise BadInput(
@@ -185,8 +188,8 @@ def picks(actions: object, classes: int, count: int) -> np.ndarray:
             "give each environment the class that is picked"
         )
     outside = (found < 0) | (found >= classes)
-    if outside.any():
+    if (wrong := outside & heard).any():
         raise BadInput(
-            f"expected an action from 0 to {classes - 1}, got {found[outside][0]}; pick a class"
+            f"expected an action from 0 to {classes - 1}, got {found[wrong][0]}; pick a class"
         )
-    return found.astype(np.int64)
+    return np.where(outside, 0, found).astype(np.int64)

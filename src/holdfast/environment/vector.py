@@ -95,8 +95,8 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """What the picks were told, and the next images."""
         if not self.seeded:
             raise BadInput("expected reset() to begin episodes, got step(); call reset()")
-        picked = picks(actions, len(self.lanes.told), self.num_envs)
         waiting = self.lanes.over
+        picked = picks(actions, len(self.lanes.told), self.num_envs, ~waiting)
         answer = self.lanes.answer(picked, ~waiting)
         ended = self.lanes.over & ~waiting
         info = told(answer, ~waiting)

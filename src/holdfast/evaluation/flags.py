@@ -114,6 +114,7 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
 def wavering(model: Classifier, x: Images, batch_size: int | None) -> tuple[PerImage, Flags]:
     """By how much each image's logits differ over a few passes, and where by more than rounding."""
     looks = torch.stack([predict(model, x, batch_size) for _ in range(LOOKS)])
+    looks = torch.where(looks.isinf(), 0.0, looks)  # of a class that is masked
     apart = (looks.amax(0) - looks.amin(0)).amax(1)
     return apart, apart > 1e-4 * looks[0].abs().amax(1)
 

@@ -100,9 +100,14 @@ class Boundary:
         crosses a boundary.
         """
         crossing = (entered >= 0) & (distance > 0)
+        if not crossing.any():
+            raise BadInput("expected rays that cross a boundary, got none; search with more reach")
         images = self._images(crossing.any(1), origin, index, levels)
         if not len(images):
-            raise BadInput("expected rays that cross a boundary, got none; search with more reach")
+            raise BadInput(
+                "expected images whose rays cross a boundary in the classes that give examples, "
+                f"got none; ask for more of the levels {', '.join(sorted(set(levels)))}"
+            )
         near = distance[images].where(crossing[images], torch.inf)
         margin, ray = near.topk(min(self.rays, near.shape[1]), dim=1, largest=False)
         short = int((crossing[images].sum(1) < self.rays).sum())

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from holdfast.errors import BadInput, require_words
-from holdfast.types import Batch, Logits, State
+from holdfast.types import Batch, Labels, Logits, State
 
 KEY = "mistakes"
 
@@ -36,9 +36,9 @@ class Repeated:
 
     def punish(self, told: Logits, batch: Batch, state: State) -> Logits:
         """The rewards `[batch, classes]` less the punishment, for every class but the best told."""
-        if self.growth == 0 or KEY not in state:
+        if self.growth == 0:
             return told
-        count = state[KEY][batch.index].clamp_max(self.most)
+        count = _known(batch, state)[batch.index].clamp_max(self.most)
         wrong = told < told.amax(1, keepdim=True)
         return told - self.growth * count[:, None] * wrong
 
@@ -46,10 +46,15 @@ class Repeated:
         """The state after these predictions: int32 counts by position in the data set."""
         if self.growth == 0:
             return state
-        none = torch.zeros(0, dtype=torch.int32, device=batch.y.device)
-        known = state.get(KEY, none)
-        positions = max(batch.positions or int(batch.index.max()) + 1, len(known))
-        known = F.pad(known, (0, positions - len(known)))
+        known = _known(batch, state)
         wrong = logits.argmax(1) != batch.y
         count = torch.where(wrong, known[batch.index] + 1, 0).to(known.dtype)
         return state | {KEY: known.index_copy(0, batch.index, count)}
+
+
+def _known(batch: Batch, state: State) -> Labels:
+    """Mistakes so far, by position; 0 for images that were not seen yet."""
+    none = torch.zeros(0, dtype=torch.int32, device=batch.y.device)
+    known = state.get(KEY, none)
+    positions = max(batch.positions or int(batch.index.max()) + 1, len(known))
+    return F.pad(known, (0, positions - len(known)))

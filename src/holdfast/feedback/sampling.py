@@ -69,8 +69,9 @@ def draw(
     classes, key = policy.shape[1], (seed, STREAM, batch.epoch)
     epsilon = exploration.at(batch.epoch)
     toss = noise.uniform(batch.index, (samples, 2), *key)
-    picked = torch.searchsorted(policy.cumsum(1), toss[:, :, 0].contiguous(), right=True)
-    picked = picked.clamp_max(classes - 1)  # a cumulative sum may end just below 1
+    upto = policy.cumsum(1)
+    height = toss[:, :, 0] * upto[:, -1:]  # which may be just below 1
+    picked = torch.searchsorted(upto, height.contiguous(), right=True).clamp_max(classes - 1)
     if epsilon == 0:
         return picked
     # the first image's toss speaks for the batch

@@ -6,6 +6,7 @@ shared directions instead of once to each point.
 """
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -47,18 +48,25 @@ def swifter(sample: Rays) -> Callable[[Rays], Rays]:
 
 def spread(rays: Rays, count: int) -> tuple[Ids, Ids]:
     """So many points of the grid at most, each as its ray and its step, of rays evenly from all."""
-    ray = rays.all()[:: max(1, len(rays.all()) // count)][:count]
+    ray, most = rays.all(), min(count, len(rays.all()))
+    ray = ray[torch.arange(most, device=ray.device) * len(ray) // max(most, 1)]
     return ray, torch.arange(len(ray), device=ray.device) % rays.grid.steps + 1
 
 
 @torch.no_grad()
 def formed(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], Rays]:
     """Gives rays the cheaper form of this model that the engine runs; unchecked."""
+    whole = functools.cache(lambda: _in(engine, folded(model)))
     front, rest = (None, model) if sample.grid.clip else parted(model)
-    if front is not None and _directions(sample) * front(sample.x[:1]).numel() > SHARED:
-        front, rest = None, model
-    cheap = _in(engine, folded(rest))
-    return lambda rays: _behind(rays, cheap, front)
+    if front is None:
+        return lambda rays: _asked(rays, whole())
+    behind, size = _in(engine, folded(rest)), front(sample.x[:1]).numel()
+
+    def cheaper(rays: Rays) -> Rays:
+        shared = _directions(rays) * size <= SHARED
+        return _behind(rays, behind, front) if shared else _asked(rays, whole())
+
+    return cheaper
 
 
 def _directions(rays: Rays) -> int:
@@ -66,18 +74,20 @@ def _directions(rays: Rays) -> int:
     return len(rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim))
 
 
-def _behind(rays: Rays, cheap: Classifier, front: Classifier | None) -> Rays:
-    """The same rays for the cheaper form: where it lacks the first layer, behind that layer."""
+def _asked(rays: Rays, cheap: Classifier) -> Rays:
+    """The same rays, which ask the cheaper form; passes are still counted."""
     meter = rays.model
-    counted = meter.through(cheap) if isinstance(meter, Metered) else cheap
-    if front is None:
-        return replace(rays, model=counted)
+    return replace(rays, model=meter.through(cheap) if isinstance(meter, Metered) else cheap)
+
+
+def _behind(rays: Rays, cheap: Classifier, front: Classifier) -> Rays:
+    """The same rays behind the first layer, for a form that lacks it."""
     origin = torch.zeros_like(rays.x[:1])
     with torch.no_grad():
         flat = rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim)
         moved = torch.cat([front(part) - front(origin) for part in flat.split(rays.batch)])
         return replace(
-            rays, model=counted, x=front(rays.x),
+            _asked(rays, cheap), x=front(rays.x),
             directions=moved.unflatten(0, rays.directions.shape[: rays.directions.ndim - 3]),
         )  # fmt: skip
 

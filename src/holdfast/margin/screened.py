@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from holdfast.engine import Engine, interleaved, multiplies_bf16
 from holdfast.errors import BadInput, require_words
 from holdfast.margin.forms import bare, formed, spread
-from holdfast.margin.linear import linear
+from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
 from holdfast.types import device_of
 
@@ -48,7 +48,7 @@ class Screened:
     def __call__(self, sample: Rays) -> Finder:
         model = bare(sample)
         if model is None:
-            return lambda rays: linear(rays, rays.all())
+            return Linear()(sample)
         try:
             form = formed(sample, model, _engine(model, sample, self.precision))
             pays = self.precision != "auto" or _pays(sample, form(sample))
@@ -56,7 +56,7 @@ class Screened:
             pays, form = False, lambda rays: rays
         width = self._width(sample, form(sample)) if pays else math.inf
         if not math.isfinite(width):
-            return lambda rays: linear(rays, rays.all())
+            return Linear()(sample)
         return lambda rays: _sift(rays, form(rays), width)
 
     def _width(self, exact: Rays, cheaper: Rays) -> float:

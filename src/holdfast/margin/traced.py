@@ -23,7 +23,7 @@ from torch import Tensor
 from holdfast import noise
 from holdfast.errors import BadInput, require_words
 from holdfast.margin.forms import swifter
-from holdfast.margin.linear import linear
+from holdfast.margin.linear import Linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
 
 PILOTS = 0x70696C  # "pil": the key of which rays are pilots
@@ -61,7 +61,7 @@ class Traced:
 
     def __call__(self, sample: Rays) -> Finder:
         if sample.each < 4 * self.pilots:
-            return lambda rays: linear(rays, rays.all())
+            return Linear()(sample)
         form = swifter(sample)
         sample = form(sample)
         curves = _curves(sample, _pilots(sample, self.pilots))
@@ -116,7 +116,8 @@ class Forecast:
     def next(self, image: Ids, probes: Tensor, seen: Tensor, first: Ids, doubt: Tensor) -> "Plan":
         """Where to look next on each ray, up to the first change seen so far.
 
-        The first point forecast to lie in another class; else the least clear one.
+        The first point forecast to lie in another class; else the least clear one, and where all
+        are as clear as can be, as beside pilots that never change, the last of them.
         """
         gaps, error = self.of(image, probes, seen)
         own = torch.nn.functional.one_hot(self.origin[image], gaps.shape[2]).bool()[:, None]
@@ -127,7 +128,8 @@ class Forecast:
         hidden = hidden.scatter(1, probes, True)
         beyond = (gaps.masked_fill(own, torch.inf).amin(2) < 0) & ~hidden
         doubtful = clear.masked_fill(hidden, torch.inf)
-        step = torch.where(beyond.any(1), beyond.double().argmax(1), doubtful.argmin(1))
+        least = torch.where(doubtful.isfinite().any(1), doubtful.argmin(1), first - 1)
+        step = torch.where(beyond.any(1), beyond.double().argmax(1), least)
         done = ~(doubtful < self.safety).any(1) & (probes.shape[1] > 0)
         row = torch.arange(len(step), device=step.device)
         return Plan(step=step, done=done, gap=gaps[row, step], error=spread[row, step])

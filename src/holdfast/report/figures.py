@@ -52,8 +52,13 @@ def curves(
     )
     for axes, (key, (label, factor)) in zip(panels[0], measures.items(), strict=True):
         for i, (name, rows) in enumerate(runs.items()):
-            points = [(row["epoch"], factor * row[key]) for row in rows if key in row]
-            axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[i % len(COLOURS)])
+            points = [(row["epoch"], factor * row[key]) for row in rows if row.get(key) is not None]
+            axes.plot(
+                [p[0] for p in points],
+                [p[1] for p in points],
+                label=name,
+                color=COLOURS[i % len(COLOURS)],
+            )
         axes.set_title(label, loc="left", fontsize=9)
         axes.set_xlabel("epoch")
         axes.spines[["top", "right"]].set_visible(False)

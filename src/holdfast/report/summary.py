@@ -17,7 +17,10 @@ from holdfast.result import aligned
 log = logging.getLogger("holdfast")
 ABOUT = ("battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
 WORST = "worst case"
-LATEX = str.maketrans({one: f"\\{one}" for one in "&%$#_{}"})
+LATEX = str.maketrans(
+    {one: f"\\{one}" for one in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,9 @@ class Summary:
 
     def markdown(self) -> str:
         rule = ["---", *["---:"] * (len(self.head) - 1)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in (self.head, rule, *self.lines))
+        lines = ([cell.replace("|", r"\|") for cell in line] for line in (self.head, *self.lines))
+        head, *body = (f"| {' | '.join(line)} |" for line in lines)
+        return "\n".join([head, f"| {' | '.join(rule)} |", *body])
 
     def latex(self) -> str:
         """A `tabular` with the rules of the package booktabs."""
@@ -76,7 +81,8 @@ def summary(
 
     runs: run folders; those without an evaluation are left out, which is said.
     battery: only evaluations of this suite or attack count.
-    over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
+    over_seeds: runs that differ in seeds alone, and were attacked alike, become one line, mean ±
+        standard deviation.
     Raises BadInput where nothing is left.
     """
     found = measured(runs, battery)
@@ -157,7 +163,11 @@ def _kinds(found: Sequence[Measured], path: str) -> Iterable[set[str]]:
 def _grouped(found: Sequence[Measured], names: Sequence[str]) -> list[list[Measured]]:
     groups: dict[str, list[Measured]] = {}
     for one in found:
-        key = json.dumps([one.settings.get(name) for name in names])
+        attacks = {
+            f"{name}.{key}": value for name, held in one.attacks.items()
+            for key, value in held.items() if not _is_seed(key)
+        }  # fmt: skip
+        key = json.dumps([[one.settings.get(name) for name in names], attacks])
         groups.setdefault(key, []).append(one)
     return list(groups.values())
 

@@ -12,6 +12,8 @@ from holdfast.margin.directions import Family, drawn
 from holdfast.model import usable
 from holdfast.types import Classifier
 
+AT_ONCE = 1000  # examples made in floating point
+
 
 def examples(
     model: Classifier,
@@ -40,8 +42,11 @@ def examples(
         unit=margins.grid.unit(x[0].numel()), grid=dataclasses.replace(margins.grid, clip=True),
         origin=some.y, key=some.index, place=places, batch=len(x),
     )  # fmt: skip
-    made = rays.points(row * rays.each + chosen.ray, chosen.distance)
-    pixels = (made * 255).round().to(torch.uint8)
+    parts = zip(
+        *(t.split(AT_ONCE) for t in (row * rays.each + chosen.ray, chosen.distance)), strict=True
+    )
+    made = [(rays.points(*part) * 255).round().to(torch.uint8) for part in parts]
+    pixels = torch.cat(made)
     return Split(pixels=pixels, y=some.y[row], index=torch.arange(len(pixels)))
 
 

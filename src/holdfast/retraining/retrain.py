@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holdfast import engine, noise, record
 from holdfast import model as models
-from holdfast import noise, record
 from holdfast import team as teams
 from holdfast.data import Dataset, Split
 from holdfast.errors import BadInput
@@ -97,7 +97,7 @@ def retrain(
         out: run folder; each round is a run folder within it, and its checkpoints those of the
             last round that was kept. A killed call that is made again with the same settings goes
             on behind the last piece of its search, or the last epoch of its training.
-        force: replace what is there.
+        force: replace what is there; of a killed call its search goes on, its training begins anew.
         processes: that share each search and each batch, as in `holdfast.train`.
         device: to train on, as there.
         said: called after each piece of a search with ("search", images done, images).
@@ -118,7 +118,10 @@ def retrain(
             "are others once it is trained"
         )
     _require(model, data, training)
+    if not len(data.validation):
+        raise BadInput("expected validation images, which judge each round, got none")
     team = teams.join(processes, device)
+    model.to(engine.find_device(team.device or device))
     folder, going_on = _allowed(out, force, team)
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
