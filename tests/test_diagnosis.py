@@ -15,7 +15,7 @@ from ill_worlds import RADIUS, Ill, trained
 from torch import nn
 
 from holdfast import diagnosis
-from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer
+from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer, UniformNoise
 from holdfast.diagnosis import Depth, Diagnosis, masking
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished
@@ -23,6 +23,7 @@ from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.views import Seen
 from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
+from holdfast.loss import cross_entropy, gradient
 from holdfast.model import Metered
 from holdfast.result import Finding, Standing
 from holdfast.types import Classifier, Images, Labels
@@ -143,9 +144,25 @@ def test_a_fall_that_no_climb_explains_is_masking():
 
 def test_so_few_images_tell_nothing():
     found = diagnosed("plain")
-    for count, word in ((0, "no sign of masking"), (7, "too few images left"), (8, "no sign")):
-        claimed = Standing(correct=torch.arange(60) < count)
-        assert dataclasses.replace(found, claimed=claimed).word.startswith(word)
+    sure, few = "no sign of masking", "too few images to tell"
+    cases = ((0, 0, sure), (7, 7, few), (8, 8, sure), (45, 39, few), (45, 40, sure))
+    for count, least, word in cases:
+        claimed, left = (Standing(correct=torch.arange(60) < n) for n in (count, least))
+        assert dataclasses.replace(found, claimed=claimed, left=left).word == word
+
+
+@pytest.mark.parametrize("step", [0.0, RADIUS / 4], ids=["noise", "few steps of one's own"])
+def test_a_poor_claim_on_an_honest_network_is_a_weak_one(step):
+    x, y = ill_worlds.some(IMAGES)
+
+    def small(model, x, y):
+        slope, _ = gradient(model, x, y, cross_entropy)
+        return (x + step * slope.sign()).clamp(0, 1)
+
+    claim = small if step else UniformNoise(radius=RADIUS)
+    found = diagnosis.diagnose(trained("plain"), x, y, radius=RADIUS, claim=claim, depth=SMALL)
+    assert found.word == "weak claim", found.verdict
+    assert "cross-entropy" in {one.name for one in found.remedies}
 
 
 class Quiet(nn.Module):

@@ -58,9 +58,13 @@ def transfer(evidence: Evidence) -> Finding | None:
 
 
 def loss(evidence: Evidence) -> Finding | None:
-    """Logit-scale masking: another loss, or the same of rescaled logits, finds more."""
+    """Logit-scale masking: another loss, or the same of rescaled logits, finds more than the claim,
+    and, where that climbs no loss, than the attack that stands in for it."""
+    base = evidence.claim
+    if "cross-entropy" in evidence.remedies:
+        base = base & evidence.remedies["cross-entropy"]
     return _compared(
-        evidence, evidence.claim, (*LOSSES, "float64"), "the loss hides errors",
+        evidence, base, (*LOSSES, "float64"), "the loss hides errors",
         "with all else equal, so that what the claim climbed is flat or saturated",
         "attack the margin or DLR loss, which no logit scale can flatten",
     )  # fmt: skip

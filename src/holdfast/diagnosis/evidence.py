@@ -16,7 +16,13 @@ from holdfast.result import Finding, Flags
 Right = Float[Tensor, " right"]
 Ladder = tuple[tuple[float, float], ...]
 LOSSES = ("margin", "dlr", "rescaled")  # remedies that climb as the claim does, on another loss
-CLIMBS = (*LOSSES, "momentum", "more steps", "more restarts")  # all that trust the gradient
+CLIMBS = (
+    "cross-entropy",
+    *LOSSES,
+    "momentum",
+    "more steps",
+    "more restarts",
+)  # all that trust the gradient
 
 
 def climbed(claim: Flags, remedies: Mapping[str, Flags]) -> Flags:

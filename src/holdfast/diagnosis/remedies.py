@@ -21,7 +21,9 @@ from holdfast.types import Attack
 
 
 def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
-    """The claim with another loss, other steps or no gradient; each by what is other in it."""
+    """The claim with another loss, other steps or no gradient; each by what is other in it. Where
+    the claim climbs no loss, PGD stands in for it, and is one of them by the loss that it climbs.
+    """
     ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
     base = _climber(part)
     found: dict[str, Attack] = {
@@ -31,6 +33,8 @@ def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
         "momentum": MIM(steps=20, loss="margin", **ball),
         "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
     }
+    if base is not part.claim:
+        found["cross-entropy"] = base
     if part.classes >= 3:
         found["dlr"] = attacks_of.resized(base, loss="dlr")
     found = {name: part.aimed(one) for name, one in found.items()}

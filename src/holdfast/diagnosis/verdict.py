@@ -12,6 +12,8 @@ from holdfast.result import Finding, Standing, aligned
 BROKEN = "claim does not hold"
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
 MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
+SURELY = 0.1  # the low end of that share's interval, likewise
+GAP = 0.1  # share of images lost from which no finding at all means too few images
 HIDES = "the loss hides errors"
 WEAK = frozenset({
     HIDES, "more steps find more", "more restarts find more", "unfinished climb",
@@ -62,15 +64,17 @@ class Diagnosis:
 
     @property
     def word(self) -> str:
-        """masked, suspicious, weak claim, no sign of masking; or that too few images are left of
-        the claim for any comparison to be sure."""
+        """masked, suspicious, weak claim, no sign of masking; or that there are too few images for
+        a comparison to be sure: few are left of the claim, or many fell and no finding explains it.
+        """
         if self.masked:
             broken = any(finding.name == BROKEN for finding in self.findings)
             return "masked" if broken else "suspicious"
         if self.findings:
             return "weak claim"
         few = 0 < int(self.claimed.correct.sum()) < LEAST
-        return "too few images left to tell" if few else "no sign of masking"
+        fell = round(self.claimed.accuracy - self.left.accuracy, 6)
+        return "too few images to tell" if few or fell >= GAP else "no sign of masking"
 
     @property
     def verdict(self) -> str:
@@ -145,5 +149,5 @@ def _misleads(finding: Finding) -> bool:
     attack takes many points more, as where logits are squashed."""
     facts = finding.evidence
     if finding.name == HIDES:
-        return facts["claimed"] - facts["left"] >= MANY
+        return facts["claimed"] - facts["left"] >= MANY and facts["low"] >= SURELY
     return finding.name not in WEAK and not facts.get("climbed")
