@@ -1,5 +1,6 @@
 """`holdfast evaluate` beyond its first use: kills, warnings, the reference."""
 
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -107,3 +108,19 @@ def test_a_run_is_compared_with_the_newest_evaluation_of_the_same_kind(run, caps
     capsys.readouterr()
     assert main(["evaluate", str(run), "--attack", "fgsm", *words, "--against", str(run)]) == 0
     assert "fgsm: +0.0 points" in capsys.readouterr().out
+
+
+def test_an_evaluation_of_an_earlier_epoch_is_said_to_be_one(run, capsys, caplog):
+    row = found(run, capsys)
+    assert row["run"] == str(run) and row["battery"] == "quick" and row["checkpoint"] == "best"
+    assert (row["norm"], row["radius"]) == ("linf", 0.05)
+    assert main(["table", str(run)]) == 0 and "evaluate it again" not in caplog.text
+    best = run / "checkpoints" / "best"
+    card = models.read_card(best)
+    later = dataclasses.replace(card, provenance={**card.provenance, "epoch": 99})
+    models.save(models.load(best), best, later)
+    assert main(["table", str(run)]) == 0
+    said = f"{run} is of epoch {card.provenance['epoch']}, its best is now of epoch 99"
+    assert caplog.text.count(said) == 1
+    assert main(["evaluate", str(run), "--images", "20", "--against", str(run)]) == 0
+    assert caplog.text.count(said) == 2

@@ -41,3 +41,5 @@ def test_curves_are_drawn_from_rows(tmp_path):
         "title",
     )
     assert file.read_bytes().startswith(b"\x89PNG")
+    report.curves(str(tmp_path / "other.png"), {"one": rows}, {"a": ("a", 1.0)}, "title")
+    assert (tmp_path / "other.png").exists()

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast.attack import DDN, PGD, UniformNoise
+from holdfast.attack import DDN, PGD, Targeted, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.result import Evaluation
+from holdfast.types import Attack
 
 WORLD = linear_world(classes=4)
 MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
@@ -75,9 +76,28 @@ def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():
     found = evaluate(MODEL, X, Y, attacks=ours, radius=0.1)
     assert names(found) == ["no attack of the budget"]
     assert "warning: no attack of the budget" in found.table() and found.table() in repr(found)
+    far: dict[str, Attack] = {"ddn": DDN()}  # which is bounded in l2
+    assert names(evaluate(MODEL, X, Y, attacks=far, radius=0.1)) == []
+    said = evaluate(MODEL, X, Y, attacks=far, radius=0.1)
+    assert (said.norm, said.as_dict()["norm"]) == ("l2", "l2") and "l2 radius 0.1" in repr(said)
+    other = evaluate(MODEL, X, Y, attacks=far, radius=0.1, norm="linf")
+    assert names(other) == ["no attack of the budget"] and "ddn (l2 0.1)" in other.table()
     both = ours | {"l2": PGD(radius=0.1, norm="l2")}
     assert names(evaluate(MODEL, X, Y, attacks=both)) == ["several norms"]
     assert names(evaluate(MODEL, X, Y, attacks=ours | {"far": PGD(radius=0.1)}, radius=0.1)) == []
+
+
+def test_images_of_the_class_that_an_attack_leads_to_are_said():
+    led: dict[str, Attack] = {"led": Targeted(attack=PGD(radius=0.01), target=2)}
+    assert names(evaluate(MODEL, X, Y, attacks=led)) == ["images of the target"]
+    others = Y != 2
+    assert names(evaluate(MODEL, X[others], Y[others], attacks=led)) == []
+
+
+def test_the_budget_that_was_asked_for_has_no_label():
+    both = {"far": PGD(radius=0.2), "asked": PGD(radius=0.05)}
+    table = evaluate(MODEL, X, Y, attacks=both, radius=0.05).table()
+    assert "far (linf 0.2)" in table and "asked (" not in table
 
 
 @pytest.mark.parametrize("asked", [None, 0.05])

@@ -42,7 +42,7 @@ ALLOWED = {
     "retraining": FLOOR
     + "record result geometry loss data model kept engine team attack feedback training margin",
     "environment": FLOOR + "data model attack feedback loss",
-    "report": FLOOR + "record result",
+    "report": FLOOR + "record result model",
     "study": BELOW_STUDY,
     "holdfast": BELOW_STUDY + "study",  # holdfast/__init__.py
     "cli": BELOW_STUDY + "study holdfast",

@@ -29,7 +29,7 @@ def run(
     )  # fmt: skip
     found = Evaluation(
         clean=Standing(correct=torch.arange(10) < 9), attacks=(one,), entropy=0.0,
-        adv=torch.zeros(10, 1),
+        adv=torch.zeros(10, 1), norm="l2", radius=9.0,
     )  # fmt: skip
     about = (
         {"battery": battery, "checkpoint": "best", "split": "test", "seed": 0} if battery else {}
@@ -85,6 +85,19 @@ def test_runs_that_were_attacked_otherwise_stay_apart():
     found = report.summary(["a", "b", "c"], over_seeds=True)
     assert [line[0] for line in found.lines] == ["2", "1"]
     assert found.lines[0][-1] == "50.0 ± 14.1"
+
+
+def test_where_a_run_was_made_is_no_setting():
+    run("a", 6, seed=0, device="cpu", processes=1)
+    run("b", 4, seed=1, device="auto", processes=2)
+    (line,) = report.summary(["a", "b"], over_seeds=True).lines
+    assert line[0] == "2"
+
+
+def test_rows_keep_the_budget_of_their_attack():
+    run("a", 6)
+    (row,) = record.rows(Path("a/evaluation.jsonl"))
+    assert (row["radius"], row["norm"], row["images"]) == (0.1, "linf", 10)
 
 
 def test_words_with_signs_of_the_form_are_escaped():

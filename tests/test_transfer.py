@@ -1,5 +1,6 @@
 """Images made against one model and shown to another; what makes them fool it."""
 
+import inspect
 import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -201,6 +202,8 @@ def test_what_breaks_the_rules_fools_nobody():
 
     found = transfer_matrix({"it": world.model}, world.x, world.y, far, radius=0.001)
     assert found.accuracy.item() == 1.0
+    with pytest.raises(BadInput, match=r"expected models by name, .* got list"):
+        inspect.unwrap(transfer_matrix)([world.model], world.x, world.y, far)
     near = transfer_matrix({"it": world.model}, world.x, world.y, DDN(first=0.1), radius=0.02)
     assert (near.correct[0, 0] >= (world.margin["l2"] > 0.02)).all()
     assert 0 < near.accuracy.item() < 1

@@ -169,12 +169,15 @@ class Evaluation:
     itself where none did.
     findings: what casts doubt on these numbers.
     cascade: each attack saw only what those before it left standing.
+    norm, radius: the budget within which attacks were asked to stay.
     """
 
     clean: Standing
     attacks: tuple[AttackResult, ...]
     entropy: float
     adv: Images
+    norm: Norm
+    radius: float
     findings: tuple[Finding, ...] = ()
     cascade: bool = False
 
@@ -223,6 +226,8 @@ class Evaluation:
             "worst_case_interval": [worst.interval.low, worst.interval.high],
             "entropy_bits": self.entropy,
             "images": len(self.clean.correct),
+            "norm": self.norm,
+            "radius": self.radius,
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "attacks": [attack.as_row() for attack in self.attacks],
         }
@@ -242,9 +247,8 @@ class Evaluation:
         return [*body, ["worst case", *shares(self.worst_case), "", *none]]
 
     def _label(self, attack: AttackResult) -> str:
-        """The attack's name, with its budget where that is not the first attack's."""
-        usual = self.attacks[0]
-        if (attack.norm, attack.radius) == (usual.norm, usual.radius):
+        """The attack's name, with its budget where that is not the one asked for."""
+        if (attack.norm, attack.radius) == (self.norm, self.radius):
             return attack.name
         return f"{attack.name} ({attack.norm} {attack.radius:.3g})"
 
@@ -265,7 +269,8 @@ class Evaluation:
         return doubted(text, self.findings)
 
     def __repr__(self) -> str:
-        return f"Evaluation of {len(self.clean.correct)} images\n{self.table()}"
+        count, reach = len(self.clean.correct), f"{self.norm} radius {self.radius:.4g}"
+        return f"Evaluation of {count} images, {reach}\n{self.table()}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -96,11 +96,8 @@ def _newest(run: Path, battery: str) -> Path:
     alike = [row for row in rows if row.get("battery") == battery]
     file = run / alike[-1]["per_image"] if alike else evaluation.latest(run)
     then = next((row for row in reversed(rows) if row.get("per_image") == file.name), {})
-    place = run / "checkpoints" / str(then.get("checkpoint"))
-    now = models.read_card(place).provenance.get("epoch") if place.exists() else None
-    if None not in (now, then.get("epoch")) and now != then["epoch"]:
-        log.warning("the newest evaluation of %s is of epoch %s, its %s is now of epoch %s; "
-                    "evaluate it again", run, then["epoch"], place.name, now)  # fmt: skip
+    if since := models.trained_on(run, then):
+        log.warning("%s", since)
     return file
 
 
@@ -146,7 +143,8 @@ def _say(
             "worst case": evaluation.paired(found.worst_case.correct, quoted.correct)
         }
     if o["json"]:
-        row = found.as_dict()
+        about = {key: o[key] for key in ("run", "checkpoint", "split", "seed")}
+        row = about | {"battery": next(iter(told))} | found.as_dict()
         if other:
             row["against"] = record.plain(pairs[o["against"]])
         if "reference" in told:

@@ -31,7 +31,7 @@ def evaluate(
     attacks: Mapping[str, Attack] | None = None,
     cascade: bool = False,
     radius: float | None = None,
-    norm: Norm = "linf",
+    norm: Norm | None = None,
     batch_size: int | None = None,
     index: Labels | None = None,
     seed: int = 0,
@@ -56,8 +56,8 @@ def evaluate(
         cascade: attacks of your own see only the images that the ones before them left standing,
             as in AutoAttack, and one that names a parameter `start` is handed the image of
             largest margin that any of them offered; a suite knows for itself.
-        radius, norm: the budget, pixel units of [0, 1]; None: the largest that `attacks` state in
-            that norm, else 8/255.
+        radius, norm: the budget, pixel units of [0, 1]. None: the largest radius that `attacks`
+            state in that norm, else 8/255; the norm that they all have, else linf.
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
@@ -78,6 +78,7 @@ def evaluate(
         )
     if attacks is not None:
         require_attacks(attacks)
+    norm = _common(attacks) if norm is None else norm
     asked, radius = radius, _largest(attacks, norm) if radius is None else radius
     require_settings(radius, norm, batch_size)
     x, y, index = usable(model, x, y, index)
@@ -99,6 +100,12 @@ def evaluate(
     if attacks is not None:
         doubts += budgets(whole.attacks, asked, norm)
     return replace(whole, findings=(*whole.findings, *doubts))
+
+
+def _common(attacks: Mapping[str, Attack] | None) -> Norm:
+    """The norm in which all attacks of one's own are bounded; linf where they differ."""
+    norms: list[Norm] = [budget(one, 0.0, "linf")[1] for one in (attacks or {}).values()]
+    return norms[0] if len(set(norms)) == 1 else "linf"
 
 
 def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:
@@ -135,4 +142,5 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation
         clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
         entropy=loss.entropy(case.clean).mean().item() / math.log(2),
         findings=(*battery.findings, *of_model(case)), cascade=battery.cascade,
+        norm=case.norm, radius=case.radius,
     )  # fmt: skip

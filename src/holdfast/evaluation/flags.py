@@ -40,6 +40,7 @@ def of_results(results: Sequence[AttackResult]) -> Iterator[Finding]:
     yield from refusals(results)
     yield from blind_gain(results)
     yield from short_ways(results)
+    yield from at_their_target(results)
 
 
 def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) -> Iterator[Finding]:
@@ -51,6 +52,13 @@ def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) ->
             meaning=f"attacks are within {' and '.join(norms)}, so that the worst case over them "
             "is that of none of these budgets",
             advice="evaluate each norm by itself",
+        )  # fmt: skip
+    elif asked is not None and norms and norms != [norm]:
+        yield Finding(
+            name="no attack of the budget", evidence={"asked": norm, "norms": norms},
+            meaning=f"within {norm} {asked:g} was asked for, but all attacks are within "
+            f"{norms[0]}, where a length of {asked:g} is another budget",
+            advice=f"say norm='{norms[0]}', or attack within {norm}",
         )  # fmt: skip
     radii = sorted({one.radius for one in results if one.norm == norm})
     if (beyond := [one for one in radii if asked is not None and one > asked + SLACK]) or (
@@ -83,6 +91,20 @@ def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
                 name="steps too short", evidence={"attack": one.name, "share": share},
                 meaning=f"all steps of {one.name} together cross {share:.0%} of its radius",
                 advice="a stride is a share of the radius, 0.25 and not 2/255: take longer ones",
+            )  # fmt: skip
+
+
+def at_their_target(results: Sequence[AttackResult]) -> Iterator[Finding]:
+    """Images of the class to which an attack leads, which is given nothing to do by them."""
+    for one in results:
+        still = ~one.distance.isnan() & (one.target < 0)
+        share = still.double().mean().item()
+        if one.settings.get("name") == "targeted" and share > FEW:
+            yield Finding(
+                name="images of the target", evidence={"attack": one.name, "share": share},
+                meaning=f"{share:.1%} of the images are of the class to which {one.name} leads, "
+                "and stand as they are",
+                advice="count the others alone, or lead each image to a class of its own",
             )  # fmt: skip
 
 

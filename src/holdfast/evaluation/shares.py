@@ -37,6 +37,8 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
         adv=_woven(parts, lambda part: part.adv),
         findings=tuple(named.values()),
         cascade=first.cascade,
+        norm=first.norm,
+        radius=first.radius,
     )
 
 

@@ -76,7 +76,7 @@ def save(
     whole = found.as_dict()
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**(about or {}))
     for row in whole["attacks"]:
-        record.append(run / "evaluation.jsonl", row | shared | {"per_image": file.name})
+        record.append(run / "evaluation.jsonl", shared | row | {"per_image": file.name})
     return file
 
 

@@ -88,6 +88,9 @@ def transfer_matrix(
     Raises BadInput: no models, and as `evaluate` does for a model that images and labels do not
     fit, or settings out of range.
     """
+    for name, given in (("models", models), ("sources", sources or {})):
+        if not isinstance(given, Mapping):
+            raise BadInput(f"expected {name} by name, {{name: model}}, got {type(given).__name__}")
     if not models or (sources is not None and not sources):
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
     usable(next(iter(models.values())), x, y, index)

@@ -21,6 +21,7 @@ from holdfast.model.store import (
     restore,
     save,
     save_run,
+    trained_on,
     weights,
 )
 from holdfast.model.swift import folded, near, swift
@@ -55,6 +56,7 @@ __all__ = [
     "save",
     "save_run",
     "swift",
+    "trained_on",
     "usable",
     "weights",
 ]

@@ -159,7 +159,8 @@ def _all_options(
     except TypeError as error:
         raise BadInput(
             f"expected {name} to take image, classes"
-            f"{''.join(', ' + option for option in options)}; got: {error}"
+            f"{''.join(', ' + option for option in options)}, {error}; name a function "
+            "(image, classes) that builds the module"
         ) from None
     plain = (bool, int, float, str, tuple)  # what a card can hold
     defaults = {p.name: p.default for p in signature.parameters.values() if p.name not in ALWAYS}

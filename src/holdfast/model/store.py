@@ -155,6 +155,19 @@ def read_card(folder: Path) -> Card:
         raise BadInput(f"expected a model card in {folder}, got a damaged one ({error})") from None
 
 
+def trained_on(run: Path, row: Mapping[str, Any]) -> str | None:
+    """Where the checkpoint of a run that a row of its results names has been trained further since,
+    in a line; None: it is as it was, or the row does not say."""
+    place = run / "checkpoints" / str(row.get("checkpoint"))
+    now = read_card(place).provenance.get("epoch") if place.exists() else None
+    if None in (now, row.get("epoch")) or now == row["epoch"]:
+        return None
+    return (
+        f"the newest evaluation of {run} is of epoch {row['epoch']}, its {place.name} is now of "
+        f"epoch {now}; evaluate it again"
+    )
+
+
 def _require_kinds(raw: Mapping[str, Any]) -> None:
     """Raises TypeError naming the first entry of a card that is not of its kind."""
     image, per_channel = raw["image"], (raw["mean"], raw["std"])

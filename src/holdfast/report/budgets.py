@@ -8,7 +8,7 @@ from holdfast.record import Row
 from holdfast.report.figures import COLOURS, save
 
 
-def budgets(path: Path, curves: Mapping[str, Row], title: str) -> None:
+def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
     """A line per name from its clean accuracy down, shaded by its 95 % intervals. Written as PNG.
 
     curves: what `holdfast.evaluation.Curve.as_dict` gives, by name.

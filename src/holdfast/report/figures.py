@@ -13,7 +13,7 @@ from holdfast.record import Row
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 
 
-def bars(path: Path, groups: Mapping[str, Mapping[str, float]], title: str) -> None:
+def bars(path: Path | str, groups: Mapping[str, Mapping[str, float]], title: str) -> None:
     """Shares as grouped bars: a group per key, in it a bar per inner key. Written as PNG."""
     import matplotlib.pyplot as plt
 
@@ -35,7 +35,7 @@ def bars(path: Path, groups: Mapping[str, Mapping[str, float]], title: str) -> N
 
 
 def curves(
-    path: Path,
+    path: Path | str,
     runs: Mapping[str, Sequence[Row]],
     measures: Mapping[str, tuple[str, float]],
     title: str,
@@ -68,7 +68,11 @@ def curves(
 
 
 def histograms(
-    path: Path, panels: Mapping[str, Mapping[str, Tensor]], highest: float, label: str, title: str
+    path: Path | str,
+    panels: Mapping[str, Mapping[str, Tensor]],
+    highest: float,
+    label: str,
+    title: str,
 ) -> None:
     """Counts in equal ranges from 0 to `highest` as stacked bars: a panel per key, in it a colour
     per inner key, the first at the bottom. Written as PNG."""
@@ -94,7 +98,7 @@ def histograms(
     save(figure, path)
 
 
-def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
+def heat(path: Path | str, matrices: Mapping[str, Tensor], title: str) -> None:
     """Mean margin matrices as heat maps on one colour scale, NaN in grey. Written as PNG.
 
     matrices: `[origin, adjacent]` by name (Song et al. 2019, arXiv 1909.05443, Figure 4).
@@ -119,11 +123,11 @@ def heat(path: Path, matrices: Mapping[str, Tensor], title: str) -> None:
     save(figure, path)
 
 
-def save(figure, path: Path) -> None:
+def save(figure, path: Path | str) -> None:
     """Put a figure at `path` as PNG, in one step, and forget it."""
     import matplotlib.pyplot as plt
 
     content = BytesIO()
     figure.savefig(content, dpi=150, format="png", bbox_inches="tight")  # no label is cut
     plt.close(figure)
-    record.write(path, content.getvalue())
+    record.write(Path(path), content.getvalue())

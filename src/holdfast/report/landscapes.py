@@ -13,7 +13,7 @@ GREY_LEVEL = 1 / 255  # how far outside the pixel box the dashed line is drawn
 
 
 def contour(
-    path: Path,
+    path: Path | str,
     places: Tensor,
     losses: Mapping[str, Tensor],
     labels: tuple[str, str],
@@ -71,7 +71,11 @@ def _regions(axes: Any, places: Tensor, classes: Tensor) -> None:
 
 
 def surface(
-    path: Path, places: Tensor, losses: Mapping[str, Tensor], labels: tuple[str, str], title: str
+    path: Path | str,
+    places: Tensor,
+    losses: Mapping[str, Tensor],
+    labels: tuple[str, str],
+    title: str,
 ) -> None:
     """Losses over a plane as hills, a panel for each. Arguments as for `contour`. Written as
     PNG."""

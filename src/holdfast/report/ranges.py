@@ -12,7 +12,7 @@ Runs = Mapping[str, Sequence[Sequence[float]]]
 
 
 def ranges(
-    path: Path, panels: Mapping[str, Runs], places: Sequence[float], labels: tuple[str, str],
+    path: Path | str, panels: Mapping[str, Runs], places: Sequence[float], labels: tuple[str, str],
     title: str,
 ) -> None:  # fmt: skip
     """A panel per key, a line per name for the mean of its runs, shaded between the lowest and the

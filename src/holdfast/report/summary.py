@@ -12,10 +12,12 @@ from typing import Any
 
 from holdfast import record
 from holdfast.errors import BadInput
+from holdfast.model import trained_on
 from holdfast.result import aligned
 
 log = logging.getLogger("holdfast")
 ABOUT = ("battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
+ELSEWHERE = ("device", "processes")  # where a run was made, which is no setting of it
 WORST = "worst case"
 LATEX = str.maketrans(
     {one: f"\\{one}" for one in "&%$#_{}"}
@@ -121,6 +123,8 @@ def _measured(run: Path, battery: str | None) -> Measured | None:
     if not rows:
         log.warning("%s has no evaluation%s: left out", run, f" by {battery}" if battery else "")
         return None
+    if since := trained_on(run, rows[-1]):
+        log.warning("%s", since)
     newest = [row for row in rows if row["per_image"] == rows[-1]["per_image"]]
     last, config = newest[-1], run / "config.yaml"
     settings = _flat(record.read_yaml(config)) if config.exists() else {}
@@ -145,7 +149,10 @@ def _flat(value: record.Row, under: str = "") -> record.Row:
 def _differing(found: Sequence[Measured]) -> list[str]:
     """Settings that are not the same in all runs; of a choice, those of runs that chose alike."""
     paths = dict.fromkeys(path for one in found for path in one.settings)
-    return [path for path in paths if any(len(kinds) > 1 for kinds in _kinds(found, path))]
+    return [
+        path for path in paths
+        if path not in ELSEWHERE and any(len(kinds) > 1 for kinds in _kinds(found, path))
+    ]  # fmt: skip
 
 
 def _kinds(found: Sequence[Measured], path: str) -> Iterable[set[str]]:
