@@ -1,77 +1,28 @@
-"""The frozen records that training and evaluation return: units, intervals, tables."""
+"""What attacks left of a classifier."""
 
 import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor, nn
 
 from holdfast.errors import BadInput
 from holdfast.record import Row
+from holdfast.result.standing import (
+    SLACK,
+    Finding,
+    Standing,
+    aligned,
+    doubted,
+    finite,
+    numbers,
+    shares,
+)
 from holdfast.types import Images, Labels, Norm, PerImage
 
 log = logging.getLogger("holdfast")
-SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
-Flags = Bool[Tensor, " batch"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Where a share lies with 95 % confidence over images (not over seeds)."""
-
-    low: float
-    high: float
-
-
-def wilson(hits: int, count: int, z: float = 1.959964) -> Interval:
-    """Wilson's score interval of `hits` out of `count` (Wilson 1927); [0, 1] for none."""
-    if count == 0:
-        return Interval(low=0.0, high=1.0)
-    share, weight = hits / count, z * z / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / (4 * count))
-    return Interval(low=max(middle - half, 0.0), high=min(middle + half, 1.0))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Standing:
-    """Which images are still classified right.
-
-    After an attack their share is an upper bound on the true robust accuracy: a stronger attack
-    may fell more. `correct` is one flag per image.
-    """
-
-    correct: Flags
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct.double().mean().item()
-
-    @property
-    def interval(self) -> Interval:
-        return wilson(int(self.correct.sum()), len(self.correct))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something about a classifier that its user ought to know.
-
-    evidence: the numbers it rests on; meaning: what they say, in a sentence; advice: what to do.
-    """
-
-    name: str
-    evidence: Row
-    meaning: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.meaning}; {self.advice}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,7 +37,8 @@ class AttackResult(Standing):
     forward, backward: passes through the network over all images. seconds: wall time.
     prediction: the class that each image returned is taken for; -1 where no number says it, and for
     an image that the attack was not shown. target: the class that it was led to; -1 where that is
-    the true class or none, and for an image that the attack was not shown.
+    none, the true class or what the image is taken for without attack, and for an image that the
+    attack was not shown.
     queries: of an attack by queries, how many it had asked on each image when that first fell
     within the budget, by its own count, where the final image did fall; 0 where it was wrong
     before, -1 where it never fell. None for other attacks.
@@ -273,87 +225,7 @@ class Evaluation:
         return f"Evaluation of {count} images, {reach}\n{self.table()}"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Trained:
-    """How a training run went.
-
-    history: one row per epoch; shares for accuracies, bits for entropy, seconds for time.
-    best_epoch: epoch of the highest `criterion` on the validation split.
-    precision: in which matrix products ran. averaged: the model with averaged weights, if any.
-    stopped: why training ended before its last epoch; None: it did not.
-    """
-
-    history: tuple[Row, ...]
-    best_epoch: int
-    criterion: str
-    precision: str
-    averaged: nn.Module | None
-    folder: Path | None
-    stopped: str | None = None
-
-    def __repr__(self) -> str:
-        last = len(self.history)
-        rows = self.table(every=max(1, -(-last // 10)))
-        return f"Trained for {last} epochs ({self.precision}), best {self.best_epoch}\n{rows}"
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, without the measurements after each epoch."""
-        return sum(row["seconds"] for row in self.history)
-
-    def table(self, every: int = 1) -> str:
-        """The epochs as aligned text."""
-        names = ["epoch", "loss", "train_clean", "validation_clean", "validation_fgsm",
-                 "validation_pgd", "entropy"]  # fmt: skip
-        rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
-        return aligned([name.replace("_", " ") for name in names], rows)
-
-
-def numbers(name: str, values: Any) -> list[float]:
-    """Numbers out of a list, an array or a tensor. Raises BadInput where one is not finite or below
-    0, and where there is none."""
-    try:
-        found = [] if isinstance(values, str) else [float(one) for one in values]
-    except (TypeError, ValueError):
-        raise BadInput(f"expected {name} as a list of numbers, got {values!r:.60}") from None
-    if not found or not all(0 <= one < math.inf for one in found):
-        raise BadInput(f"expected {name} of 0 or more, one at least, got {found!r:.60}")
-    return found
-
-
-def finite(value: float) -> float | None:
-    """None for infinity and NaN, which JSON does not know."""
-    return value if math.isfinite(value) else None
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells as lines of text, the first column to the left and the others to the right."""
-    lines = [head, *rows]
-    wide = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(wide[0]), *(c.rjust(w) for c, w in zip(line[1:], wide[1:], strict=True))]
-        )
-        for line in lines
-    )
-
-
-def doubted(text: str, findings: Iterable[Finding]) -> str:
-    """A table, and below it what casts doubt on its numbers."""
-    return "\n".join([text, *(f"warning: {finding}" for finding in findings)])
-
-
-def shares(standing: Standing) -> tuple[str, str]:
-    """The cells of a table that say an accuracy and its interval."""
-    near = standing.interval
-    return f"{standing.accuracy:.1%}", f"{near.low:.1%} to {near.high:.1%}"
-
-
 def _far(attack: AttackResult) -> str:
     """Median distance over the images that the attack was shown."""
     middle = attack.distance.nanmedian().item()
     return f"{middle:.4f}" if math.isfinite(middle) else "-"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str("" if value is None else value)

@@ -1,0 +1,34 @@
+"""The frozen records that training and evaluation return: units, intervals, tables."""
+
+from holdfast.result.evaluation import AttackResult, Evaluation
+from holdfast.result.standing import (
+    SLACK,
+    Finding,
+    Flags,
+    Interval,
+    Standing,
+    aligned,
+    doubted,
+    finite,
+    numbers,
+    shares,
+    wilson,
+)
+from holdfast.result.trained import Trained
+
+__all__ = [
+    "SLACK",
+    "AttackResult",
+    "Evaluation",
+    "Finding",
+    "Flags",
+    "Interval",
+    "Standing",
+    "Trained",
+    "aligned",
+    "doubted",
+    "finite",
+    "numbers",
+    "shares",
+    "wilson",
+]

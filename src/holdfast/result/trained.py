@@ -1,0 +1,50 @@
+"""How a training run went."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from holdfast.record import Row
+from holdfast.result.standing import aligned
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """How a training run went.
+
+    history: one row per epoch; shares for accuracies, bits for entropy, seconds for time.
+    best_epoch: epoch of the highest `criterion` on the validation split.
+    precision: in which matrix products ran. averaged: the model with averaged weights, if any.
+    stopped: why training ended before its last epoch; None: it did not.
+    """
+
+    history: tuple[Row, ...]
+    best_epoch: int
+    criterion: str
+    precision: str
+    averaged: nn.Module | None
+    folder: Path | None
+    stopped: str | None = None
+
+    def __repr__(self) -> str:
+        last = len(self.history)
+        rows = self.table(every=max(1, -(-last // 10)))
+        return f"Trained for {last} epochs ({self.precision}), best {self.best_epoch}\n{rows}"
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, without the measurements after each epoch."""
+        return sum(row["seconds"] for row in self.history)
+
+    def table(self, every: int = 1) -> str:
+        """The epochs as aligned text."""
+        names = ["epoch", "loss", "train_clean", "validation_clean", "validation_fgsm",
+                 "validation_pgd", "entropy"]  # fmt: skip
+        rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
+        return aligned([name.replace("_", " ") for name in names], rows)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str("" if value is None else value)
