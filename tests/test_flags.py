@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast.attack import DDN, PGD, Targeted, UniformNoise
+from holdfast.attack import DDN, PGD, Targeted, Transfer, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.result import Evaluation
@@ -66,7 +66,8 @@ def test_a_random_model_is_seen_to_be_one_where_a_class_is_masked():
         return torch.cat([ill(x), torch.full((len(x), 1), -torch.inf)], 1)
 
     assert wavering(masked, X, None)[1].all()
-    assert not wavering(lambda x: masked(x.detach()) * 0, X, None)[1].any()
+    ill.kind = "healthy"
+    assert not wavering(masked, X, None)[1].any()
 
 
 def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():
@@ -82,6 +83,10 @@ def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():
     assert (said.norm, said.as_dict()["norm"]) == ("l2", "l2") and "l2 radius 0.1" in repr(said)
     other = evaluate(MODEL, X, Y, attacks=far, radius=0.1, norm="linf")
     assert names(other) == ["no attack of the budget"] and "ddn (l2 0.1)" in other.table()
+    unasked = evaluate(MODEL, X, Y, attacks={"l2": PGD(radius=0.5, norm="l2")}, norm="linf")
+    assert names(unasked) == ["no attack of the budget"]
+    free: dict[str, Attack] = {"l2": PGD(norm="l2"), "free": lambda model, x, y: x}
+    assert evaluate(MODEL, X, Y, attacks=free).norm == "l2"
     both = ours | {"l2": PGD(radius=0.1, norm="l2")}
     assert names(evaluate(MODEL, X, Y, attacks=both)) == ["several norms"]
     assert names(evaluate(MODEL, X, Y, attacks=ours | {"far": PGD(radius=0.1)}, radius=0.1)) == []
@@ -90,6 +95,8 @@ def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():
 def test_images_of_the_class_that_an_attack_leads_to_are_said():
     led: dict[str, Attack] = {"led": Targeted(attack=PGD(radius=0.01), target=2)}
     assert names(evaluate(MODEL, X, Y, attacks=led)) == ["images of the target"]
+    led["sent"] = Transfer(attack=led["led"], source=MODEL)
+    assert names(evaluate(MODEL, X, Y, attacks=led)) == ["images of the target"] * 2
     others = Y != 2
     assert names(evaluate(MODEL, X[others], Y[others], attacks=led)) == []
 

@@ -94,6 +94,21 @@ def test_where_a_run_was_made_is_no_setting():
     assert line[0] == "2"
 
 
+def test_attacks_in_another_order_are_the_same():
+    for name, order in (("a", ("steps", "seed")), ("b", ("seed", "steps"))):
+        run(name, 6, attack={"name": "pgd"} | {key: PGD[key] for key in order})
+    (line,) = report.summary(["a", "b"], over_seeds=True).lines
+    assert line[0] == "2"
+
+
+def test_a_checkpoint_that_does_not_say_its_epoch_is_no_reason_for_no_table():
+    run("a", 6)
+    rows = record.rows(Path("a/evaluation.jsonl"))
+    record.append(Path("a/evaluation.jsonl"), rows[0] | {"epoch": 2})
+    Path("a/checkpoints/best").mkdir(parents=True)
+    assert len(report.summary(["a"]).lines) == 1
+
+
 def test_rows_keep_the_budget_of_their_attack():
     run("a", 6)
     (row,) = record.rows(Path("a/evaluation.jsonl"))

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from worlds import Bandit, batch_of, linear_world
 
+from holdfast import record
 from holdfast.attack import APGD, BIM, CW, FGSM, MIM, PGD, Targeted, Transfer, TransferMIM
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable, evaluate, save
@@ -101,7 +102,8 @@ def test_an_evaluation_says_how_many_reached_their_class(cascade, tmp_path):
     attacks["sent"] = Transfer(attack=attacks["aimed"], source=world.model)
     found = evaluate(world.model, world.x, world.y, attacks=attacks, cascade=cascade, batch_size=7)
     aimed, plain, sent = found.attacks
-    led = world.y != 2 if not cascade else (world.y != 2) & found.clean.correct
+    led = (world.y != 2) & (world.model(world.x).argmax(1) != 2)  # what is there already is not led
+    led = led & found.clean.correct if cascade else led
     adv = attacks["aimed"](world.model, world.x, world.y)
     there = world.model(adv).argmax(1) == 2
     assert 0 < there[led].sum() < led.sum()
@@ -117,6 +119,46 @@ def test_an_evaluation_says_how_many_reached_their_class(cascade, tmp_path):
     held = load_file(save(found, tmp_path, world.y))
     assert torch.equal(held["aimed.prediction"] == 2, aimed.prediction == 2)
     assert torch.equal(held["aimed.target"] >= 0, led)
+
+
+@pytest.mark.parametrize("attack", [Targeted(attack=PGD(radius=1e-6), target="most")], ids=["most"])
+def test_what_is_taken_for_the_target_anyhow_has_not_reached_it(attack):
+    world = linear_world(classes=3)
+    wrong = (world.y + 1) % 3  # every image is taken for another class than its label
+    (one,) = evaluate(world.model, world.x, wrong, attacks={"led": attack}).attacks
+    assert not len(one.reached.correct)
+
+
+def test_a_record_tells_tensors_of_targets_apart():
+    first = torch.arange(1200) % 3
+    other = first.clone()
+    other[600] = 1 - other[600].clamp_max(1)
+    one, same, two = (record.plain(Targeted(attack=PGD(), target=t)) for t in (first, first, other))
+    assert one == same != two
+
+
+@pytest.mark.parametrize("target", [[1.7], [True], [[1], [2]]])
+def test_a_tensor_of_what_are_no_classes_is_refused(target):
+    with pytest.raises(BadInput, match="a tensor of classes, an integer for each position"):
+        Targeted(attack=PGD(), target=torch.tensor(target))
+
+
+def test_no_image_is_led_nowhere():
+    world = linear_world()
+    one = Targeted(attack=PGD(), target=torch.zeros(4, dtype=torch.long))
+    assert len(one(world.model, world.x[:0], world.y[:0])) == 0
+
+
+def test_an_attack_of_ones_own_may_call_anything_its_aim():
+    class Mine:
+        aimed_at = "least"
+
+        def __call__(self, model, x, y):
+            return x
+
+    world = linear_world()
+    (one,) = evaluate(world.model, world.x, world.y, attacks={"mine": Mine()}).attacks
+    assert not len(one.reached.correct)
 
 
 @pytest.mark.parametrize("target", [-1, 2])

@@ -4,7 +4,16 @@ Each file holds one attack; `run` hands an attack what it asks for.
 """
 
 from holdfast.attack._climb import positions
-from holdfast.attack._run import FILLED, aim, notes, relentless, resized, run, settings_of, stated
+from holdfast.attack._run import (
+    FILLED,
+    aimed_at,
+    notes,
+    relentless,
+    resized,
+    run,
+    settings_of,
+    stated,
+)
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
 from holdfast.attack.boundary import Boundary
@@ -67,7 +76,7 @@ __all__ = [
     "Transfer",
     "TransferMIM",
     "UniformNoise",
-    "aim",
+    "aimed_at",
     "notes",
     "positions",
     "relentless",

@@ -34,12 +34,12 @@ def run(
     return attack(model, x, y, **{name: offered[name] for name in offered if name in asked})
 
 
-def aim(
+def aimed_at(
     attack: Attack, model: Classifier, x: Images, y: Labels, index: Labels
 ) -> Labels | None:  # fmt: skip
     """The class to which the attack leads each image; None where it leads to none."""
-    aimed: Callable[..., Labels | None] | None = getattr(attack, "aim", None)
-    return None if aimed is None else aimed(model, x, y, index)
+    aimed: Callable[..., Labels | None] | None = getattr(attack, "aimed_at", None)
+    return aimed(model, x, y, index) if callable(aimed) else None
 
 
 def settings_of(attack: Attack) -> set[str]:

@@ -14,7 +14,13 @@ from holdfast.loss import Loss, called, full
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, PerImage
 
 
-@dataclass(frozen=True, kw_only=True)
+def _are_classes(target: object) -> bool:
+    """Whether it is a tensor of integers, one to each image."""
+    whole = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    return isinstance(target, Tensor) and target.ndim == 1 and target.dtype in whole
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Targeted:
     """An attack that climbs down the loss of a class, not up that of the true one (the targeted
     form of Kurakin et al., arXiv 1607.02533, section 2.3), so that it ends there.
@@ -37,9 +43,12 @@ class Targeted:
     target: int | Literal["least", "most"] | Tensor = "least"
 
     def __post_init__(self) -> None:
-        words = isinstance(self.target, str) and self.target in ("least", "most")
-        if not words and type(self.target) is not int and not isinstance(self.target, Tensor):
-            raise BadInput(f"expected target least, most or a class, got {self.target!r:.60}")
+        word = isinstance(self.target, str) and self.target in ("least", "most")
+        if not word and type(self.target) is not int and not _are_classes(self.target):
+            raise BadInput(
+                "expected target least, most or a class, or a tensor of classes, an integer for "
+                f"each position; got {self.target!r:.60}"
+            )
         if "loss" not in settings_of(self.attack) or self.attack.loss == "dlr":  # pyright: ignore
             raise BadInput(
                 "expected an attack that climbs the loss ce, margin, reward or one of your own, "
@@ -54,7 +63,7 @@ class Targeted:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         index = positions(x, index)
-        target = self.aim(model, x, y, index)
+        target = self.aimed_at(model, x, y, index)
         further = {"best": True} if "best" in settings_of(self.attack) else {}
         loss: Loss = called(self.attack.loss)  # pyright: ignore
 
@@ -65,7 +74,7 @@ class Targeted:
         return torch.where(per_image(target == y, x), x, adv)
 
     @torch.no_grad()
-    def aim(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels:
+    def aimed_at(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels:
         """The class that each image is led to. Raises BadInput for one that is none."""
         logits = full(model(x))
         if isinstance(self.target, str):
@@ -82,7 +91,7 @@ class Targeted:
 
     @staticmethod
     def _of_each(targets: Tensor, index: Labels) -> Labels:
-        if (last := int(index.max())) >= len(targets):
+        if len(index) and (last := int(index.max())) >= len(targets):
             raise BadInput(
                 f"expected a target for each position of the images, the last of which is {last}, "
                 f"got {len(targets)} targets"

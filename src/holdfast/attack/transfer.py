@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from holdfast.attack._climb import positions
-from holdfast.attack._run import aim, relentless, run, stated
+from holdfast.attack._run import aimed_at, relentless, run, stated
 from holdfast.model import Metered, lent, usable
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -44,9 +44,9 @@ class Transfer:
             model.backward += meter.backward
         return adv.to(x)
 
-    def aim(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels | None:
+    def aimed_at(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels | None:
         """The class to which the attack within leads each image on the source, if any."""
         seen = usable(self.source, x, y, index)
         with lent(self.source):
-            target = aim(self.attack, self.source, *seen)
+            target = aimed_at(self.attack, self.source, *seen)
         return target if target is None else target.to(y)

@@ -14,6 +14,7 @@ from holdfast.evaluation.suites import Suite
 from holdfast.record import Row
 from holdfast.result import AttackResult
 
+NEEDED = {"correct", "distance", "prediction", "target", "offered", "height"}
 TENSORS = (
     "correct",
     "distance",
@@ -32,7 +33,7 @@ class Draft:
     def recall(self, place: int, name: str, case: Case) -> Outcome | None:
         """What this attack found before a kill; None where it did not finish, or is damaged."""
         found = kept.read(self._file(place, name))
-        if found is None:
+        if found is None or not found[0].keys() >= NEEDED:  # an earlier holdfast kept less
             return None
         held, row = found
         offered, height = (held.pop(key).to(case.x.device) for key in ("offered", "height"))

@@ -103,9 +103,10 @@ def evaluate(
 
 
 def _common(attacks: Mapping[str, Attack] | None) -> Norm:
-    """The norm in which all attacks of one's own are bounded; linf where they differ."""
-    norms: list[Norm] = [budget(one, 0.0, "linf")[1] for one in (attacks or {}).values()]
-    return norms[0] if len(set(norms)) == 1 else "linf"
+    """The norm of those attacks of one's own that state one; linf where they differ."""
+    own = [getattr(one, "norm", None) for one in (attacks or {}).values()]
+    stated: list[Norm] = [norm for norm in own if norm is not None]
+    return stated[0] if len(set(stated)) == 1 else "linf"
 
 
 def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:

@@ -14,6 +14,7 @@ from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import lent, predict
+from holdfast.record import Row
 from holdfast.result import SLACK, AttackResult, Finding, Flags
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -53,11 +54,11 @@ def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) ->
             "is that of none of these budgets",
             advice="evaluate each norm by itself",
         )  # fmt: skip
-    elif asked is not None and norms and norms != [norm]:
+    elif norms and norms != [norm]:
         yield Finding(
             name="no attack of the budget", evidence={"asked": norm, "norms": norms},
-            meaning=f"within {norm} {asked:g} was asked for, but all attacks are within "
-            f"{norms[0]}, where a length of {asked:g} is another budget",
+            meaning=f"within {norm} was asked for, but all attacks are within {norms[0]}, where "
+            "the same length is another budget",
             advice=f"say norm='{norms[0]}', or attack within {norm}",
         )  # fmt: skip
     radii = sorted({one.radius for one in results if one.norm == norm})
@@ -99,13 +100,19 @@ def at_their_target(results: Sequence[AttackResult]) -> Iterator[Finding]:
     for one in results:
         still = ~one.distance.isnan() & (one.target < 0)
         share = still.double().mean().item()
-        if one.settings.get("name") == "targeted" and share > FEW:
+        if _leads(one.settings) and share > FEW:
             yield Finding(
                 name="images of the target", evidence={"attack": one.name, "share": share},
                 meaning=f"{share:.1%} of the images are of the class to which {one.name} leads, "
-                "and stand as they are",
+                "or taken for it anyhow, and say nothing of it",
                 advice="count the others alone, or lead each image to a class of its own",
             )  # fmt: skip
+
+
+def _leads(settings: Row) -> bool:
+    """Whether they are of an attack that leads to a class, itself or within another."""
+    within = settings.get("attack")
+    return settings.get("name") == "targeted" or (isinstance(within, dict) and _leads(within))
 
 
 def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:

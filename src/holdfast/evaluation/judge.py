@@ -68,7 +68,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
         with lent(case.swift):
-            target = attacks_of.aim(attack, case.swift, x, y, case.index[some])
+            target = attacks_of.aimed_at(attack, case.swift, x, y, case.index[some])
             made = attacks_of.run(
                 attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
                 note=_listener(fell, rows, radius),
@@ -77,7 +77,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         valid = acceptable(x, adv, reach, norm)
         refused += int((~valid).sum())
         adv = torch.where(per_image(valid, x), adv, x)
-        led = torch.full_like(y, -1) if target is None else target.where(target != y, -1)
+        led = torch.full_like(y, -1) if target is None else _led(target, y, case.clean[some])
         parts.append((adv, *_judged(case, some, adv, norm), led))
         if case.said:
             case.said(name, int(rows[-1]) + 1, len(shown))
@@ -90,6 +90,11 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
     )  # fmt: skip
     return Outcome(result=result, offered=offered, height=height)
+
+
+def _led(target: Labels, y: Labels, clean: Logits) -> Labels:
+    """The target, where it is neither the true class nor what the image is taken for anyhow; -1."""
+    return target.where((target != y) & (target != clean.argmax(1)), -1)
 
 
 def images_of(name: str, made: object, x: Images) -> Images:

@@ -6,7 +6,6 @@ shared directions instead of once to each point.
 """
 
 import copy
-import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from holdfast.engine import Engine
 from holdfast.loss import full
-from holdfast.margin.rays import Ids, Rays
+from holdfast.margin.rays import PIECE, Ids, Rays
 from holdfast.model import Metered, Network, folded, near
 from holdfast.types import Classifier, device_of
 
@@ -56,22 +55,16 @@ def spread(rays: Rays, count: int) -> tuple[Ids, Ids]:
 @torch.no_grad()
 def formed(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], Rays]:
     """Gives rays the cheaper form of this model that the engine runs; unchecked."""
-    whole = functools.cache(lambda: _in(engine, folded(model)))
     front, rest = (None, model) if sample.grid.clip else parted(model)
-    if front is None:
-        return lambda rays: _asked(rays, whole())
-    behind, size = _in(engine, folded(rest)), front(sample.x[:1]).numel()
-
-    def cheaper(rays: Rays) -> Rays:
-        shared = _directions(rays) * size <= SHARED
-        return _behind(rays, behind, front) if shared else _asked(rays, whole())
-
-    return cheaper
+    if front is not None and _directions(sample) * front(sample.x[:1]).numel() > SHARED:
+        front, rest = None, model
+    cheap = _in(engine, folded(rest))
+    return lambda rays: _asked(rays, cheap) if front is None else _behind(rays, cheap, front)
 
 
-def _directions(rays: Rays) -> int:
-    """How many there are, of all images together where each has its own."""
-    return len(rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim))
+def _directions(sample: Rays) -> int:
+    """How many there may be at once: as many as rays, where each image has its own."""
+    return len(sample.directions) if sample.directions.ndim == sample.x.ndim else PIECE
 
 
 def _asked(rays: Rays, cheap: Classifier) -> Rays:

@@ -16,6 +16,7 @@ from holdfast.types import Classifier, Labels
 
 Scale = Literal["rms", "l2"]
 Ids = Int[Tensor, " ray"]
+PIECE = 2**16  # rays searched together, at most
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from holdfast.margin.job import Job, known_directions, passes_of, searched
 from holdfast.margin.linear import Linear
 from holdfast.margin.margins import Audit, Margins
 from holdfast.margin.pieces import Piece
-from holdfast.margin.rays import Finder, Grid, Method, Rays, Scale
+from holdfast.margin.rays import PIECE, Finder, Grid, Method, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
 from holdfast.model import at_once, clean_logits, lent, usable
@@ -29,7 +29,6 @@ from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels
 
 METHODS: dict[str, type] = {"linear": Linear, "traced": Traced, "screened": Screened}
-PIECE = 2**16  # rays searched together, at most
 SHARES, WHOLE = 16, 2**13  # so many pieces where there are rays enough; so many rays are one piece
 Said = Callable[[str, int, int], None]
 Reference = Literal["prediction", "label"]

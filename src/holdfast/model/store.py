@@ -159,11 +159,14 @@ def trained_on(run: Path, row: Mapping[str, Any]) -> str | None:
     """Where the checkpoint of a run that a row of its results names has been trained further since,
     in a line; None: it is as it was, or the row does not say."""
     place = run / "checkpoints" / str(row.get("checkpoint"))
-    now = read_card(place).provenance.get("epoch") if place.exists() else None
+    try:
+        now = read_card(place).provenance.get("epoch")
+    except BadInput:  # none is there, or one that does not say
+        return None
     if None in (now, row.get("epoch")) or now == row["epoch"]:
         return None
     return (
-        f"the newest evaluation of {run} is of epoch {row['epoch']}, its {place.name} is now of "
+        f"the evaluation of {run} is of epoch {row['epoch']}, its {place.name} is now of "
         f"epoch {now}; evaluate it again"
     )
 

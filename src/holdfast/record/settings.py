@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 Row = dict[str, Any]
 
@@ -33,6 +35,9 @@ def plain(value: object) -> Any:
         return str(value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Tensor):
+        digest = hashlib.sha256(repr(value.tolist()).encode()).hexdigest()
+        return {"shape": list(value.shape), "sha256": digest[:16]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if inspect.isfunction(value):

@@ -174,7 +174,7 @@ def _grouped(found: Sequence[Measured], names: Sequence[str]) -> list[list[Measu
             f"{name}.{key}": value for name, held in one.attacks.items()
             for key, value in held.items() if not _is_seed(key)
         }  # fmt: skip
-        key = json.dumps([[one.settings.get(name) for name in names], attacks])
+        key = json.dumps([[one.settings.get(name) for name in names], attacks], sort_keys=True)
         groups.setdefault(key, []).append(one)
     return list(groups.values())
 
