@@ -26,7 +26,7 @@ PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryErr
 Command = Callable[[Sequence[str]], None]
 
 COMMANDS: dict[str, tuple[Command, str]] = {
-    "demo": (demo, "train five small classifiers, attack them, compare: a minute"),
+    "demo": (demo, "train five small classifiers, attack them, compare: a minute or two"),
     "data": (data, "list the data sets: what is where, what is damaged"),
     "train": (train, "train a classifier by reward or with labels, under attack or not"),
     "evaluate": (evaluate, "attack a trained classifier and say what is left"),
