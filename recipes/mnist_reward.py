@@ -64,7 +64,9 @@ hf.train(
     out=options.out, resume="auto" if options.out else False, tell=tell,
 )  # fmt: skip
 
-whole = hf.evaluate(network, data.test.x, data.test.y, attacks={})
+whole = hf.evaluate(
+    network, data.test.x, data.test.y, radius=RADIUS, attacks={"fgsm": FGSM(radius=RADIUS)}
+)
 print(f"clean, all {len(data.test)} test images: {whole.clean.accuracy:.4f}", flush=True)
 test = data.test.sample(options.test_images)
 found = hf.evaluate(

@@ -5,6 +5,7 @@ import json
 import runpy
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -361,9 +362,12 @@ def test_the_demo_replaces_no_run_that_is_not_its_own(say):
 
 
 def test_the_demo_compares_five_classifiers(say, monkeypatch):
-    for name in ("PROBE", "FRESH"):
-        monkeypatch.setattr(demo, name, replace(getattr(demo, name), images=40))
-    code, out, err = say("demo", "--epochs", "1", "--out", "demo", "--json")
+    few = partial(
+        replace, feeding=replace(demo.PROBE, images=40), judging=replace(demo.FRESH, images=40)
+    )
+    run = demo.run
+    monkeypatch.setattr(demo, "run", lambda plan, *rest: run(few(plan), *rest))
+    code, out, err = say("demo", "--epochs", "1", "--out", "demo", "--json", "--processes", "2")
     assert code == 0, err
     found = json.loads(out)
     assert [c["name"] for c in found["classifiers"]] == [
@@ -376,6 +380,8 @@ def test_the_demo_compares_five_classifiers(say, monkeypatch):
     assert row["kept"] == (Path("demo") / "boundary-feedback" / "checkpoints").exists()
     assert Path("demo/margins.png").read_bytes().startswith(b"\x89PNG")
     assert "upper bounds" in found["verdict"] and "Boundary feedback" in found["verdict"]
+    alone = run(few(demo.Plan(out=Path("alone"), epochs=1)))
+    assert demo.verdict(alone) == found["verdict"]
 
 
 def test_the_module_runs_as_a_program(monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """`holdfast demo`: five classifiers, attacked and compared."""
 
 import json as jsonlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,33 +19,37 @@ def demo_options(
     out: str = "runs/demo",
     epochs: int = demonstration.EPOCHS,
     seed: int = 0,
+    processes: int = min(2, os.cpu_count() or 1),
     json: bool = False,
 ) -> None:
-    """Train five small classifiers of handwritten digits, attack them, compare: one or two minutes.
+    """Train five small classifiers of handwritten digits, attack them, compare: about a minute.
 
     Args:
         out: folder of the run folders and two figures.
         epochs: of training, for each.
         seed: of everything random.
+        processes: that train classifiers at the same time, with one thread each.
         json: print the result as JSON.
     """
 
 
 def demo(argv: Sequence[str]) -> None:
     options = parse("demo", {demo_options: frozenset()}, {}, argv).values
-    if options["epochs"] < 1:
-        raise BadInput(f"expected epochs of 1 or more, got {options['epochs']}")
+    for name in ("epochs", "processes"):
+        if options[name] < 1:
+            raise BadInput(f"expected {name} of 1 or more, got {options[name]}")
     torch.set_num_threads(1)  # more gain little on so small networks, and stall beside other work
     out, quiet = Path(options["out"]), options["json"]
+    plan = demonstration.Plan(out=out, epochs=options["epochs"], seed=options["seed"])
     with show.progress(quiet) as (bar, console):
-        task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 2)
+        task = bar.add_task("demo", total=len(demonstration.ENTRANTS) + 1)
 
         def said(name: str) -> None:
             bar.update(task, description=name, advance=1)
             if not (quiet or console.is_terminal):
-                console.print(f"training: {name}")
+                console.print(f"done: {name}")
 
-        outcomes = demonstration.run(out, options["epochs"], options["seed"], said)
+        outcomes = demonstration.run(plan, options["processes"], said)
     _say(outcomes, out, quiet)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from joblib import Parallel, delayed, parallel_config
+
 import holdfast.model as models
 from holdfast import data as datasets
 from holdfast import record
@@ -64,24 +66,34 @@ FRESH = Probe(images=0, directions=Orthonormal(count=10), reach=1.0, step=0.05)
 ATTACKS: dict[str, Attack] = {"fgsm": FGSM(radius=RADIUS), "pgd": PGD(radius=RADIUS, steps=20)}
 
 
-def run(
-    out: Path, epochs: int = EPOCHS, seed: int = 0, said: Callable[[str], None] | None = None
-) -> list[Outcome]:
-    """Train and attack each entrant, then retrain the first by boundary feedback; each leaves a run
-    folder in `out`, replacing that of an earlier demonstration.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One demonstration: folder of its runs, training epochs of each classifier, seed of everything
+    random; the probe whose margins feed back, and that which judges them along fresh directions."""
+
+    out: Path
+    epochs: int = EPOCHS
+    seed: int = 0
+    feeding: Probe = PROBE
+    judging: Probe = FRESH
+
+
+def run(plan: Plan, processes: int = 1, said: Callable[[str], None] | None = None) -> list[Outcome]:
+    """Train and attack each entrant, and retrain the first by boundary feedback; each leaves a run
+    folder, replacing that of an earlier demonstration. So many processes, of one thread each, share
+    the classifiers out, with the same result as one; `said` hears of each that is done.
 
     Raises BadInput where a folder of that name is of something else."""
-    _claim(out)
-    digits = datasets.load("digits")
-    outcomes = []
-    for entrant in ENTRANTS:
-        if said:
-            said(entrant.name)
-        outcomes.append(_outcome(entrant, digits, out, epochs, seed))
-    if said:
-        said(FEEDBACK)
-    before, after = _retrained(digits, out, epochs, seed)
-    return [replace(outcomes[0], margins=before), *outcomes[1:], after]
+    _claim(plan.out)
+    with parallel_config("loky", inner_max_num_threads=1):
+        shared: Any = Parallel(n_jobs=processes, return_as="generator_unordered")
+        done: dict[str, Outcome] = {}
+        for outcomes in shared(delayed(_made)(entrant, plan) for entrant in ENTRANTS):
+            for outcome in outcomes:
+                done[outcome.name] = outcome
+                if said:
+                    said(outcome.name)
+    return [done[name] for name in (*(entrant.name for entrant in ENTRANTS), FEEDBACK)]
 
 
 def _folder(out: Path, name: str) -> Path:
@@ -101,37 +113,45 @@ def _claim(out: Path) -> None:
     record.write_json(mark, record.provenance())
 
 
-def _outcome(
-    entrant: Entrant, digits: datasets.Dataset, out: Path, epochs: int, seed: int
-) -> Outcome:
-    run_folder = _folder(out, entrant.name)
+def _made(entrant: Entrant, plan: Plan) -> list[Outcome]:
+    """The entrant's outcome; behind that of the first, what boundary feedback makes of it."""
+    digits = datasets.load("digits")
+    outcome = _outcome(entrant, digits, plan)
+    if entrant.name != ENTRANTS[0].name:
+        return [outcome]
+    before, after = _retrained(digits, plan)
+    return [replace(outcome, margins=before), after]
+
+
+def _outcome(entrant: Entrant, digits: datasets.Dataset, plan: Plan) -> Outcome:
+    run_folder, epochs = _folder(plan.out, entrant.name), plan.epochs
     model = models.create(
         "gupta_cnn", image=digits.image, classes=digits.classes, mean=digits.mean, std=digits.std,
-        seed=seed, widths=(16, 32), dense=128,
+        seed=plan.seed, widths=(16, 32), dense=128,
     )  # fmt: skip
     trained = train(
         model, digits, objective=entrant.objective, adversary=entrant.adversary,
         adversarial=Adversarial(start=epochs // 10, ramp=epochs / 4), epochs=epochs,
-        optimizer=AdamW(rate=3e-3), seed=seed, out=run_folder, force=True, **_shared(epochs),
+        optimizer=AdamW(rate=3e-3), seed=plan.seed, out=run_folder, force=True, **_shared(epochs),
     )  # fmt: skip
     found = _attacked(model, digits.test, run_folder)
     return Outcome(name=entrant.name, evaluation=found, seconds=trained.seconds)
 
 
-def _retrained(
-    digits: datasets.Dataset, out: Path, epochs: int, seed: int
-) -> tuple[Margins, Outcome]:
+def _retrained(digits: datasets.Dataset, plan: Plan) -> tuple[Margins, Outcome]:
     """The first entrant's margins, and what boundary feedback made of it."""
-    run_folder = _folder(out, FEEDBACK)
-    model = models.load(out / ENTRANTS[0].name / "checkpoints" / "last")
-    before = FRESH(model, digits.test, seed)
+    run_folder = _folder(plan.out, FEEDBACK)
+    model = models.load(_folder(plan.out, ENTRANTS[0].name) / "checkpoints" / "last")
+    before = plan.judging(model, digits.test, plan.seed)
     done = retrain(
-        model, digits, feedback=NEAR, probe=PROBE, judge=FRESH, epochs=max(2 * epochs // 3, 1),
-        optimizer=AdamW(rate=3e-4), seed=seed, out=run_folder, force=True, **_shared(epochs),
+        model, digits, feedback=NEAR, probe=plan.feeding, judge=plan.judging,
+        epochs=max(2 * plan.epochs // 3, 1), optimizer=AdamW(rate=3e-4), seed=plan.seed,
+        out=run_folder, force=True, **_shared(plan.epochs),
     )  # fmt: skip
     outcome = Outcome(
         name=FEEDBACK, evaluation=_attacked(model, digits.test, run_folder),
-        seconds=done.rounds[0].trained.seconds, margins=FRESH(model, digits.test, seed),
+        seconds=done.rounds[0].trained.seconds,
+        margins=plan.judging(model, digits.test, plan.seed),
     )  # fmt: skip
     return before, outcome
 
