@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from tables import filled
 
 from holdfast import report
@@ -43,3 +44,12 @@ def test_curves_are_drawn_from_rows(tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
     report.curves(str(tmp_path / "other.png"), {"one": rows}, {"a": ("a", 1.0)}, "title")
     assert (tmp_path / "other.png").exists()
+
+
+def test_no_name_is_a_formula(tmp_path):
+    name, row = "a$\\q$b", {"epoch": 1, "a": 0.1}
+    report.bars(tmp_path / "bars.png", {name: {name: 0.5}}, name)
+    report.curves(tmp_path / "curves.png", {name: [row]}, {"a": (name, 1.0)}, name)
+    report.heat(tmp_path / "heat.png", {name: torch.eye(2)}, name)
+    report.ranges(tmp_path / "ranges.png", {name: {name: [[1.0]]}}, [0.0], (name, name), name)
+    assert len(list(tmp_path.glob("*.png"))) == 4

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast.record import Row
-from holdfast.report.figures import COLOURS, save
+from holdfast.report.figures import COLOURS, listed, save
 
 
 def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
@@ -21,20 +21,14 @@ def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
         places, shares = (
             [point[key] for point in (clean, *row["points"])] for key in ("radius", "accuracy")
         )
-        label = _plain(f" {name}" if name.startswith("_") else name)  # else it is left out
-        axes.plot(places, [100 * share for share in shares], "o-", ms=3, label=label, color=colour)
+        axes.plot(places, [100 * share for share in shares], "o-", ms=3, label=listed(name), color=colour)
         low, high = ([100 * point[key] for point in row["points"]] for key in ("low", "high"))
         axes.fill_between(places[1:], low, high, color=colour, alpha=0.2)
     norm = next(iter(curves.values()))["norm"]
     axes.set_xlabel(f"radius ({norm})")
     axes.set_ylabel("accuracy left (%)")
     axes.set_ylim(0, 100)
-    axes.set_title(_plain(title), loc="left", fontsize=9)
+    axes.set_title(title, loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     save(figure, path)
-
-
-def _plain(text: str) -> str:
-    """A text in which no formula is looked for."""
-    return text.replace("$", r"\$")

@@ -56,7 +56,7 @@ def curves(
             axes.plot(
                 [p[0] for p in points],
                 [p[1] for p in points],
-                label=name,
+                label=listed(name),
                 color=COLOURS[i % len(COLOURS)],
             )
         axes.set_title(label, loc="left", fontsize=9)
@@ -123,10 +123,18 @@ def heat(path: Path | str, matrices: Mapping[str, Tensor], title: str) -> None:
     save(figure, path)
 
 
-def save(figure, path: Path | str) -> None:
-    """Put a figure at `path` as PNG, in one step, and forget it."""
-    import matplotlib.pyplot as plt
+def listed(name: str) -> str:
+    """The name as a legend shows it: Matplotlib leaves out those that begin with `_`."""
+    return f" {name}" if name.startswith("_") else name
 
+
+def save(figure, path: Path | str) -> None:
+    """Put a figure at `path` as PNG, in one step, and forget it. No name is read as a formula."""
+    import matplotlib.pyplot as plt
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     content = BytesIO()
     figure.savefig(content, dpi=150, format="png", bbox_inches="tight")  # no label is cut
     plt.close(figure)
