@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.types import Images
 
@@ -115,7 +116,7 @@ def rounds_of(steps: Sequence[Callable[[], object]], rounds: int) -> list[list[f
         for step, spent in zip(steps, seconds, strict=True):
             start = time.perf_counter()
             step()
-            if torch.cuda.is_available():
+            if torch.cuda.is_initialized():
                 torch.cuda.synchronize()
             if turn:
                 spent.append(time.perf_counter() - start)
@@ -124,7 +125,7 @@ def rounds_of(steps: Sequence[Callable[[], object]], rounds: int) -> list[list[f
 
 def _step(engine: Engine, model: nn.Module, x: Images) -> Tensor:
     """Forward and backward of one batch; the gradients stay in the throw-away copy."""
-    with engine.autocast(), torch.random.fork_rng(devices=[]):
+    with engine.autocast(), noise.forked(x.device):
         logits = model(x.contiguous(memory_format=engine.memory_format))
         target = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         loss = F.cross_entropy(logits.float(), target)

@@ -8,6 +8,7 @@ generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea an
 """
 
 import math
+from contextlib import AbstractContextManager
 
 import torch
 from jaxtyping import Float, Int
@@ -50,6 +51,12 @@ def settle(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
+
+
+def forked(device: torch.device) -> AbstractContextManager[object]:
+    """What is drawn inside from the global generators, the CPU's and this device's, is forgotten:
+    they are put back. Left to itself, torch would start every GPU there is for that."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def permutation(count: int, seed: int, *stream: int) -> Int[Tensor, " count"]:

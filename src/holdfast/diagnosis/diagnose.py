@@ -23,7 +23,7 @@ from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said, budget
 from holdfast.loss import full, right
-from holdfast.model import clean_logits, lent, predict, usable
+from holdfast.model import clean_logits, examined, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
@@ -81,7 +81,7 @@ def diagnose(
             "the same radius and norm"
         )
     x, y, index = usable(model, x, y, index)
-    with torch.random.fork_rng(), lent(model):
+    with noise.forked(x.device), examined(model):
         noise.settle(seed)  # for a model that draws
         classes = clean_logits(model, x, y, batch_size).shape[1]
         _require_twin(twin, x, classes)
@@ -100,7 +100,7 @@ def _require_twin(twin: Classifier | None, x: Images, classes: int) -> None:
         return
     weights = twin.parameters() if isinstance(twin, nn.Module) else iter(())
     try:
-        with torch.no_grad(), lent(twin):
+        with torch.no_grad(), examined(twin):
             got = full(twin(x[:1].to(next(weights, x)))).shape
     except BadInput:
         raise

@@ -18,7 +18,7 @@ from holdfast.diagnosis.spread import Spread, spread
 from holdfast.diagnosis.static import FLOOR
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.loss import Loss, LossName, called, full, margin
-from holdfast.model import at_once, lent
+from holdfast.model import at_once, examined
 from holdfast.record import Row
 from holdfast.result import finite
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -108,7 +108,7 @@ def dynamic(
     """
     run = partial(_path, model, loss=called(loss), radius=radius, norm=norm, steps=steps,
                   stride=stride, floor=floor)  # fmt: skip
-    with lent(model):
+    with examined(model):
         pairs = zip(*(part.split(at_once(batch_size, x)) for part in (x, y)), strict=True)
         parts, sums, seen = zip(*(run(*pair) for pair in pairs), strict=True)
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}

@@ -23,7 +23,7 @@ from holdfast.diagnosis.static import Static, static
 from holdfast.evaluation.judge import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
-from holdfast.model import at_once, lent, usable
+from holdfast.model import at_once, examined, usable
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -111,7 +111,7 @@ def under_claim(part: Patient, batch_size: int | None) -> Images:
     attack of minimal norm does, as they are."""
     claim, size = attacks_of.relentless(part.aimed(part.claim)), at_once(batch_size, part.x)
     batches = zip(*(some.split(size) for some in (part.x, part.y, part.index)), strict=True)
-    with lent(part.model):
+    with examined(part.model):
         adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])
     adv = adv.to(part.x)
     within = acceptable(part.x, adv, part.radius, part.norm)
@@ -125,7 +125,7 @@ def _beside(
     """Each indicator less the twin's, on the images that the model gets right."""
     if part.twin is None or not len(rows):
         return {}
-    with lent(part.twin):
+    with examined(part.twin):
         twins = _indicators(part.twin, _shown(part, part.twin), rows, depth, batch_size)
     pairs = {
         f"{loss} {name}": (values, other[loss].indicators[name].to(values))

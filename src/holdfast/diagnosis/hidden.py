@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from holdfast.loss import full
-from holdfast.model import lent
+from holdfast.model import examined
 from holdfast.types import Classifier, Images
 
 FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"})
@@ -156,7 +156,7 @@ def hidden(model: Classifier, x: Images) -> tuple[tuple[str, ...], tuple[str, ..
     leaf = x.detach().requires_grad_()
     quiet, mode = warnings.catch_warnings(action="ignore"), StraightThrough()
     try:
-        with quiet, lent(model), torch.enable_grad(), mode:
+        with quiet, examined(model), torch.enable_grad(), mode:
             torch.autograd.grad(full(model(leaf)).sum(), leaf, allow_unused=True)
     except Exception:  # of a model that takes gradients inside, say, or writes in place
         return (), ()

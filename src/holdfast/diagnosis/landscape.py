@@ -20,8 +20,7 @@ from holdfast.diagnosis.planes import Surface, directions, through
 from holdfast.errors import BadInput, choose
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said
-from holdfast.model import at_once, clean_logits, lent, usable
-from holdfast.model.modes import exact
+from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.record import Row
 from holdfast.result import aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -158,7 +157,7 @@ def landscape(
     if attack is None:
         attack = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     attack = attack if axes == "attack" else None
-    with torch.random.fork_rng(), lent(model), exact():
+    with noise.forked(x.device), examined(model):
         noise.settle(seed)  # for a model that draws
         place = kept.place(
             Path(folder) if folder else None, "landscape", model,

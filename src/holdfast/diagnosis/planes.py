@@ -12,7 +12,7 @@ from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
 from holdfast.loss import cross_entropy, full, margin, right
-from holdfast.model import lent
+from holdfast.model import examined
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 56  # keeps these numbers apart from those of other users of the same seed
@@ -62,7 +62,7 @@ def _attacked(
     model: Classifier, x: Images, y: Labels, index: Labels, attack: Attack, batch_size: int
 ) -> Images:
     """What the attack changes, in float64."""
-    with lent(model):
+    with examined(model):
         parts = [
             attacks.run(attack, model, *some).detach() - some[0]
             for some in zip(*(p.split(batch_size) for p in (x, y, index)), strict=True)

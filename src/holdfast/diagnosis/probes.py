@@ -10,7 +10,7 @@ from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, per_image, sample, steepest
 from holdfast.loss import cross_entropy, margin, rounding
-from holdfast.model import lent, predict
+from holdfast.model import examined, predict
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 55  # keeps these numbers apart from those of other users of the same seed
@@ -44,7 +44,7 @@ def _wobbled(
     if not len(x):
         return x.new_zeros(0)
     many, labels = x.repeat_interleave(POINTS, 0), y.repeat_interleave(POINTS, 0)
-    with lent(model):
+    with examined(model):
         noise.settle(seed)
         here, slope, _ = climb(model, *((many, labels) if random else (x, y)), margin)
     if not random:
@@ -69,7 +69,7 @@ def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, see
     is random."""
     if not len(x):
         return x.new_zeros(0)
-    with lent(model):
+    with examined(model):
         noise.settle(seed)
         height, slope, logits = climb(model, x, y, margin)
         ahead = confine(x, x + SHORT * radius * steepest(slope, norm), radius, norm)
@@ -128,7 +128,7 @@ def _edge(
     model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
 ) -> tuple[Images, PerImage]:
     """Where the line through the ball ends, and what rounding may do to the margin."""
-    with lent(model):
+    with examined(model):
         noise.settle(seed)
         _, slope, logits = climb(model, x, y, margin)
     dead = (slope.flatten(1) == 0).all(1)
@@ -147,11 +147,11 @@ def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
         return torch.full((len(x),), torch.nan)
     try:
         wide = copy.deepcopy(model).double()
-        with lent(wide):
+        with examined(wide):
             wanted = climb(wide, x.double(), y, cross_entropy)[1]
     except Exception:  # a module that cannot be copied, or refuses float64
         return torch.full((len(x),), torch.nan)
-    with lent(model):
+    with examined(model):
         return _cosine(climb(model, x, y, cross_entropy)[1].double(), wanted)
 
 
@@ -160,7 +160,7 @@ def bridged(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
     are zero, 0 where one is. Both under one draw of a model that is random."""
     if not len(x):
         return x.new_zeros(0)
-    with lent(model):
+    with examined(model):
         noise.settle(seed)
         plain = climb(model, x, y, margin)[1]
         noise.settle(seed)

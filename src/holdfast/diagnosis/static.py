@@ -15,7 +15,7 @@ from holdfast.diagnosis.spread import Spread, spread
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.loss import margin as margin_of
-from holdfast.model import at_once, lent, predict
+from holdfast.model import at_once, examined, predict
 from holdfast.record import Row
 from holdfast.result import Flags, Interval, finite, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -121,7 +121,7 @@ def static(
         _measured, model, loss=called(loss), radius=radius, norm=norm, floor=floor, probes=probes,
         rounds=rounds, seed=seed,
     )  # fmt: skip
-    with lent(model):
+    with examined(model):
         some = zip(*(part.split(at_once(batch_size, x)) for part in (x, y, index)), strict=True)
         parts = [measure(*rows) for rows in some]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
-from holdfast.model import lent, predict
+from holdfast.model import examined, predict
 from holdfast.record import Row
 from holdfast.result import SLACK, AttackResult, Finding, Flags
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -162,7 +162,7 @@ def probabilities(case: Case, x: Images) -> Iterator[Finding]:
 
 def dynamics(case: Case, x: Images) -> Iterator[Finding]:
     """Gradients taken inside the forward pass: a defence that adapts to its input."""
-    with torch.no_grad(), lent(case.model), _Watch() as watch:
+    with torch.no_grad(), examined(case.model), _Watch() as watch:
         case.model(x)
     if watch.seen:
         yield Finding(
@@ -219,7 +219,7 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
 def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
     """`[batch]` flags: a gradient that is zero in every pixel."""
     parts = zip(x.split(case.batch_size), y.split(case.batch_size), strict=True)
-    with lent(case.model):
+    with examined(case.model):
         slopes = torch.cat([loss.gradient(case.model, *part, of)[0] for part in parts])
     return (slopes == 0).flatten(1).all(1)
 

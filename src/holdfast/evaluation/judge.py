@@ -13,7 +13,7 @@ from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
 from holdfast.loss import margin, right
-from holdfast.model import Metered, lent, predict
+from holdfast.model import Metered, examined, predict
 from holdfast.result import SLACK, AttackResult
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
@@ -67,7 +67,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         some = shown[rows]
         x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
-        with lent(case.swift):
+        with examined(case.swift):
             target = attacks_of.aimed_at(attack, case.swift, x, y, case.index[some])
             made = attacks_of.run(
                 attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from holdfast import noise
 from holdfast.errors import BadInput, require_words
 from holdfast.loss import full
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -51,7 +52,7 @@ class Reference:
             raise BadInput(
                 f"expected 4 classes or more for the reference, got {classes}; leave it out"
             )
-        with _left_alone():
+        with _left_alone(x.device):
             battery = _package().AutoAttack(
                 model, norm=NORMS[self.norm], eps=self.radius, version=self.version,
                 seed=self.seed, device=x.device,
@@ -62,10 +63,10 @@ class Reference:
 
 
 @contextmanager
-def _left_alone() -> Iterator[None]:
+def _left_alone(device: torch.device) -> Iterator[None]:
     tracer = sys.gettrace()
     try:
-        with torch.random.fork_rng():
+        with noise.forked(device):
             yield
     finally:
         sys.settrace(tracer)

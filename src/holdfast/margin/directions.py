@@ -17,7 +17,7 @@ from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import steepest
 from holdfast.loss import LossName, called, gradient
-from holdfast.model import at_once, lent
+from holdfast.model import at_once, examined
 from holdfast.types import Classifier, Images, Labels, image_shape
 
 Family = Callable[[Classifier, Images, Labels, Labels, int], Tensor]
@@ -139,7 +139,7 @@ class Gradient:
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         _within(self.count, math.inf, "directions")
         size, climbed = at_once(None, x), called(self.loss)
-        with lent(model):
+        with examined(model):
             parts = zip(x.split(size), y.split(size), strict=True)
             slope = torch.cat([gradient(model, *part, climbed)[0] for part in parts])
         steep = steepest(slope, "l2")[:, None].flatten(2)

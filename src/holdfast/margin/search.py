@@ -23,8 +23,7 @@ from holdfast.margin.pieces import Piece
 from holdfast.margin.rays import PIECE, Finder, Grid, Method, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
-from holdfast.model import at_once, clean_logits, lent, usable
-from holdfast.model.modes import exact
+from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels
 
@@ -112,7 +111,7 @@ def search(
     team = teams.join(processes, str(x.device))
     logits = clean_logits(model, x, y, batch_size)
     _warn_of_probabilities(logits)
-    with lent(model), exact():
+    with examined(model):
         job = Job(
             model=model, x=x, y=y, index=index, clean=logits,
             origin=y if reference == "label" else logits.argmax(1), family=directions,

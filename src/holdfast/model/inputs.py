@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from holdfast import loss
 from holdfast.errors import BadInput
-from holdfast.model.modes import lent, predict
+from holdfast.model.modes import examined, predict
 from holdfast.types import Classifier, Images, Labels, Logits, device_of
 
 
@@ -91,7 +91,7 @@ def _dtype(model: Classifier, x: Images) -> torch.dtype:
 def _rehearse(model: Classifier, x: Images) -> None:
     """One image to its logits. Raises BadInput where that fails or gives something else."""
     try:
-        with lent(model):
+        with examined(model):
             logits: Any = model(shown := x.clone())
     except (RuntimeError, TypeError, ValueError) as error:
         shape, cause = tuple(x.shape[1:]), " ".join(str(error).split())

@@ -97,6 +97,14 @@ class Module(nn.Module):
 
 
 @contextmanager
+def examined(model: Classifier) -> Iterator[Classifier]:
+    """The model as `lent` in evaluation mode, its fp32 exact: how all that judges it asks it, for
+    what an attack takes for a wrong class must be wrong where it is judged."""
+    with lent(model), exact():
+        yield model
+
+
+@contextmanager
 def exact() -> Iterator[None]:
     """On a GPU, fp32 means fp32: without TF32, whose products carry ten bits."""
     cudnn: Any = torch.backends.cudnn
@@ -121,5 +129,5 @@ def at_once(wanted: int | None, x: Tensor) -> int:
 def predict(model: Classifier, x: Tensor, batch_size: int | None = None) -> Tensor:
     """Logits `[batch, classes]` in fp32 or wider, in evaluation mode; `at_once` says what None
     is."""
-    with lent(model), exact():
+    with examined(model):
         return torch.cat([full(model(part)) for part in x.split(at_once(batch_size, x))])

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from holdfast import noise
 from holdfast.loss import full
-from holdfast.model.modes import lent
+from holdfast.model.modes import examined
 from holdfast.model.thin import thinned
 from holdfast.types import Classifier, Images, Logits
 
@@ -138,7 +139,7 @@ def near(one: Tensor, other: Tensor) -> bool:
 
 def _agree(model: nn.Module, form: nn.Module, some: Images) -> bool:
     try:
-        with lent(model), torch.random.fork_rng():  # for a model that draws
+        with examined(model), noise.forked(some.device):  # for a model that draws
             pairs = zip(_asked(model, some), _asked(form, some), strict=True)
             return all(near(one, other) for one, other in pairs)
     except Exception:  # such as a view of what has another layout now, or a module that looks

@@ -21,7 +21,8 @@ def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
         places, shares = (
             [point[key] for point in (clean, *row["points"])] for key in ("radius", "accuracy")
         )
-        axes.plot(places, [100 * share for share in shares], "o-", ms=3, label=listed(name), color=colour)
+        values, label = [100 * share for share in shares], listed(name)
+        axes.plot(places, values, "o-", ms=3, label=label, color=colour)
         low, high = ([100 * point[key] for point in row["points"]] for key in ("low", "high"))
         axes.fill_between(places[1:], low, high, color=colour, alpha=0.2)
     norm = next(iter(curves.values()))["norm"]

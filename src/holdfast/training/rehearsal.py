@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from holdfast import noise
 from holdfast.data import Dataset
 from holdfast.errors import BadInput
 from holdfast.feedback import leaves, pairs
@@ -46,7 +47,7 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
         twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
     except (RuntimeError, TypeError):  # as for tensors with a history, or locks
         twin, mode = bench.model, lent(bench.model)
-    with torch.random.fork_rng(), bench.engine.autocast(), mode:
+    with noise.forked(bench.engine.device), bench.engine.autocast(), mode:
         for one in leaves(bench.recipe.objective):
             recipe = replace(bench.recipe, objective=one)
             twins = attacked(
