@@ -1,11 +1,15 @@
 """Judges ask a model in exact fp32: on a GPU, TF32 would have attacks and judge disagree."""
 
+from typing import Any
+
 import pytest
 import torch
 
 import holdfast as hf
 from holdfast import diagnosis, evaluation, margin
 from holdfast.attack import APGD, FGSM, PGD, Boundary, Square, Transfer
+
+CUDNN: Any = torch.backends.cudnn
 
 
 class Asked(torch.nn.Module):
@@ -16,7 +20,7 @@ class Asked(torch.nn.Module):
         self.flatten, self.linear, self.seen = torch.nn.Flatten(), torch.nn.Linear(16, 4), set()
 
     def forward(self, x):
-        self.seen.add(torch.backends.cudnn.conv.fp32_precision)
+        self.seen.add(CUDNN.conv.fp32_precision)
         return self.linear(self.flatten(x))
 
 

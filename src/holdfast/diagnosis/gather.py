@@ -23,7 +23,7 @@ from holdfast.diagnosis.static import Static, static
 from holdfast.evaluation.judge import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
-from holdfast.model import at_once, examined, usable
+from holdfast.model import at_once, by_batch, examined, usable
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -77,8 +77,7 @@ def _in_batches(
     size: int, model: Classifier, x: Images, y: Labels, probe: Callable[..., Tensor], *more: object
 ) -> Tensor:
     """A probe of all images, so many at once."""
-    parts = zip(x.split(size), y.split(size), strict=True)
-    return torch.cat([probe(model, *some, *more) for some in parts])
+    return by_batch(lambda *some: probe(model, *some, *more), size, x, y)
 
 
 def _indicators(
@@ -109,11 +108,10 @@ def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
 def under_claim(part: Patient, batch_size: int | None) -> Images:
     """The images under the claim with all its steps; those that it takes beyond the budget, as an
     attack of minimal norm does, as they are."""
-    claim, size = attacks_of.relentless(part.aimed(part.claim)), at_once(batch_size, part.x)
-    batches = zip(*(some.split(size) for some in (part.x, part.y, part.index)), strict=True)
+    claim = attacks_of.relentless(part.aimed(part.claim))
+    work = partial(attacks_of.run, claim, part.judged)
     with examined(part.model):
-        adv = torch.cat([attacks_of.run(claim, part.judged, *some).detach() for some in batches])
-    adv = adv.to(part.x)
+        adv = by_batch(work, batch_size, part.x, part.y, part.index).detach().to(part.x)
     within = acceptable(part.x, adv, part.radius, part.norm)
     return torch.where(per_image(within, part.x), adv, part.x)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
 from holdfast.loss import cross_entropy, full, margin, right
-from holdfast.model import examined
+from holdfast.model import by_batch, examined
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 56  # keeps these numbers apart from those of other users of the same seed
@@ -63,11 +64,8 @@ def _attacked(
 ) -> Images:
     """What the attack changes, in float64."""
     with examined(model):
-        parts = [
-            attacks.run(attack, model, *some).detach() - some[0]
-            for some in zip(*(p.split(batch_size) for p in (x, y, index)), strict=True)
-        ]
-    return torch.cat(parts).double()
+        adv = by_batch(partial(attacks.run, attack, model), batch_size, x, y, index)
+    return (adv.detach() - x).double()
 
 
 def _random(x: Images, index: Labels, norm: Norm, seed: int, which: int) -> Images:

@@ -1,6 +1,7 @@
 """Small measurements at the image that tell a gradient which misleads from one that does not."""
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, per_image, sample, steepest
 from holdfast.loss import cross_entropy, margin, rounding
-from holdfast.model import examined, predict
+from holdfast.model import by_batch, examined, predict
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 55  # keeps these numbers apart from those of other users of the same seed
@@ -33,8 +34,8 @@ def wobble(
     under the same draw. size: points in one pass, at least all of an image.
     """
     piece = 1 if random else max(1, size // POINTS)
-    pieces = zip(x.split(piece), y.split(piece), index.split(piece), strict=True)
-    return torch.cat([_wobbled(model, *some, seed, random) for some in pieces])
+    work = partial(_wobbled, model, seed=seed, random=random)
+    return by_batch(work, piece, x, y, index)
 
 
 def _wobbled(
@@ -92,8 +93,8 @@ def jumps(
     is no number is one. All under one draw of a model that is random. size: points in one pass.
     """
     piece = max(1, size // PARTS)
-    pieces = zip(x.split(piece), y.split(piece), index.split(piece), strict=True)
-    return torch.cat([_leaping(model, *piece, radius, norm, seed) for piece in pieces])
+    work = partial(_leaping, model, radius=radius, norm=norm, seed=seed)
+    return by_batch(work, piece, x, y, index)
 
 
 def _leaping(

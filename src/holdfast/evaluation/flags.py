@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
-from holdfast.model import examined, predict
+from holdfast.model import by_batch, examined, predict
 from holdfast.record import Row
 from holdfast.result import SLACK, AttackResult, Finding, Flags
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -218,10 +218,12 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
 
 def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
     """`[batch]` flags: a gradient that is zero in every pixel."""
-    parts = zip(x.split(case.batch_size), y.split(case.batch_size), strict=True)
+
+    def flat(x: Images, y: Labels) -> Tensor:
+        return (loss.gradient(case.model, x, y, of)[0] == 0).flatten(1).all(1)
+
     with examined(case.model):
-        slopes = torch.cat([loss.gradient(case.model, *part, of)[0] for part in parts])
-    return (slopes == 0).flatten(1).all(1)
+        return by_batch(flat, case.batch_size, x, y)
 
 
 def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Said, acceptable, budget, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import full, right
-from holdfast.model import at_once, clean_logits, examined, predict, usable
+from holdfast.model import at_once, by_batch, clean_logits, examined, predict, usable
 from holdfast.record import Row
 from holdfast.result import aligned
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
@@ -118,11 +118,15 @@ def transfer_matrix(
 def _made(
     source: Classifier, x: Images, y: Labels, index: Labels, attack: Attack, size: int
 ) -> Images:
-    """What the attack makes of the images, batch by batch."""
+    """What the attack makes of the images, batch by batch, all its steps taken: another model may
+    fall to what this one has fallen to long ago."""
+    attack = attacks_of.relentless(attack)
+
+    def batch(x: Images, y: Labels, index: Labels) -> Images:
+        return images_of("the attack", attacks_of.run(attack, source, x, y, index), x)
+
     with examined(source):
-        parts = zip(*(part.split(size) for part in (x, y, index)), strict=True)
-        made = [(attacks_of.run(attack, source, *part), part[0]) for part in parts]
-    return torch.cat([images_of("the attack", *one) for one in made])
+        return by_batch(batch, size, x, y, index)
 
 
 def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:

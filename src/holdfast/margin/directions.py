@@ -17,7 +17,7 @@ from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import steepest
 from holdfast.loss import LossName, called, gradient
-from holdfast.model import at_once, examined
+from holdfast.model import by_batch, examined
 from holdfast.types import Classifier, Images, Labels, image_shape
 
 Family = Callable[[Classifier, Images, Labels, Labels, int], Tensor]
@@ -138,10 +138,9 @@ class Gradient:
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         _within(self.count, math.inf, "directions")
-        size, climbed = at_once(None, x), called(self.loss)
+        climbed = called(self.loss)
         with examined(model):
-            parts = zip(x.split(size), y.split(size), strict=True)
-            slope = torch.cat([gradient(model, *part, climbed)[0] for part in parts])
+            slope = by_batch(lambda x, y: gradient(model, x, y, climbed)[0], None, x, y)
         steep = steepest(slope, "l2")[:, None].flatten(2)
         other = noise.normal(index, (self.count, x[0].numel()), seed, STREAM).to(steep)
         other = other - (other * steep).sum(2, keepdim=True) * steep

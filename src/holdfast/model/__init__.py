@@ -3,7 +3,7 @@
 from holdfast.model.create import Card, Network, create, function
 from holdfast.model.ensemble import ensemble
 from holdfast.model.inputs import clean_logits, usable
-from holdfast.model.modes import Metered, Mode, Module, at_once, examined, lent, predict
+from holdfast.model.modes import Metered, Mode, Module, at_once, by_batch, examined, lent, predict
 from holdfast.model.networks import (
     NETWORKS,
     GuptaCNN,
@@ -41,6 +41,7 @@ __all__ = [
     "ZouCNN4",
     "ZouCNN6",
     "at_once",
+    "by_batch",
     "clean_logits",
     "create",
     "ensemble",

@@ -1,6 +1,6 @@
 """Handing a model to an attack, and counting what the attack costs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -125,9 +125,16 @@ def at_once(wanted: int | None, x: Tensor) -> int:
     return wanted or (100 if x.device.type == "cpu" else 1000)
 
 
+def by_batch(work: Callable[..., Tensor], size: int | None, *tensors: Tensor) -> Tensor:
+    """What the work makes of these tensors, so many rows of each at once, `at_once` says what None
+    is; joined along the first axis."""
+    size = at_once(size, tensors[0])
+    return torch.cat([work(*part) for part in zip(*(t.split(size) for t in tensors), strict=True)])
+
+
 @torch.no_grad()
 def predict(model: Classifier, x: Tensor, batch_size: int | None = None) -> Tensor:
     """Logits `[batch, classes]` in fp32 or wider, in evaluation mode; `at_once` says what None
     is."""
     with examined(model):
-        return torch.cat([full(model(part)) for part in x.split(at_once(batch_size, x))])
+        return by_batch(lambda part: full(model(part)), batch_size, x)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from holdfast import attack, loss
 from holdfast.data import Split
 from holdfast.engine import Engine
 from holdfast.feedback import Signed, alone, expected_reward, leaves
-from holdfast.model import at_once, lent, predict
+from holdfast.model import by_batch, lent, predict
 from holdfast.team import Team
 from holdfast.training.recipe import Recipe
 from holdfast.types import Attack, Images, Reward
@@ -71,10 +72,8 @@ def _measure(
 def _adversarial(
     model: nn.Module, split: Split, x: Images, rival: Attack, engine: Engine
 ) -> Images:
-    size = at_once(None, x)
-    parts = zip(x.split(size), split.y.split(size), split.index.split(size), strict=True)
     with lent(model), engine.autocast():
-        return torch.cat([attack.run(rival, model, *part) for part in parts])
+        return by_batch(partial(attack.run, rival, model), None, x, split.y, split.index)
 
 
 def collapse(largest: float, split: Split, classes: int) -> str | None:
