@@ -1,11 +1,9 @@
 """What gradient attacks share: steps up a gradient, and the check of their settings."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image, steepest
 from holdfast.loss import Loss, full, gradient, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
@@ -82,11 +80,9 @@ def positions(x: Tensor, index: Labels | None) -> Labels:
     return torch.arange(len(x), device=x.device) if index is None else index
 
 
-def require_dense(attack: Any) -> None:
-    """Raises BadInput where the attack's norm is l1, whose sparse steps it must be made for, or a
-    word of its settings is none."""
-    require_words(attack)
-    if attack.norm == "l1":
+def require_dense(norm: Norm) -> None:
+    """Raises BadInput for l1, whose sparse steps an attack must be made for."""
+    if norm == "l1":
         raise BadInput("expected norm linf or l2, got l1; fgsm, pgd, uniform-noise, simba know it")
 
 
@@ -97,15 +93,3 @@ def require_images(x: Images) -> None:
             f"expected images [batch, channel, height, width], got {list(x.shape)}; reshape them "
             "(the model too), or take an attack that moves single numbers"
         )
-
-
-def require(radius: float, steps: int = 1, restarts: int = 1, stride: float = 1) -> None:
-    """Raises BadInput where a setting makes no sense."""
-    if isinstance(radius, str) or not 0 <= radius < float("inf"):
-        raise BadInput(f"expected a radius of 0 or more, got {radius}; pixels lie in [0, 1]")
-    if steps < 1:
-        raise BadInput(f"expected at least 1 step, got {steps}")
-    if restarts < 1:
-        raise BadInput(f"expected at least 1 restart, got {restarts}")
-    if not 0 < stride < float("inf"):
-        raise BadInput(f"expected a stride above 0, got {stride}; it is a share of the radius")

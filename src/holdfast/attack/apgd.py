@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require, require_dense
+from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image, steepest
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, LossName, called, full, gradient, targeted_dlr
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
@@ -64,17 +65,14 @@ class APGD:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps, self.restarts)
-        require_dense(self)
+        require_ranges(
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, targets=AT_LEAST_0,
+            draws=AT_LEAST_1, rho=SHARE,
+        )  # fmt: skip
+        require_dense(self.norm)
         called(self.loss)
-        if self.targets < 0:
-            raise BadInput(f"expected 0 or more targets, got {self.targets}")
         if self.targets and self.loss != "dlr":
             raise BadInput(f"expected loss 'dlr' where there are targets, got {self.loss!r:.60}")
-        if self.draws < 1:
-            raise BadInput(f"expected at least 1 draw, got {self.draws}")
-        if not 0 <= self.rho <= 1:
-            raise BadInput(f"expected rho, a share of steps, from 0 to 1, got {self.rho}")
 
     @torch.no_grad()
     def __call__(

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import ascend, require, require_dense
+from holdfast.attack._climb import ascend, require_dense
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -36,9 +37,9 @@ class BIM:
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps, stride=self.stride)
+        require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0)
+        require_dense(self.norm)
         called(self.loss)
-        require_dense(self)
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:

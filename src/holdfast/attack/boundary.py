@@ -11,8 +11,8 @@ from holdfast import noise
 from holdfast.attack._climb import positions, shortened
 from holdfast.attack._decisions import noise_start, note_start, wrong
 from holdfast.attack._run import unheard
-from holdfast.errors import BadInput, require_words
 from holdfast.geometry import length, per_image, steepest
+from holdfast.limits import AT_LEAST_1, BETWEEN, PART, require_ranges
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
 STREAM = 42  # keeps these numbers apart from those of other users of the same seed
@@ -53,14 +53,7 @@ class Boundary:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.queries < 1:
-            raise BadInput(f"expected at least 1 query, got {self.queries}")
-        if not (0 < self.along <= 1 and 0 < self.ahead < 1):
-            raise BadInput(
-                f"expected along and ahead, shares of the distance, above 0 and up to 1, "
-                f"got {self.along} and {self.ahead}"
-            )
+        require_ranges(self, queries=AT_LEAST_1, along=PART, ahead=BETWEEN)
 
     @torch.no_grad()
     def __call__(

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import require, shortened
-from holdfast.errors import BadInput, require_words
+from holdfast.attack._climb import shortened
 from holdfast.geometry import length, per_image
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -50,12 +50,10 @@ class CW:
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require(0.0, self.steps, self.searches)
-        if not (0 < self.rate < float("inf") and 0 < self.first < float("inf")):
-            raise BadInput(f"expected rate and first above 0, got {self.rate} and {self.first}")
-        if not 0 <= self.confidence < float("inf"):
-            raise BadInput(f"expected a confidence of 0 or more, got {self.confidence}")
+        require_ranges(
+            self, steps=AT_LEAST_1, searches=AT_LEAST_1, rate=ABOVE_0, first=ABOVE_0,
+            confidence=AT_LEAST_0,
+        )  # fmt: skip
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import clearly, higher, require, shortened
-from holdfast.errors import BadInput, require_words
+from holdfast.attack._climb import clearly, higher, shortened
 from holdfast.geometry import length, per_image, steepest
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, BETWEEN, require_ranges
 from holdfast.loss import cross_entropy, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
@@ -43,13 +43,7 @@ class DDN:
     stride: float = 1.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require(self.first, self.steps)
-        if not 0 < self.change < 1 or not 0 < self.stride < float("inf"):
-            raise BadInput(
-                f"expected a change between 0 and 1 and a stride above 0, got {self.change} and "
-                f"{self.stride}; 0.05 and 1 are the paper's"
-            )
+        require_ranges(self, steps=AT_LEAST_1, first=AT_LEAST_0, change=BETWEEN, stride=ABOVE_0)
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:

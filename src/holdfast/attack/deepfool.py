@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import clearly, positions, require, require_dense
-from holdfast.errors import BadInput
+from holdfast.attack._climb import clearly, positions, require_dense
 from holdfast.geometry import per_image, steepest
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, require_ranges
 from holdfast.loss import full, lead, rounding, slope
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
@@ -40,14 +40,8 @@ class DeepFool:
     candidates: int = 10
 
     def __post_init__(self) -> None:
-        require(0.0, self.steps)
-        require_dense(self)
-        if not 0 <= self.overshoot < float("inf"):
-            raise BadInput(f"expected an overshoot of 0 or more, got {self.overshoot}")
-        if self.candidates < 2:
-            raise BadInput(
-                f"expected at least 2 candidates (the class and a rival), got {self.candidates}"
-            )
+        require_ranges(self, steps=AT_LEAST_1, overshoot=AT_LEAST_0, candidates=AT_LEAST_2)
+        require_dense(self.norm)
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, positions, require, require_dense
+from holdfast.attack._climb import clearly, positions, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, sample, to_plane
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import full, gradient, lead, margin
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -56,14 +57,11 @@ class FAB:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.radius or 0.0, self.steps, self.restarts)
-        require_dense(self)
-        if self.targets < 1:
-            raise BadInput(f"expected at least 1 target, got {self.targets}")
-        if not (0 <= self.pull <= 1 and 0 <= self.back <= 1):
-            raise BadInput(f"expected pull and back from 0 to 1, got {self.pull} and {self.back}")
-        if not 1 <= self.overshoot < float("inf"):
-            raise BadInput(f"expected an overshoot of 1 or more, got {self.overshoot}")
+        require_ranges(
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, targets=AT_LEAST_1,
+            pull=SHARE, back=SHARE, overshoot=AT_LEAST_1,
+        )  # fmt: skip
+        require_dense(self.norm)
 
     @torch.no_grad()
     def __call__(

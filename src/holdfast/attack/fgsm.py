@@ -5,9 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import require
-from holdfast.errors import require_words
 from holdfast.geometry import ascent, confine
+from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -32,8 +31,7 @@ class FGSM:
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require(self.radius)
+        require_ranges(self, radius=AT_LEAST_0)
         called(self.loss)
 
     @torch.no_grad()

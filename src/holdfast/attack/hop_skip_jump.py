@@ -10,8 +10,8 @@ from holdfast import noise
 from holdfast.attack._climb import positions, require_dense
 from holdfast.attack._decisions import noise_start, note_start, wrong
 from holdfast.attack._run import unheard
-from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
+from holdfast.limits import AT_LEAST_1, AT_LEAST_2, require_ranges
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
 STREAM = 11  # keeps these numbers apart from those of other users of the same seed
@@ -47,12 +47,8 @@ class HopSkipJump:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_dense(self)
-        if self.queries < 1 or self.probes < 2:
-            raise BadInput(
-                f"expected queries of 1 or more and probes of 2 or more, got {self.queries}, "
-                f"{self.probes}"
-            )
+        require_ranges(self, queries=AT_LEAST_1, probes=AT_LEAST_2)
+        require_dense(self.norm)
 
     @torch.no_grad()
     def __call__(

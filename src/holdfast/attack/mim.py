@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import ascend, require, require_dense
-from holdfast.errors import BadInput
+from holdfast.attack._climb import ascend, require_dense
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -39,11 +39,9 @@ class MIM:
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps, stride=self.stride)
+        require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0, decay=AT_LEAST_0)
+        require_dense(self.norm)
         called(self.loss)
-        require_dense(self)
-        if not 0 <= self.decay < float("inf"):
-            raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:

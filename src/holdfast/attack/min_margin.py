@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, higher, positions, require, require_dense
+from holdfast.attack._climb import clearly, higher, positions, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, sample, steepest
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, full, gradient, lead, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
@@ -52,12 +53,8 @@ class MinMargin:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps)
-        require_dense(self)
-        if self.targets < 0:
-            raise BadInput(f"expected 0 or more targets, got {self.targets}")
-        if self.near is not None and not 0 <= self.near <= 1:
-            raise BadInput(f"expected near, a share of the clean gap, 0 to 1, got {self.near}")
+        require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, targets=AT_LEAST_0, near=SHARE)
+        require_dense(self.norm)
 
     @torch.no_grad()
     def __call__(

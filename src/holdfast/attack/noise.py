@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require, require_dense
-from holdfast.errors import BadInput, require_words
+from holdfast.attack._climb import higher, positions, require_dense
 from holdfast.geometry import confine, sample
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -39,8 +39,7 @@ class UniformNoise:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        _require(self.radius, self.repeats)
+        require_ranges(self, radius=AT_LEAST_0, repeats=AT_LEAST_1)
 
     @torch.no_grad()
     def __call__(
@@ -80,10 +79,8 @@ class GaussianNoise:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.radius, self.repeats)
-        require_dense(self)
-        if self.deviation is not None and not 0 <= self.deviation < float("inf"):
-            raise BadInput(f"expected a deviation of 0 or more, got {self.deviation}")
+        require_ranges(self, radius=AT_LEAST_0, repeats=AT_LEAST_1, deviation=AT_LEAST_0)
+        require_dense(self.norm)
 
     @torch.no_grad()
     def __call__(
@@ -110,9 +107,3 @@ def _best(model: Classifier, y: Labels, draw: Callable[[int], Images], repeats: 
         rival = draw(repeat)
         top, height = higher(top, height, rival, margin(full(model(rival)), y))
     return top
-
-
-def _require(radius: float, repeats: int) -> None:
-    require(radius)
-    if repeats < 1:
-        raise BadInput(f"expected at least 1 repeat, got {repeats}")

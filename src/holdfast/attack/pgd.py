@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 import torch
 
-from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require
-from holdfast.errors import require_words
+from holdfast.attack._climb import ENOUGH, clearly, higher, positions
 from holdfast.geometry import ascent, confine, per_image, sample
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -50,8 +50,9 @@ class PGD:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require(self.radius, self.steps, self.restarts, self.stride)
+        require_ranges(
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, stride=ABOVE_0
+        )
         called(self.loss)
 
     @torch.no_grad()

@@ -8,8 +8,8 @@ import torch
 from holdfast import noise
 from holdfast.attack._climb import positions
 from holdfast.attack._run import unheard
-from holdfast.errors import BadInput, require_words
 from holdfast.geometry import length
+from holdfast.limits import ABOVE_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
@@ -41,12 +41,7 @@ class SimBA:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if not self.stride > 0 or self.queries < 1:
-            raise BadInput(
-                f"expected a stride above 0 and queries of 1 or more, got {self.stride}, "
-                f"{self.queries}"
-            )
+        require_ranges(self, stride=ABOVE_0, queries=AT_LEAST_1)
 
     @torch.no_grad()
     def __call__(

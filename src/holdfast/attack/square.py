@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require, require_dense, require_images
+from holdfast.attack._climb import higher, positions, require_dense, require_images
 from holdfast.attack._run import unheard
-from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, steepest
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, PART, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
@@ -57,12 +57,8 @@ class Square:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.radius, restarts=self.restarts)
-        require_dense(self)
-        if self.queries < 1:
-            raise BadInput(f"expected at least 1 query, got {self.queries}")
-        if not 0 < self.share <= 1:
-            raise BadInput(f"expected a share above 0 and at most 1, got {self.share}")
+        require_ranges(self, radius=AT_LEAST_0, restarts=AT_LEAST_1, queries=AT_LEAST_1, share=PART)
+        require_dense(self.norm)
 
     def covered(self, step: int) -> float:
         """Share of the image that the square of this step covers, by the published schedule."""

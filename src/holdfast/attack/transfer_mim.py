@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import levelled, positions, require, require_dense, require_images
-from holdfast.errors import BadInput
+from holdfast.attack._climb import levelled, positions, require_dense, require_images
 from holdfast.geometry import confine, steepest
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PART, SHARE, require_ranges
 from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, image_shape
 
@@ -56,18 +56,12 @@ class TransferMIM:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.radius, self.steps, stride=self.stride)
+        require_ranges(
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0, decay=AT_LEAST_0,
+            diversity=SHARE, smallest=PART, smoothing=AT_LEAST_0,
+        )  # fmt: skip
+        require_dense(self.norm)
         called(self.loss)
-        require_dense(self)
-        if not 0 <= self.decay < float("inf"):
-            raise BadInput(f"expected a decay of 0 or more, got {self.decay}; 1 is the paper's")
-        if not (0 <= self.diversity <= 1 and 0 < self.smallest <= 1):
-            raise BadInput(
-                "expected diversity, a probability, and smallest, a share above 0, up to 1; "
-                f"got {self.diversity} and {self.smallest}"
-            )
-        if self.smoothing < 0:
-            raise BadInput(f"expected smoothing over 0 or more pixels, got {self.smoothing}")
 
     @torch.no_grad()
     def __call__(

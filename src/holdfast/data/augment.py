@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
+from holdfast.limits import AT_LEAST_0, PAST, require_ranges
 from holdfast.types import Labels
 
 STREAM = 0x617567  # "aug": keeps these numbers apart from others drawn for the same image and epoch
@@ -35,13 +36,7 @@ class Augment:
     translate: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.crop < 0:
-            raise BadInput(f"expected crop of 0 or more pixels, got {self.crop}; 0 turns it off")
-        if not 0 <= self.translate < 1:
-            raise BadInput(
-                f"expected translate in [0, 1), got {self.translate}; it is a share of the side"
-            )
+        require_ranges(self, crop=AT_LEAST_0, translate=PAST)
 
     def __bool__(self) -> bool:
         return self.flip or self.vertical_flip or self.crop > 0 or self.translate > 0

@@ -16,9 +16,11 @@ from torch import Tensor
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.diagnosis.static import FLOOR
+from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_range
 from holdfast.loss import Loss, LossName, called, full, margin
-from holdfast.model import at_once, examined
+from holdfast.model import at_once, examined, usable
 from holdfast.record import Row
 from holdfast.result import finite
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -105,7 +107,15 @@ def dynamic(
         steps: of the path. stride: length of a step as a share of the radius.
         floor: l2 length of a gradient under which directions are not looked at.
         batch_size: images measured together; None: 100 on a CPU, 1,000 elsewhere.
+
+    Raises BadInput: images and labels that do not fit each other, settings out of range.
     """
+    require_settings(radius, norm, batch_size)
+    for name, value, allowed in (
+        ("steps", steps, AT_LEAST_1), ("stride", stride, ABOVE_0), ("floor", floor, AT_LEAST_0)
+    ):  # fmt: skip
+        require_range(name, value, allowed)
+    x, y, _ = usable(model, x, y)
     run = partial(_path, model, loss=called(loss), radius=radius, norm=norm, steps=steps,
                   stride=stride, floor=floor)  # fmt: skip
     with examined(model):

@@ -1,6 +1,5 @@
 """Loss landscapes: losses over a plane through an image, or through a network's weights."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from holdfast.diagnosis.planes import Surface, directions, through
 from holdfast.errors import BadInput, choose
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import Said
+from holdfast.limits import ABOVE_0, AT_LEAST_2, require_range
 from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.record import Row
 from holdfast.result import aligned
@@ -197,11 +197,9 @@ def _require(
     """Raises BadInput for settings out of range."""
     choose(SPAN, axes, "axes")
     require_settings(radius, norm, batch_size)
-    for name, value in (("radius", radius), ("span", 1.0 if span is None else span)):
-        if not 0 < value < math.inf:
-            raise BadInput(f"expected a {name} above 0, got {value}")
-    if size < 2:
-        raise BadInput(f"expected a size of 2 points or more along each axis, got {size}")
+    require_range("radius", radius, ABOVE_0)
+    require_range("span", span, ABOVE_0)
+    require_range("size", size, AT_LEAST_2)
 
 
 def _range(values: Tensor) -> list[float]:

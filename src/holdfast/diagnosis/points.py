@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 
 from holdfast.attack import positions
-from holdfast.errors import BadInput, require_words
 from holdfast.geometry import confine, sample
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -34,9 +34,7 @@ class RandomPoints:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.points < 1:
-            raise BadInput(f"expected 1 point or more, got {self.points}")
+        require_ranges(self, radius=AT_LEAST_0, points=AT_LEAST_1)
 
     @torch.no_grad()
     def __call__(

@@ -9,13 +9,14 @@ from functools import partial
 import torch
 
 from holdfast import noise
-from holdfast.attack import positions
 from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread
+from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_range
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.loss import margin as margin_of
-from holdfast.model import at_once, examined, predict
+from holdfast.model import at_once, examined, predict, usable
 from holdfast.record import Row
 from holdfast.result import Flags, Interval, finite, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -115,8 +116,14 @@ def static(
         batch_size: images measured together; None: 100 on a CPU, 1,000 elsewhere.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the random points and of the first direction of power iteration.
+
+    Raises BadInput: images and labels that do not fit each other, settings out of range.
     """
-    index = positions(x, index)
+    require_settings(radius, norm, batch_size)
+    require_range("rounds", rounds, AT_LEAST_1)
+    for name, value in (("floor", floor), ("probes", probes)):
+        require_range(name, value, AT_LEAST_0)
+    x, y, index = usable(model, x, y, index)
     measure = partial(
         _measured, model, loss=called(loss), radius=radius, norm=norm, floor=floor, probes=probes,
         rounds=rounds, seed=seed,

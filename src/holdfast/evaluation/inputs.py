@@ -1,24 +1,24 @@
 """What can be evaluated: images, labels, a model and settings that fit; else one line why not."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from holdfast.attack import FILLED
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.geometry import require_inside
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_range
 from holdfast.types import Norm
 
 
 def require_settings(radius: Any, norm: str, batch_size: int | None) -> None:
     """Raises BadInput for settings out of range."""
-    if not isinstance(radius, (int, float)) or not 0 <= radius < math.inf:
-        raise BadInput(f"expected a radius of 0 or more, got {radius!r}")
+    if radius is None:
+        raise BadInput("expected a radius, got None")
+    require_range("radius", radius, AT_LEAST_0)
     if norm not in get_args(Norm):
         raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
     require_inside(radius, norm)
-    if batch_size is not None and batch_size < 1:
-        raise BadInput(f"expected a batch_size of 1 or more, got {batch_size}")
+    require_range("batch_size", batch_size, AT_LEAST_1)
 
 
 def require_attacks(attacks: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from holdfast import noise
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
+from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.loss import full
 from holdfast.types import Classifier, Images, Labels, Norm
 
@@ -40,7 +41,7 @@ class Reference:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_ranges(self, radius=AT_LEAST_0)
         if self.norm not in NORMS:
             raise BadInput(f"expected norm linf or l2 for the reference, got {self.norm}")
         _package()

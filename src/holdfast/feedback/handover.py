@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
 from holdfast.feedback.objective import CrossEntropy
 from holdfast.feedback.policy import PolicyGradient
+from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.types import OF_BATCH, Batch, Classifier, Objective, PerImage, State
 
 
@@ -33,9 +34,7 @@ class Handover:
     ramp: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.at < 0 or self.ramp < 0:
-            raise BadInput(f"expected at and ramp of 0 or more, got {self.at} and {self.ramp}")
+        require_ranges(self, at=AT_LEAST_0, ramp=AT_LEAST_0)
         if self.ramp and any(passes(part) > 1 or pairs(part) for part in leaves(self)):
             raise BadInput("expected ramp=0 with ppo or trades, got a ramp; switch at once")
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import BadInput, require_words
 from holdfast.feedback import sampling
 from holdfast.feedback.sampling import EpsilonGreedy
+from holdfast.limits import AT_LEAST_2, require_ranges
 from holdfast.loss import cross_entropy, entropy, full
 from holdfast.types import Batch, Classifier, PerImage, State
 
@@ -37,9 +37,7 @@ class MaxRL:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.samples < 2:
-            raise BadInput(f"expected at least 2 actions per image, got samples={self.samples}")
+        require_ranges(self, samples=AT_LEAST_2)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))

@@ -11,6 +11,7 @@ from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import along
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
+from holdfast.limits import AT_LEAST_1, PAST, SHARE, require_ranges
 from holdfast.loss import cross_entropy, entropy, full
 from holdfast.types import Batch, Classifier, PerImage, Reward, State
 
@@ -33,9 +34,7 @@ class CrossEntropy:
     weights: ClassWeights = ()
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if not 0 <= self.smoothing < 1:
-            raise BadInput(f"expected a smoothing in [0, 1), got {self.smoothing}")
+        require_ranges(self, smoothing=PAST)
         require_weights(self.weights)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
@@ -70,12 +69,7 @@ class GCE:
     over: int = 1
 
     def __post_init__(self) -> None:
-        require_words(self)
-        for value in (self.q, self.final or 0.0):
-            if not 0 <= value <= 1:
-                raise BadInput(f"expected a q in [0, 1], got {value}")
-        if self.over < 1:
-            raise BadInput(f"expected at least 1 epoch to change q over, got {self.over}")
+        require_ranges(self, q=SHARE, final=SHARE, over=AT_LEAST_1)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         loss = cross_entropy(full(model(batch.x)), batch.y)
@@ -131,9 +125,7 @@ class Mixed:
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if not 0 <= self.epsilon <= 1:
-            raise BadInput(f"expected an epsilon in [0, 1], got {self.epsilon}")
+        require_ranges(self, epsilon=SHARE)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))

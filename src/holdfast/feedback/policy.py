@@ -16,11 +16,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
 from holdfast.feedback import sampling
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Actions, EpsilonGreedy, PerAction
+from holdfast.limits import ENDLESS, require_ranges
 from holdfast.loss import entropy, full
 from holdfast.types import Batch, Classifier, Logits, PerImage, Reward, State
 
@@ -71,15 +72,13 @@ class PolicyGradient:
     allow_divergent: bool = False
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_ranges(self, clip=ENDLESS)
         sampling.require_samples(self.samples, self.baseline)
         if self.exploration.coin == "batch" and self.baseline == "leave_one_out":
             raise BadInput(
                 "expected coin=image with baseline=leave_one_out: one coin for the batch makes an "
                 "image's actions depend on each other; got coin=batch"
             )
-        if not self.clip > 0:
-            raise BadInput(f"expected a clip of the correction above 0, got {self.clip}")
         if self.diverges and not self.allow_divergent:
             raise BadInput(f"exploration without correction, with rewards below 0: {REMEDIES}")
 

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import BadInput, require_words
 from holdfast.feedback import sampling
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Baseline, EpsilonGreedy
+from holdfast.limits import AT_LEAST_1, ENDLESS, require_ranges
 from holdfast.loss import entropy, full
 from holdfast.types import OF_BATCH, Batch, Classifier, PerImage, Reward, State
 
@@ -49,12 +49,8 @@ class PPO:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_ranges(self, passes=AT_LEAST_1, clip=ENDLESS)
         sampling.require_samples(self.samples, self.baseline)
-        if self.passes < 1 or not self.clip > 0:
-            raise BadInput(
-                f"expected passes of 1 or more and a clip above 0, got {self.passes}, {self.clip}"
-            )
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))

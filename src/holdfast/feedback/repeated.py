@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from holdfast.errors import BadInput, require_words
+from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.types import Batch, Labels, Logits, State
 
 KEY = "mistakes"
@@ -30,9 +30,7 @@ class Repeated:
     most: int = 5
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.growth < 0 or self.most < 0:
-            raise BadInput(f"expected growth and most of 0 or more, got {self.growth}, {self.most}")
+        require_ranges(self, growth=AT_LEAST_0, most=AT_LEAST_0)
 
     def punish(self, told: Logits, batch: Batch, state: State) -> Logits:
         """The rewards `[batch, classes]` less the punishment, for every class but the best told."""

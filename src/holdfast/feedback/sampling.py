@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
+from holdfast.limits import AT_LEAST_1, SHARE, require_ranges
 from holdfast.types import Batch, Logits
 
 STREAM = 2  # keeps these numbers apart from those of other users of the same seed
@@ -42,12 +43,7 @@ class EpsilonGreedy:
     coin: Literal["image", "batch"] = "image"
 
     def __post_init__(self) -> None:
-        require_words(self)
-        for value in (self.epsilon, self.final or 0.0):
-            if not 0 <= value <= 1:
-                raise BadInput(f"expected an epsilon in [0, 1], got {value}")
-        if self.over < 1:
-            raise BadInput(f"expected at least 1 epoch to change epsilon over, got {self.over}")
+        require_ranges(self, epsilon=SHARE, final=SHARE, over=AT_LEAST_1)
 
     @property
     def explores(self) -> bool:

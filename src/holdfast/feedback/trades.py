@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from holdfast.errors import BadInput, require_words
+from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.loss import cross_entropy, divergence, full
 from holdfast.types import Batch, Classifier, PerImage, State
 
@@ -27,9 +27,7 @@ class Trades:
     beta: float = 6.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.beta < 0:
-            raise BadInput(f"expected a beta of 0 or more, got {self.beta}")
+        require_ranges(self, beta=AT_LEAST_0)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
-from holdfast.errors import BadInput, require_words
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.margin.forms import bare, formed, spread
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
@@ -38,12 +38,7 @@ class Screened:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.sample < 1 or not 0 <= self.safety < math.inf:
-            raise BadInput(
-                "expected a sample of 1 point or more and a safety of 0 or more, got "
-                f"{self.sample} and {self.safety}"
-            )
+        require_ranges(self, sample=AT_LEAST_1, safety=AT_LEAST_0)
 
     def __call__(self, sample: Rays) -> Finder:
         model = bare(sample)

@@ -1,7 +1,6 @@
 """How far images are from another class along rays: the boundary search, audited by itself."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,6 +13,7 @@ from torch import Tensor
 from holdfast import kept, record
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose, require_call, require_value
+from holdfast.limits import ABOVE_0, AT_LEAST_1, SHARE, require_range
 from holdfast.margin import pieces
 from holdfast.margin.directions import Family, Orthonormal
 from holdfast.margin.job import Job, known_directions, passes_of, searched
@@ -210,8 +210,7 @@ def _require(
 ) -> None:
     """Raises BadInput for settings out of range."""
     for name, value in (("reach", grid.reach), ("step", grid.step), ("tolerance", tolerance)):
-        if value is not None and not 0 < value < math.inf:
-            raise BadInput(f"expected a {name} above 0, got {value}")
+        require_range(name, value, ABOVE_0)
     if grid.steps < 1:
         raise BadInput(f"expected a step within the reach, {grid.reach}; got {grid.step}")
     if grid.steps >= 2**15:
@@ -225,8 +224,6 @@ def _require(
     for what, value, known in named:
         if value not in known:
             raise BadInput(f"expected {what} out of {', '.join(map(str, known))}; got {value!r}")
-    if not 0 <= audit <= 1:
-        raise BadInput(f"expected the audit as a share from 0 to 1, got {audit}")
+    require_range("audit", audit, SHARE)
     for name, count in (("batch_size", batch_size), ("piece", piece)):
-        if count is not None and count < 1:
-            raise BadInput(f"expected a {name} of 1 or more, got {count}")
+        require_range(name, count, AT_LEAST_1)

@@ -11,7 +11,6 @@ So strides are long where gaps are wide and smooth, and shrink where they are sm
 rays of the image bend back.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -21,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput, require_words
+from holdfast.limits import ABOVE_0, AT_LEAST_2, require_ranges
 from holdfast.margin.forms import swifter
 from holdfast.margin.linear import Linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
@@ -52,12 +51,7 @@ class Traced:
     safety: float = 3.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if self.pilots < 2 or not 0 < self.safety < math.inf:
-            raise BadInput(
-                f"expected 2 pilots or more and a safety above 0, got {self.pilots} and "
-                f"{self.safety}"
-            )
+        require_ranges(self, pilots=AT_LEAST_2, safety=ABOVE_0)
 
     def __call__(self, sample: Rays) -> Finder:
         if sample.each < 4 * self.pilots:

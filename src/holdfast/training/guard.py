@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast import attack
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
+from holdfast.limits import AT_LEAST_0, PART, require_ranges
 from holdfast.record import Row
 from holdfast.types import Attack
 
@@ -36,11 +37,7 @@ class Guard:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if not 0 < self.drop <= 1:
-            raise BadInput(f"expected a drop in (0, 1], got {self.drop}")
-        if self.patience < 0:
-            raise BadInput(f"expected a patience of 0 or more epochs, got {self.patience}")
+        require_ranges(self, drop=PART, patience=AT_LEAST_0)
 
     @property
     def rolls_back(self) -> bool:

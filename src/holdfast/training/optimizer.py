@@ -10,8 +10,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import nn, optim
 
-from holdfast.errors import BadInput, require_words
-from holdfast.training.limits import require_above_0, require_not_below_0, require_share
+from holdfast.errors import BadInput
+from holdfast.limits import ABOVE_0, AT_LEAST_0, PAST, require_ranges
 
 
 @runtime_checkable
@@ -45,12 +45,9 @@ class RMSprop:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_above_0("rate", self.rate)
-        require_above_0("eps", self.eps)
-        require_share("rho", self.rho)
-        require_share("momentum", self.momentum)
-        require_not_below_0("weight_decay", self.weight_decay)
+        require_ranges(
+            self, rate=ABOVE_0, eps=ABOVE_0, rho=PAST, momentum=PAST, weight_decay=AT_LEAST_0
+        )
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.RMSprop(
@@ -76,10 +73,7 @@ class SGD:
     weight_decay: float = 5e-4
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_above_0("rate", self.rate)
-        require_share("momentum", self.momentum)
-        require_not_below_0("weight_decay", self.weight_decay)
+        require_ranges(self, rate=ABOVE_0, momentum=PAST, weight_decay=AT_LEAST_0)
         if self.nesterov and not self.momentum:
             raise BadInput("expected a momentum above 0 with nesterov, got 0")
 
@@ -104,9 +98,7 @@ class AdamW:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_above_0("rate", self.rate)
-        require_not_below_0("weight_decay", self.weight_decay)
+        require_ranges(self, rate=ABOVE_0, weight_decay=AT_LEAST_0)
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.AdamW(weights, self.rate, weight_decay=self.weight_decay, foreach=True)

@@ -8,10 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import require_words
 from holdfast.geometry import steepest
+from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.team import Team
-from holdfast.training.limits import require_not_below_0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,7 @@ class AWP:
     start: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_not_below_0("gamma", self.gamma)
-        require_not_below_0("start", self.start)
+        require_ranges(self, gamma=AT_LEAST_0, start=AT_LEAST_0)
 
     def at(self, epoch: int) -> float:
         """The length in this epoch."""

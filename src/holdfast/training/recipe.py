@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from holdfast import attack
 from holdfast.data import Augment, Dataset
-from holdfast.errors import BadInput, require_call, require_value, require_words
+from holdfast.errors import BadInput, require_call, require_value
 from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
 from holdfast.geometry import require_inside
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, BETWEEN, require_ranges
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
-from holdfast.training.limits import require_above_0, require_not_below_0
 from holdfast.training.optimizer import Optimizer
 from holdfast.training.perturb import AWP
 from holdfast.training.schedule import Schedule
@@ -43,9 +43,7 @@ class Adversarial:
     mode: Mode = "eval"
 
     def __post_init__(self) -> None:
-        require_words(self)
-        for name in ("rate", "start", "ramp"):
-            require_not_below_0(name, getattr(self, name))
+        require_ranges(self, rate=AT_LEAST_0, start=AT_LEAST_0, ramp=AT_LEAST_0)
 
     def share(self, progress: float) -> float:
         """Share of the full radius after `progress` epochs; 0 before the start."""
@@ -73,10 +71,7 @@ class Watch:
     every: int = 1
 
     def __post_init__(self) -> None:
-        require_words(self)
-        for name in ("images", "steps", "every"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"expected {name} of 1 or more, got {getattr(self, name)}")
+        require_ranges(self, images=AT_LEAST_1, steps=AT_LEAST_1, every=AT_LEAST_1)
 
     def attacks(self, adversary: Attack | None) -> dict[str, Attack]:
         """The watching attacks by name; none where there is no radius to attack with."""
@@ -135,18 +130,12 @@ class Recipe:
     seed: int
 
     def __post_init__(self) -> None:
-        require_words(self)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"expected {name} of 1 or more, got {getattr(self, name)}")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise BadInput(f"expected an ema decay between 0 and 1, got {self.ema}")
-        if self.keep_every < 0:
-            raise BadInput(f"expected keep_every of 0 or more, got {self.keep_every}")
+        require_ranges(
+            self, epochs=AT_LEAST_1, batch_size=AT_LEAST_1, ema=BETWEEN, keep_every=AT_LEAST_0,
+            clip=ABOVE_0,
+        )  # fmt: skip
         if not 0 <= self.seed < 2**63:
             raise BadInput(f"expected a seed from 0 to 2**63 - 1, got {self.seed}")
-        if self.clip is not None:
-            require_above_0("clip", self.clip)
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)

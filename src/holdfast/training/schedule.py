@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
-from holdfast.errors import BadInput, require_words
-from holdfast.training.limits import require_above_0, require_not_below_0
+from holdfast.errors import BadInput
+from holdfast.limits import ABOVE_0, AT_LEAST_0, BETWEEN, require_ranges
 
 
 @runtime_checkable
@@ -33,8 +33,7 @@ class Constant:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_not_below_0("warmup", self.warmup)
+        require_ranges(self, warmup=AT_LEAST_0)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         return _warm(update, self.warmup * per_epoch)
@@ -54,9 +53,7 @@ class Decay:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_not_below_0("decay", self.decay)
-        require_not_below_0("warmup", self.warmup)
+        require_ranges(self, decay=AT_LEAST_0, warmup=AT_LEAST_0)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         return _warm(update, self.warmup * per_epoch) / (1 + self.decay * update)
@@ -76,9 +73,7 @@ class Cosine:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_not_below_0("final", self.final)
-        require_not_below_0("warmup", self.warmup)
+        require_ranges(self, final=AT_LEAST_0, warmup=AT_LEAST_0)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         fall = (1 + math.cos(math.pi * min(update / total, 1))) / 2
@@ -98,9 +93,7 @@ class OneCycle:
     peak: float = 0.4
 
     def __post_init__(self) -> None:
-        require_words(self)
-        if not 0 < self.peak < 1:
-            raise BadInput(f"expected peak between 0 and 1, got {self.peak}")
+        require_ranges(self, peak=BETWEEN)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         done = min((update + 1) / (total + 1), 1)
@@ -124,9 +117,7 @@ class Steps:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        require_words(self)
-        require_above_0("factor", self.factor)
-        require_not_below_0("warmup", self.warmup)
+        require_ranges(self, factor=ABOVE_0, warmup=AT_LEAST_0)
         try:
             object.__setattr__(self, "at", tuple(float(one) for one in (*self.at,)))
             right = all(0 < one < 1 for one in self.at) and [*self.at] == sorted({*self.at})

@@ -1,0 +1,58 @@
+"""Ranges of settings, and the one line that says that a number is outside."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, SupportsFloat
+
+from holdfast.errors import BadInput, require_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Numbers from `low` to `high`, those two themselves left out where they are `open`; infinity
+    is none of them but where the range is `endless`."""
+
+    low: float
+    high: float = math.inf
+    open: Literal["", "low", "high", "both"] = ""
+    endless: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open in ("low", "both") else value >= self.low
+        below = value < self.high if self.open in ("high", "both") else value <= self.high
+        return above and below and (self.endless or math.isfinite(value))
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"above {self.low:g}" if self.open else f"of {self.low:g} or more"
+        words = {
+            "": "from {0:g} to {1:g}", "low": "above {0:g} and at most {1:g}",
+            "high": "of {0:g} or more and below {1:g}", "both": "between {0:g} and {1:g}",
+        }  # fmt: skip
+        return words[self.open].format(self.low, self.high)
+
+
+AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = Range(low=0), Range(low=1), Range(low=2)
+ABOVE_0, ENDLESS = Range(low=0, open="low"), Range(low=0, open="low", endless=True)
+SHARE = Range(low=0, high=1)
+PART = Range(low=0, high=1, open="low")  # a share that is not nothing
+PAST = Range(low=0, high=1, open="high")  # of which not all is kept
+BETWEEN = Range(low=0, high=1, open="both")
+
+
+def require_range(name: str, value: Any, allowed: Range, advice: str = "") -> None:
+    """Raises BadInput for what is no number, or one outside; None, where a default holds, is
+    neither."""
+    if isinstance(value, str) or not isinstance(value, SupportsFloat | None):
+        raise BadInput(f"expected {name} as a number, got {value!r:.60}")
+    number: Any = value
+    if number is not None and number not in allowed:
+        raise BadInput(f"expected {name} {allowed}, got {value}{advice and '; ' + advice}")
+
+
+def require_ranges(settings: Any, **ranges: Range) -> None:
+    """Raises BadInput for a field of a dataclass outside its range, or of another kind than its
+    type says."""
+    require_words(settings)
+    for name, allowed in ranges.items():
+        require_range(name, getattr(settings, name), allowed)
