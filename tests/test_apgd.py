@@ -233,7 +233,7 @@ def test_the_mean_of_many_gradients_leads_where_one_does_not():
         adv = dataclasses.replace(apgd, draws=draws)(Dizzy(world.model), world.x, world.y)
         gap[place] = loss.margin(world.model(adv), world.y).mean().item()
     assert gap[1] > gap[0] + 0.05
-    with pytest.raises(BadInput, match="at least 1 draw"):
+    with pytest.raises(BadInput, match="draws of 1 or more"):
         APGD(draws=0)
 
 

@@ -10,7 +10,7 @@ import torch
 from small import blobs, network
 
 import holdfast as hf
-from holdfast import attack, evaluation
+from holdfast import attack, diagnosis, evaluation
 from holdfast.attack import CW, DDN, PGD, Targeted
 from holdfast.diagnosis.points import RandomPoints
 from holdfast.errors import BadInput
@@ -152,7 +152,7 @@ def test_of_a_diagnosis():
         hf.diagnose, "expected depth as a value such as .*QUICK, got 'quick'", *few, depth="quick"
     )
     refused(hf.diagnose, "expected twin as a value such as .*, got 'runs/a'", *few, twin="runs/a")
-    refused(hf.diagnose, "expected a batch_size of 1 or more, got -1", *few, batch_size=-1)
+    refused(hf.diagnose, "expected batch_size of 1 or more, got -1", *few, batch_size=-1)
 
 
 def made(kind: Any, settings: dict[str, Any]) -> None:
@@ -180,7 +180,14 @@ def made(kind: Any, settings: dict[str, Any]) -> None:
         (PGD, {"steps": None}, "steps as a number, got None"),
         (attack.Boundary, {"queries": 50.5}, "queries as a whole number, got 50.5"),
         (hf.margin.Traced, {"pilots": "8"}, "pilots as a number, got '8'"),
-        (RandomPoints, {"points": 0}, "1 point or more, got 0"),
+        (RandomPoints, {"points": 0}, "points of 1 or more, got 0"),
+        (RandomPoints, {"radius": -1.0}, "radius of 0 or more, got -1.0"),
+        (CW, {"searches": 0}, "searches of 1 or more, got 0"),
+        (DDN, {"first": -1.0}, "first of 0 or more, got -1.0"),
+        (attack.BIM, {"radius": None}, "radius as a number, got None"),
+        (attack.FAB, {"radius": "0.1"}, "radius as a number, got '0.1'"),
+        (attack.Square, {"share": 2.0}, "share above 0 and at most 1, got 2.0"),
+        (evaluation.Reference, {"radius": -1.0}, "radius of 0 or more, got -1.0"),
         (Targeted, {"attack": PGD(), "target": "worst"}, "least, most or a class, .* got 'worst'"),
         (Targeted, {"attack": PGD(), "target": 1.5}, "least, most or a class, .* got 1.5"),
     ],
@@ -221,3 +228,13 @@ def test_paths_may_be_words(tmp_path):
     ]  # fmt: skip
     assert evaluation.latest(str(tmp_path)) == files[1]
     assert set(evaluation.compare(*map(str, files))) == {"clean", "fgsm", "worst case"}
+
+
+@pytest.mark.parametrize("look", [diagnosis.static, diagnosis.dynamic, diagnosis.entropy])
+def test_indicators_on_their_own_check_what_they_are_given(look):
+    x, y = X[:2], Y[:2]
+    refused(look, r"expected pixels in \[0, 1\]", MODEL, 255 * x, y)
+    refused(look, "expected batch_size of 1 or more", MODEL, x, y, batch_size=0)
+    if look is not diagnosis.entropy:
+        refused(look, "expected radius of 0 or more", MODEL, x, y, radius=-1.0)
+        refused(look, "expected a norm out of", MODEL, x, y, norm="Linf")

@@ -75,9 +75,9 @@ def test_a_flat_plane_and_one_of_many_classes_are_drawn(tmp_path):
 BAD = {
     "no run": (["nowhere"], "nowhere"),
     "axes": (["RUN", "--axes", "atack"], "did you mean 'attack'"),
-    "size": (["RUN", "--size", "1"], "2 points or more"),
-    "span": (["RUN", "--span", "-1"], "expected a span above 0"),
-    "radius": (["RUN", "--radius", "0"], "expected a radius above 0"),
+    "size": (["RUN", "--size", "1"], "size of 2 or more"),
+    "span": (["RUN", "--span", "-1"], "expected span above 0"),
+    "radius": (["RUN", "--radius", "0"], "expected radius above 0"),
     "norm": (["RUN", "--norm", "l7"], "l7"),
     "option": (["RUN", "--pan", "1"], "did you mean '--span'"),
 }

@@ -268,14 +268,14 @@ def test_a_model_is_left_as_it_was_and_clipped_points_stay_in_the_box():
 
 
 REFUSED = [
-    ({"reach": 0.0}, "a reach above 0, got 0.0"),
-    ({"step": -1.0}, "a step above 0, got -1.0"),
-    ({"step": math.nan}, "a step above 0, got nan"),
+    ({"reach": 0.0}, "reach above 0, got 0.0"),
+    ({"step": -1.0}, "step above 0, got -1.0"),
+    ({"step": math.nan}, "step above 0, got nan"),
     ({"step": 0.7}, "a step within the reach, 0.5; got 0.7"),
-    ({"tolerance": 0.0}, "a tolerance above 0"),
+    ({"tolerance": 0.0}, "tolerance above 0"),
     ({"method": "tracd"}, "did you mean 'traced'"),
-    ({"audit": 2.0}, "audit as a share"),
-    ({"batch_size": 0}, "a batch_size of 1 or more"),
+    ({"audit": 2.0}, "audit from 0 to 1"),
+    ({"batch_size": 0}, "batch_size of 1 or more"),
     (
         {"directions": Orthonormal(count=37)},
         "expected 1 to 36, .* as the count of directions; got 37",

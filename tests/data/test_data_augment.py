@@ -128,10 +128,10 @@ def test_input_is_left_alone_and_its_memory_format_kept():
 
 
 def test_bad_settings():
-    with pytest.raises(BadInput, match="expected crop of 0 or more pixels, got -1"):
+    with pytest.raises(BadInput, match="expected crop of 0 or more, got -1"):
         Augment(crop=-1)
     for share in (-0.1, 1.0, float("nan")):
-        with pytest.raises(BadInput, match=f"expected translate in .* got {share}"):
+        with pytest.raises(BadInput, match=f"expected translate of .* got {share}"):
             Augment(translate=share)
     with pytest.raises(BadInput, match="side of 8 pixels, got 8"):
         Augment(crop=8)(images(), INDEX, SEED, EPOCH)

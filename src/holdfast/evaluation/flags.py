@@ -85,8 +85,9 @@ def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) ->
 def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """Attacks whose steps do not add up to their radius."""
     for one in results:
-        steps, stride = (one.settings.get(name) for name in ("steps", "stride"))
-        within = "radius" in one.settings  # a stride is a share of that, or a length
+        settings = _innermost(one.settings)
+        steps, stride = (settings.get(name) for name in ("steps", "stride"))
+        within = "radius" in settings  # a stride is a share of that, or a length
         if within and steps and stride and (share := steps * stride) < SHORT:
             yield Finding(
                 name="steps too short", evidence={"attack": one.name, "share": share},
@@ -113,6 +114,12 @@ def _leads(settings: Row) -> bool:
     """Whether they are of an attack that leads to a class, itself or within another."""
     within = settings.get("attack")
     return settings.get("name") == "targeted" or (isinstance(within, dict) and _leads(within))
+
+
+def _innermost(settings: Row) -> Row:
+    """Those of the attack within all others."""
+    within = settings.get("attack")
+    return _innermost(within) if isinstance(within, dict) else settings
 
 
 def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:

@@ -59,7 +59,8 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     """
     meter, clock = Metered(case.swift), time.perf_counter()
     radius, norm = budget(attack, case.radius, case.norm)
-    reach = math.inf if getattr(attack, "minimal", False) else radius
+    minimal = bool(getattr(attack, "minimal", False))
+    reach = math.inf if minimal else radius
     parts, refused, fell = [], 0, torch.full_like(shown, -1)
     for rows in torch.arange(len(shown), device=shown.device).split(case.batch_size):
         if not len(rows):  # of nothing, split makes one batch of nothing
@@ -86,7 +87,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     result = AttackResult(
         name=name, settings=_settings(attack), norm=norm, radius=radius,
         correct=distance > radius + SLACK, distance=distance, queries=queries, refused=refused,
-        prediction=prediction, target=target,
+        prediction=prediction, target=target, minimal=minimal,
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
     )  # fmt: skip
     return Outcome(result=result, offered=offered, height=height)

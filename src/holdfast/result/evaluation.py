@@ -42,6 +42,7 @@ class AttackResult(Standing):
     queries: of an attack by queries, how many it had asked on each image when that first fell
     within the budget, by its own count, where the final image did fall; 0 where it was wrong
     before, -1 where it never fell. None for other attacks.
+    minimal: whether it looks for the nearest image of another class, and so below its radius too.
     """
 
     name: str
@@ -56,16 +57,12 @@ class AttackResult(Standing):
     prediction: Labels
     target: Labels
     queries: Labels | None = None
+    minimal: bool = False
 
     @property
     def reached(self) -> Standing:
         """Of the images that were led to another class, in their order, which are taken for it."""
         return Standing(correct=(self.prediction == self.target)[self.target >= 0])
-
-    @property
-    def looks_no_nearer(self) -> bool:
-        """Whether the attack makes use of a radius and has no reason to look below it."""
-        return "radius" in self.settings and self.settings.get("name") != "fab"
 
     @property
     def passes(self) -> int:
@@ -161,7 +158,7 @@ class Evaluation:
         wanted = numbers("radii", radii)
         if len({attack.norm for attack in self.attacks}) > 1:
             raise BadInput("expected attacks in one norm for a curve, got several")
-        within = max((one.radius for one in self.attacks if one.looks_no_nearer), default=0.0)
+        within = max((one.radius for one in self.attacks if not one.minimal), default=0.0)
         if any(0 < radius < within - SLACK for radius in wanted):
             log.warning("below radius %g, within which attacks looked, this curve is far too high; "
                         "holdfast.evaluation.curve runs them at each radius", within)  # fmt: skip
