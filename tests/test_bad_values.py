@@ -10,11 +10,12 @@ import torch
 from small import blobs, network
 
 import holdfast as hf
-from holdfast import attack, diagnosis, evaluation
+from holdfast import attack, diagnosis, evaluation, feedback
 from holdfast.attack import CW, DDN, PGD, Targeted
 from holdfast.diagnosis.points import RandomPoints
 from holdfast.errors import BadInput
 from holdfast.feedback import Expected, Handover, PolicyGradient, Signed
+from holdfast.loss import called
 
 DATA = blobs()
 MODEL = network(DATA)
@@ -238,3 +239,47 @@ def test_indicators_on_their_own_check_what_they_are_given(look):
     if look is not diagnosis.entropy:
         refused(look, "expected radius of 0 or more", MODEL, x, y, radius=-1.0)
         refused(look, "expected a norm out of", MODEL, x, y, norm="Linf")
+
+
+def test_what_an_adversary_returns_is_looked_at():
+    train = functools.partial(refused, hf.train, epochs=1)
+    train(r"expected the adversary's pixels in \[0, 1\], got 5", MODEL, DATA,
+          adversary=lambda model, x, y: x + 5)  # fmt: skip
+    train("expected the adversary to return images .* got", MODEL, DATA,
+          adversary=lambda model, x, y: x.flatten(1))  # fmt: skip
+    train("expected the adversary to return images .* got ndarray", MODEL, DATA,
+          adversary=lambda model, x, y: x.numpy())  # fmt: skip
+
+
+def test_a_loss_is_one_number_for_each_image():
+    loss = torch.nn.CrossEntropyLoss()
+    for kind in (attack.PGD, attack.APGD, attack.FGSM):
+        refused(kind(radius=0.1, loss=loss), r"expected a loss of each image, \[\d\], got \[\]",
+                MODEL, X, Y)  # fmt: skip
+    refused(diagnosis.static, "expected a loss of each image", MODEL, X, Y, loss=loss)
+    refused(made, "expected loss as a value", PGD, {"loss": torch.nn.CrossEntropyLoss})
+    refused(called, "expected loss as a value", 3)
+
+
+def test_yes_and_no_are_no_words():
+    refused(made, "expected best as True or False, got 'yes'", PGD, {"best": "yes"})
+
+
+def test_settings_are_numbers_and_finite():
+    nan = float("nan")
+    refused(made, "entropy that is finite, got nan", PolicyGradient, {"entropy": nan})
+    refused(made, "correct that is finite, got inf", Signed, {"correct": float("inf")})
+    refused(made, "beta of 0 or more, got nan", feedback.Trades, {"beta": nan})
+    made(feedback.PPO, {"clip": float("inf")})
+
+
+def test_no_weight_is_narrower_than_the_checks():
+    mixed = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LayerNorm(X[0].numel()),
+                                torch.nn.Linear(X[0].numel(), 3).bfloat16())  # fmt: skip
+    refused(hf.evaluate, "expected weights in float32 or float64, got torch.bfloat16", mixed, X, Y)
+
+
+def test_a_position_is_none_from_the_end():
+    targets = Targeted(attack=PGD(), target=torch.arange(10) % 2)
+    index = torch.tensor([-1, 0, 1, 2])
+    refused(targets, "expected positions of 0 or more, got -1", MODEL, X, Y, index)

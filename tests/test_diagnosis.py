@@ -432,3 +432,12 @@ def test_the_verdict_says_which_images_its_remedies_saw():
     )
     assert "; on the first 20 images, " in found.verdict
     assert "on the first" not in diagnosed("saturated").verdict
+
+
+def test_a_broken_claim_on_a_healthy_network_is_a_weak_one():
+    def broken(model, x, y):
+        return x + 0.5
+
+    x, y = ill_worlds.some(IMAGES)
+    found = diagnosis.diagnose(trained("plain"), x, y, radius=RADIUS, claim=broken, depth=SMALL)
+    assert found.word == "weak claim" and "images refused" in [one.name for one in found.findings]

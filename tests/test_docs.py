@@ -53,3 +53,12 @@ def test_no_name_is_a_formula(tmp_path):
     report.heat(tmp_path / "heat.png", {name: torch.eye(2)}, name)
     report.ranges(tmp_path / "ranges.png", {name: {name: [[1.0]]}}, [0.0], (name, name), name)
     assert len(list(tmp_path.glob("*.png"))) == 4
+
+
+def test_every_warning_of_an_evaluation_is_explained():
+    page = (DOCS / "evaluation.md").read_text()
+    source = DOCS.parent / "src/holdfast/evaluation"
+    code = "".join(path.read_text() for path in source.glob("*.py"))
+    names = set(re.findall(r'name="([a-z -]+)", e', code))
+    assert "batch mates" in names and len(names) > 12
+    assert not {name for name in names if not re.search(rf"\| [^|]*{name}", page)}

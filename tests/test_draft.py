@@ -268,3 +268,34 @@ def test_a_partial_and_a_bound_method_are_known_by_what_they_hold(tmp_path):
         for by in (0.01, 0.01, 0.02):
             evaluate(MODEL, X, Y, attacks={"mine": made(by)}, radius=0.1, folder=tmp_path)
         assert calls == [0.01, 0.02]
+
+
+class Rounds(nn.Module):
+    """Rounds its images, with or without a gradient: the same logits."""
+
+    def __init__(self, through: bool) -> None:
+        super().__init__()
+        self.net, self.through = MODEL, through
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        low = (255 * x).round() / 255
+        return self.net(x + (low - x).detach() if self.through else low)
+
+
+def claim(radius: float):
+    return lambda model, x, y: PGD(radius=radius)(model, x, y)
+
+
+def test_what_is_told_apart_by_code_or_settings_has_a_draft_of_its_own(tmp_path):
+    """Weights and clean logits are the same in all."""
+
+    def left(model: nn.Module | object, attack: object) -> float:
+        settings = {"attacks": {"it": attack}, "radius": 0.2, "folder": tmp_path}
+        return evaluate(model, X, Y, **settings).attacks[0].accuracy  # pyright: ignore
+
+    pgd = PGD(radius=0.2)
+    assert left(Rounds(False), pgd) > 0.5 > left(Rounds(True), pgd)
+    assert left(MODEL, claim(0.0)) == 1 and left(MODEL, claim(0.2)) < 0.5
+    before = len(list(tmp_path.iterdir()))
+    assert left(Rounds(True), pgd) < 0.5 and left(MODEL, claim(0.2)) < 0.5
+    assert len(list(tmp_path.iterdir())) == before  # both went on behind what was kept

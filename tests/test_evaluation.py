@@ -13,7 +13,7 @@ from holdfast.attack import ATTACKS, PGD, DeepFool, resized
 from holdfast.errors import BadInput
 from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge
 from holdfast.model import clean_logits, usable
-from holdfast.result import wilson
+from holdfast.result import median, wilson
 from holdfast.types import Norm
 
 WORLD = linear_world()
@@ -451,3 +451,9 @@ def test_a_model_that_changes_its_images_is_refused_and_they_stay():
     with pytest.raises(BadInput, match="changes them in place"):
         evaluate(lambda x: MODEL(x.mul_(0.5)), X, Y, radius=0.01)
     assert torch.equal(X, kept)
+
+
+def test_the_median_is_the_middle_or_between_two():
+    for values, expected in (([0, 1, 4], 1), ([0, 0, 0.5, 1], 0.25), ([1, torch.inf], torch.inf)):
+        assert median(torch.tensor([*values, torch.nan])) == expected
+    assert math.isnan(median(torch.tensor([torch.nan])))

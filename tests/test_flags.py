@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast.attack import DDN, PGD, Targeted, Transfer, UniformNoise
+from holdfast.attack import DDN, FAB, PGD, DeepFool, Targeted, Transfer, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.result import Evaluation
@@ -156,3 +156,44 @@ def test_noise_is_blind_too():
     y = rounded(X).argmax(1)
     names = [finding.name for finding in evaluate(rounded, X, y, attacks=attacks).findings]
     assert names == ["zero gradients", "blind attacks find more"]
+
+
+class ByBatch(nn.Module):
+    """Its batch normalisation knows no other statistics than the batch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.net = nn.BatchNorm2d(1, track_running_stats=False), MODEL
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(self.norm(x))
+
+
+def test_answers_that_depend_on_batch_mates_are_said():
+    y = ByBatch()(X).argmax(1)
+    for size, expected in ((None, ["batch mates"]), (1, [])):
+        found = evaluate(ByBatch(), X, y, attacks={"pgd": PGD(radius=0.01)}, batch_size=size)
+        assert [one.name for one in found.findings] == expected
+
+
+def test_an_attack_that_turns_training_on_leaves_no_statistics_behind():
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3)).eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def training(model, x, y):
+        model.train()
+        return PGD(radius=0.1, steps=2)(model, x, y)
+
+    evaluate(net, X, net(X).argmax(1), attacks={"it": training}, radius=0.1)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert not net.training
+
+
+@pytest.mark.parametrize("attack", [FAB(steps=20), DeepFool(norm="linf"), DDN(steps=40)])
+def test_what_logits_have_in_common_changes_nothing(attack):
+    far = [
+        evaluate(lambda x, much=much: MODEL(x) + much, X, Y, attacks={"it": attack}, radius=1.0)
+        .attacks[0].distance.median()
+        for much in (0.0, 1000.0)
+    ]  # fmt: skip
+    assert abs(far[0] - far[1]) < 0.15 * far[0]

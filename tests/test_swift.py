@@ -205,3 +205,21 @@ def test_where_rounding_decides_float64_tells_whether_the_form_is_the_same(monke
     with torch.no_grad():
         body.get_parameter("front.1.weight").mul_(1.01)  # which the form of before does not know
     assert _alike(body, folded(body), X) and not _alike(body, before, X)
+
+
+class Coin(nn.Module):
+    """Two networks, one of which answers: tracing would keep the one that answered then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = Body(), Body()
+        nn.init.zeros_(self.other.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) if torch.rand(()).item() < 0.5 else self.other(x)
+
+
+def test_a_model_that_goes_another_way_by_chance_has_no_cheaper_form():
+    coin, x = Coin().eval(), torch.rand(4, 3, 8, 8)
+    assert all(swift(coin, x) is coin for _ in range(20))
+    assert swift(Body(), x) is not coin

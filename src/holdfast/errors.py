@@ -110,6 +110,8 @@ def require_words(settings: Any) -> None:
             raise BadInput(f"expected {field.name} as a number, got {value!r:.60}")
         if field.type is int and isinstance(value, float):
             raise BadInput(f"expected {field.name} as a whole number, got {value}")
+        if field.type is bool and not isinstance(value, bool):
+            raise BadInput(f"expected {field.name} as True or False, got {value!r:.60}")
         if _made_of_settings(field.type) and isinstance(value, (str, int, float, type)):
             raise BadInput(
                 f"expected {field.name} as a value with settings, such as {_example(field)}, "

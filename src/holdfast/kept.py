@@ -7,11 +7,13 @@ folder of them, named by all that decides its result.
 import dataclasses
 import functools
 import hashlib
+import inspect
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +26,7 @@ from holdfast.record import Row
 
 log = logging.getLogger("holdfast")
 Held = dict[str, Tensor]
+PLAIN = bool | int | float | complex | str | bytes | tuple | None
 
 
 def read(file: Path | None) -> tuple[Held, Row] | None:
@@ -55,9 +58,10 @@ def write(file: Path | None, held: Held, about: Mapping[str, object]) -> None:
 def place(folder: Path | None, stem: str, model: object, held: Held, about: object) -> Path | None:
     """The folder of the pieces of this piece of work and no other: named by what decides it.
 
-    Modules are known by their weights, wherever they stand in the model and in `about`; a function
-    by its name alone, and so is what else a module computes with. The model's clean logits, which
-    belong into `held`, tell those apart.
+    Modules are known by their weights, their code and their plain settings, wherever they stand in
+    the model and in `about`; functions by their code and the plain values that it holds on to. What
+    else they compute with, such as lists and objects, is not looked into: the model's clean logits,
+    which belong into `held`, tell most of that apart.
     """
     if folder is None:
         return None
@@ -68,19 +72,21 @@ def place(folder: Path | None, stem: str, model: object, held: Held, about: obje
 
 
 def _parts(value: object) -> Iterator[str]:
-    """Fingerprints of the modules and tensors in a value, and the names of its functions: in its
-    fields, were they left out of its settings, and items."""
+    """Fingerprints of the modules, tensors and functions in a value: in its fields, were they left
+    out of its settings, and items."""
     if isinstance(value, nn.Module):
         yield digest(_state(value))
+        yield from itertools.chain.from_iterable(map(_behaviour, value.modules()))
     elif isinstance(value, Tensor):
         yield digest({"": value})
     elif isinstance(value, FunctionType):
-        yield value.__qualname__
+        yield from _function(value)
     elif isinstance(value, MethodType):
         yield from _parts([value.__func__, value.__self__])
     elif isinstance(value, functools.partial):
         yield from _parts([value.func, *value.args, value.keywords])
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _class(type(value))
         for field in dataclasses.fields(value):
             yield from _parts(getattr(value, field.name))
     elif isinstance(value, Mapping):
@@ -92,6 +98,54 @@ def _parts(value: object) -> Iterator[str]:
         held = vars(value) if hasattr(value, "__dict__") else {}
         yield f"{type(value).__qualname__} {record.plain(held)}"
         yield from _parts([v for v in held.values() if isinstance(v, nn.Module | Tensor)])
+
+
+def _behaviour(module: nn.Module) -> Iterator[str]:
+    """What a module does with its weights, as far as its class and its plain settings say it."""
+    held = {name: one for name, one in sorted(vars(module).items()) if isinstance(one, PLAIN)}
+    yield repr(held | {"training": None})  # which whoever asks it decides
+    yield from _class(type(module))
+
+
+@functools.cache
+def _class(kind: type) -> tuple[str, ...]:
+    """The code of a class and of those that it is made from, without torch's and Python's own."""
+    own = [one for one in kind.__mro__ if one.__module__.split(".")[0] not in ("torch", "builtins")]
+    members = (inspect.unwrap(one) for part in own for one in vars(part).values() if callable(one))
+    return tuple(_code(one.__code__) for one in members if isinstance(one, FunctionType))
+
+
+def _function(function: FunctionType) -> Iterator[str]:
+    """A function's code, and the plain values, tensors, modules and functions that it holds."""
+    function = inspect.unwrap(function)
+    yield function.__qualname__ + _code(function.__code__)
+    held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    for one in (*held, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        if isinstance(one, PLAIN):
+            yield repr(one)
+        elif isinstance(one, nn.Module | Tensor) or (
+            isinstance(one, FunctionType) and one is not function
+        ):
+            yield from _parts(one)
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # of a name that is given no value yet
+        return False
+
+
+def _code(code: CodeType) -> str:
+    """A fingerprint of what code does, wherever it stands in whichever file."""
+    within = [_code(one) if isinstance(one, CodeType) else _spelt(one) for one in code.co_consts]
+    facts = [code.co_code.hex(), *code.co_names, *within]
+    return hashlib.sha256("|".join(facts).encode()).hexdigest()
+
+
+def _spelt(constant: object) -> str:
+    """The constant in words that are the same in every process."""
+    return repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
 
 
 def _state(module: nn.Module) -> Held:

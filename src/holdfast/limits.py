@@ -23,6 +23,8 @@ class Range:
         return above and below and (self.endless or math.isfinite(value))
 
     def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "that is finite"
         if self.high == math.inf:
             return f"above {self.low:g}" if self.open else f"of {self.low:g} or more"
         words = {
@@ -33,6 +35,7 @@ class Range:
 
 
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = Range(low=0), Range(low=1), Range(low=2)
+FINITE = Range(low=-math.inf)
 ABOVE_0, ENDLESS = Range(low=0, open="low"), Range(low=0, open="low", endless=True)
 SHARE = Range(low=0, high=1)
 PART = Range(low=0, high=1, open="low")  # a share that is not nothing

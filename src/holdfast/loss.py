@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput, choose, require_call, require_value
 from holdfast.types import Classifier, Images, Labels, Logits, PerImage
 
 Loss = Callable[[Logits, Labels], PerImage]
@@ -122,8 +122,11 @@ def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Imag
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = full(model(leaf))
-        height = loss(logits, y).sum()
-    return slope(height, leaf), logits.detach()
+        height = loss(logits, y)
+        if height.shape != y.shape:
+            raise BadInput(f"expected a loss of each image, [{len(y)}], got {list(height.shape)}; "
+                           "leave out the mean (reduction='none')")  # fmt: skip
+        return slope(height.sum(), leaf), logits.detach()
 
 
 def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
@@ -142,8 +145,12 @@ def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
 
 
 def called(loss: LossName | Loss) -> Loss:
-    """The loss of this name; a function is taken as it is."""
-    return loss if callable(loss) else choose(NAMED, loss, "loss")
+    """The loss of this name; a function is taken as it is. Raises BadInput for what is neither."""
+    if isinstance(loss, str):
+        return choose(NAMED, loss, "loss")
+    require_value("loss", loss, "loss.margin")
+    require_call("loss", loss, ("logits", "y"))
+    return loss
 
 
 NAMED: dict[str, Loss] = {
@@ -155,7 +162,11 @@ NAMED: dict[str, Loss] = {
 
 
 def rounding(logits: Logits) -> Tensor:
-    """`[batch]` differences of logits that the order of a network's sums may well cause. Infinite
-    logits, as of a class that is masked, are exact."""
-    size = logits.abs()
-    return 100 * torch.finfo(logits.dtype).eps * size.where(size.isfinite(), 0).amax(1)
+    """`[batch]` differences of logits that the order of a network's sums may well cause: by how far
+    they are apart; what they have in common may have been added last. Infinite logits, as of a
+    class that is masked, are exact."""
+    known = logits.isfinite()
+    low, high = (logits.where(known, end * torch.inf) for end in (1, -1))
+    apart = (high.amax(1) - low.amin(1)).clamp_min(0)
+    size = logits.abs().where(known, 0).amax(1)
+    return torch.finfo(logits.dtype).eps * (100 * apart + 4 * size)

@@ -91,6 +91,8 @@ class Targeted:
 
     @staticmethod
     def _of_each(targets: Tensor, index: Labels) -> Labels:
+        if len(index) and int(index.min()) < 0:
+            raise BadInput(f"expected positions of 0 or more, got {int(index.min())}")
         if len(index) and (last := int(index.max())) >= len(targets):
             raise BadInput(
                 f"expected a target for each position of the images, the last of which is {last}, "

@@ -17,10 +17,10 @@ GAP = 0.1  # share of images lost from which no finding at all means too few ima
 HIDES = "the loss hides errors"
 WEAK = frozenset({
     HIDES, "more steps find more", "more restarts find more", "unfinished climb",
-    "steps too short",
+    "steps too short", "images refused",
 })  # fmt: skip
-"""Findings that an attack explains which climbed a poor loss, or not for long: where no other
-fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
+"""Findings that an attack explains which is ill, climbed a poor loss, or not for long: where no
+other fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
 
 
 @dataclass(frozen=True, kw_only=True)

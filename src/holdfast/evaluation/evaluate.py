@@ -8,8 +8,9 @@ from pathlib import Path
 from holdfast import loss
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose
+from holdfast.evaluation.doubts import budgets, of_results
 from holdfast.evaluation.draft import draft
-from holdfast.evaluation.flags import budgets, of_model, of_results
+from holdfast.evaluation.flags import of_model
 from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Case, Said, attacked, budget

@@ -1,10 +1,11 @@
-"""Cheap signs that an evaluation cannot be believed as it stands.
+"""Cheap signs in a model that an evaluation cannot be believed as it stands.
 
 AutoAttack's checks (Croce and Hein, arXiv 2003.01690, and `flags_doc.md` of its authors' code) and
-the one that it lacks: gradients that are zero because the logits saturate the softmax in fp32.
+two that it lacks: gradients that are zero because the logits saturate the softmax in fp32, and
+answers that depend on what else is in the batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -14,15 +15,14 @@ from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import by_batch, examined, predict
-from holdfast.record import Row
-from holdfast.result import SLACK, AttackResult, Finding, Flags
-from holdfast.types import Classifier, Images, Labels, Norm, PerImage
+from holdfast.result import Finding, Flags
+from holdfast.types import Classifier, Images, Labels, PerImage
 
 LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw once per batch
+MATES = 8  # images that are asked for alone
+MOST = 0.5  # share of them that answers otherwise; a few do where logits leap, by rounding
 SAMPLE = 100  # correctly classified images on which gradients are looked at
 FEW = 0.01  # share of zero gradients that is worth a word
-SHORT = 0.5  # of the radius: a way that all steps together should pass
-GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
 
 
 def of_model(case: Case) -> Iterator[Finding]:
@@ -31,107 +31,10 @@ def of_model(case: Case) -> Iterator[Finding]:
     x, y = case.x[rows], case.y[rows]
     if len(rows):
         yield from randomness(case, x)
+        yield from dependence(case, x)
         yield from probabilities(case, x)
         yield from dynamics(case, x[:1])
         yield from gradients(case, x, y)
-
-
-def of_results(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """What casts doubt on results over all images."""
-    yield from refusals(results)
-    yield from blind_gain(results)
-    yield from short_ways(results)
-    yield from at_their_target(results)
-
-
-def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) -> Iterator[Finding]:
-    """Budgets of attacks of one's own that are not the one asked for, or not comparable."""
-    norms = sorted({one.norm for one in results})
-    if len(norms) > 1:
-        yield Finding(
-            name="several norms", evidence={"norms": norms},
-            meaning=f"attacks are within {' and '.join(norms)}, so that the worst case over them "
-            "is that of none of these budgets",
-            advice="evaluate each norm by itself",
-        )  # fmt: skip
-    elif norms and norms != [norm]:
-        yield Finding(
-            name="no attack of the budget", evidence={"asked": norm, "norms": norms},
-            meaning=f"within {norm} was asked for, but all attacks are within {norms[0]}, where "
-            "the same length is another budget",
-            advice=f"say norm='{norms[0]}', or attack within {norm}",
-        )  # fmt: skip
-    radii = sorted({one.radius for one in results if one.norm == norm})
-    if (beyond := [one for one in radii if asked is not None and one > asked + SLACK]) or (
-        asked is None and len(radii) > 1
-    ):
-        yield Finding(
-            name="several budgets", evidence={"asked": asked, "radii": radii},
-            meaning=f"attacks go as far as {norm} {(beyond or radii)[-1]:g}"
-            + (f" where {asked:g} was asked for" if asked is not None else f", others {radii[0]:g}")
-            + ", so that the worst case over them is that of the largest budget",
-            advice="give all attacks one radius; for several use holdfast.evaluation.curve",
-        )  # fmt: skip
-    reach = radii[-1] if radii else None
-    if asked is not None and reach is not None and reach + SLACK < asked:
-        yield Finding(
-            name="no attack of the budget", evidence={"asked": asked, "radius": reach},
-            meaning=f"within {norm} {asked:g} was asked for, but no attack goes further than "
-            f"{reach:g}",
-            advice=f"give the attacks their budget: radius={asked:g}",
-        )  # fmt: skip
-
-
-def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """Attacks whose steps do not add up to their radius."""
-    for one in results:
-        settings = _innermost(one.settings)
-        steps, stride = (settings.get(name) for name in ("steps", "stride"))
-        within = "radius" in settings  # a stride is a share of that, or a length
-        if within and steps and stride and (share := steps * stride) < SHORT:
-            yield Finding(
-                name="steps too short", evidence={"attack": one.name, "share": share},
-                meaning=f"all steps of {one.name} together cross {share:.0%} of its radius",
-                advice="a stride is a share of the radius, 0.25 and not 2/255: take longer ones",
-            )  # fmt: skip
-
-
-def at_their_target(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """Images of the class to which an attack leads, which is given nothing to do by them."""
-    for one in results:
-        still = ~one.distance.isnan() & (one.target < 0)
-        share = still.double().mean().item()
-        if _leads(one.settings) and share > FEW:
-            yield Finding(
-                name="images of the target", evidence={"attack": one.name, "share": share},
-                meaning=f"{share:.1%} of the images are of the class to which {one.name} leads, "
-                "or taken for it anyhow, and say nothing of it",
-                advice="count the others alone, or lead each image to a class of its own",
-            )  # fmt: skip
-
-
-def _leads(settings: Row) -> bool:
-    """Whether they are of an attack that leads to a class, itself or within another."""
-    within = settings.get("attack")
-    return settings.get("name") == "targeted" or (isinstance(within, dict) and _leads(within))
-
-
-def _innermost(settings: Row) -> Row:
-    """Those of the attack within all others."""
-    within = settings.get("attack")
-    return _innermost(within) if isinstance(within, dict) else settings
-
-
-def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """Images that an attack returned and that do not count: outside its budget, or no numbers."""
-    for one in results:
-        if (share := one.refused / len(one.correct)) > FEW:
-            yield Finding(
-                name="images refused", evidence={"attack": one.name, "share": share},
-                meaning=f"{share:.1%} of the images of {one.name} were outside its budget or the "
-                "pixel box, or no numbers, and count as if they had not been attacked",
-                advice=f"repair {one.name}, or a model whose gradient is no number",
-            )  # fmt: skip
 
 
 def randomness(case: Case, x: Images) -> Iterator[Finding]:
@@ -153,6 +56,24 @@ def wavering(model: Classifier, x: Images, batch_size: int | None) -> tuple[PerI
     looks = torch.where(looks.isinf(), 0.0, looks)  # of a class that is masked
     apart = (looks.amax(0) - looks.amin(0)).amax(1)
     return apart, apart > 1e-4 * looks[0].abs().amax(1)
+
+
+def dependence(case: Case, x: Images) -> Iterator[Finding]:
+    """Logits of an image alone that are others than among its batch mates."""
+    together = predict(case.model, x, case.batch_size)[:MATES]
+    alone, again = (predict(case.model, x[:MATES], 1) for _ in range(2))
+    apart, drawn = (
+        torch.where(one.isinf(), 0.0, one - alone).abs().amax(1) for one in (together, again)
+    )
+    share = (apart > 1e-6 + 1e-3 * alone.abs().amax(1)).double().mean().item()
+    if share >= MOST and not drawn.any():
+        yield Finding(
+            name="batch mates", evidence={"share": share, "largest": apart.max().item()},
+            meaning="an image alone gives other logits than among others, so that results depend "
+            "on the batch size",
+            advice="put batch normalisation into evaluation mode, with running statistics; of a "
+            "function, the network within: model.eval()",
+        )  # fmt: skip
 
 
 def probabilities(case: Case, x: Images) -> Iterator[Finding]:
@@ -231,22 +152,3 @@ def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
 
     with examined(case.model):
         return by_batch(flat, case.batch_size, x, y)
-
-
-def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """Images that fell to attacks without gradients and withstood all those with."""
-    with_gradient = [result for result in results if result.backward]
-    blind = [result for result in results if not result.backward]
-    if not (with_gradient and blind):
-        return
-    withstood = torch.stack([result.correct for result in with_gradient]).all(0)
-    felled = ~torch.stack([result.correct for result in blind]).all(0)
-    share = (withstood & felled).double().mean().item()
-    if share > GAIN:
-        yield Finding(
-            name="blind attacks find more", evidence={"share": share},
-            meaning=f"attacks that see no gradient felled {share:.1%} of images that every attack "
-            "with gradients left standing, as where gradients mislead",
-            advice="do not believe the attacks with gradients alone; take more images and queries, "
-            "and transfer from another model",
-        )  # fmt: skip

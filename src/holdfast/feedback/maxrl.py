@@ -7,7 +7,7 @@ import torch
 
 from holdfast.feedback import sampling
 from holdfast.feedback.sampling import EpsilonGreedy
-from holdfast.limits import AT_LEAST_2, require_ranges
+from holdfast.limits import AT_LEAST_2, FINITE, require_ranges
 from holdfast.loss import cross_entropy, entropy, full
 from holdfast.types import Batch, Classifier, PerImage, State
 
@@ -37,7 +37,7 @@ class MaxRL:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_ranges(self, samples=AT_LEAST_2)
+        require_ranges(self, samples=AT_LEAST_2, entropy=FINITE)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))

@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import along
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
-from holdfast.limits import AT_LEAST_1, PAST, SHARE, require_ranges
+from holdfast.limits import AT_LEAST_1, FINITE, PAST, SHARE, require_ranges
 from holdfast.loss import cross_entropy, entropy, full
 from holdfast.types import Batch, Classifier, PerImage, Reward, State
 
@@ -98,7 +98,7 @@ class Expected:
     repeated: Repeated = field(default_factory=Repeated)
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_ranges(self, entropy=FINITE)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.errors import BadInput, require_words
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
+from holdfast.limits import FINITE, require_ranges
 from holdfast.types import Labels, Logits, PerImage, Reward
 
 
@@ -28,7 +29,7 @@ class Signed:
     wrong: float = -1.0
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_ranges(self, correct=FINITE, wrong=FINITE)
         if not self.correct > self.wrong:
             raise BadInput(
                 f"expected the reward for correct above that for wrong, "

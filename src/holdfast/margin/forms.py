@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from holdfast.engine import Engine
 from holdfast.loss import full
 from holdfast.margin.rays import PIECE, Ids, Rays
-from holdfast.model import Metered, Network, folded, near
+from holdfast.model import Metered, Network, folded, near, steady
 from holdfast.types import Classifier, device_of
 
 TRIED = 64  # points on which they are compared
@@ -32,7 +32,7 @@ def swifter(sample: Rays) -> Callable[[Rays], Rays]:
     """Gives rays a cheaper form of their model, in fp32. Rays come back as they are where there is
     none, or where it says other things on some points of this sample: so of a model that draws."""
     model = bare(sample)
-    if model is None:
+    if model is None or not steady(model, sample.x):
         return lambda rays: rays
     points = spread(sample, TRIED)
     own = sample.at(*points)

@@ -15,6 +15,7 @@ from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.margin.forms import bare, formed, spread
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
+from holdfast.model import steady
 from holdfast.types import device_of
 
 
@@ -42,7 +43,7 @@ class Screened:
 
     def __call__(self, sample: Rays) -> Finder:
         model = bare(sample)
-        if model is None:
+        if model is None or not steady(model, sample.x):
             return Linear()(sample)
         try:
             form = formed(sample, model, _engine(model, sample, self.precision))

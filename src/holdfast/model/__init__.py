@@ -24,7 +24,7 @@ from holdfast.model.store import (
     trained_on,
     weights,
 )
-from holdfast.model.swift import folded, near, swift
+from holdfast.model.swift import folded, near, steady, swift
 
 __all__ = [
     "NETWORKS",
@@ -57,6 +57,7 @@ __all__ = [
     "restore",
     "save",
     "save_run",
+    "steady",
     "swift",
     "trained_on",
     "usable",

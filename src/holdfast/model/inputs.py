@@ -81,10 +81,13 @@ def _require_pixels(x: Images) -> None:
 def _dtype(model: Classifier, x: Images) -> torch.dtype:
     """The dtype of the model's weights; for a model without any that we can see, the images'."""
     weights = [w.dtype for w in model.parameters()] if isinstance(model, nn.Module) else []
-    dtype = next((kind for kind in weights if kind.is_floating_point), loss.full(x[:0]).dtype)
-    if dtype not in (torch.float32, torch.float64):
-        raise BadInput(f"expected weights in float32 or float64, got {dtype}; call model.float()")
-    return dtype
+    kinds = [kind for kind in weights if kind.is_floating_point]
+    narrow = [kind for kind in kinds if kind not in (torch.float32, torch.float64)]
+    if narrow:
+        raise BadInput(
+            f"expected weights in float32 or float64, got {narrow[0]}; call model.float()"
+        )
+    return kinds[0] if kinds else loss.full(x[:0]).dtype
 
 
 @torch.no_grad()

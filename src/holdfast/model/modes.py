@@ -21,13 +21,15 @@ def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
 
     Inside, no weight asks for a gradient (a backward pass is then a third cheaper and cannot touch
     `.grad`), and every submodule is in `mode`. With `train`, dropout is on, but normalisation by
-    running statistics still uses those, which an attack must not move. Each
-    submodule's own mode and each weight's `requires_grad` are put back, also after an error.
+    running statistics still uses those, which an attack must not move. Each submodule's own mode,
+    each weight's `requires_grad` and those statistics are put back, also after an error.
     """
     if not isinstance(model, nn.Module):
         yield model
         return
     modes = [(module, module.training) for module in model.modules()]
+    counted = [b for m, _ in modes if isinstance(m, _NormBase) for b in m.buffers(recurse=False)]
+    before = [buffer.clone() for buffer in counted]
     learned = [weight for weight in model.parameters() if weight.requires_grad]
     for module, _ in modes:
         module.training = mode == "train" and not isinstance(module, _NormBase)
@@ -40,6 +42,9 @@ def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
             module.training = training
         for weight in learned:
             weight.requires_grad_(True)
+        with torch.no_grad():
+            for buffer, value in zip(counted, before, strict=True):
+                buffer.copy_(value)
 
 
 @dataclass(eq=False)

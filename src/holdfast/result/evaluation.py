@@ -17,6 +17,7 @@ from holdfast.result.standing import (
     aligned,
     doubted,
     finite,
+    median,
     numbers,
     shares,
 )
@@ -102,7 +103,7 @@ class AttackResult(Standing):
         return self._short_curve() | self._arrived() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
-            "radius": self.radius, "median_distance": finite(self.distance.nanmedian().item()),
+            "radius": self.radius, "median_distance": finite(median(self.distance)),
             "attacked": int((~self.distance.isnan()).sum()),
             "refused": self.refused, "passes": self.passes, "forward": self.forward,
             "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
@@ -224,5 +225,5 @@ class Evaluation:
 
 def _far(attack: AttackResult) -> str:
     """Median distance over the images that the attack was shown."""
-    middle = attack.distance.nanmedian().item()
+    middle = median(attack.distance)
     return f"{middle:.4f}" if math.isfinite(middle) else "-"

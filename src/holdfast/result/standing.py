@@ -73,6 +73,15 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def median(values: Tensor) -> float:
+    """The middle of the values that are numbers, or the mean of the two; NaN where there are
+    none. Infinite values count."""
+    held = values[~values.isnan()].sort().values
+    if not len(held):
+        return math.nan
+    return ((held[(len(held) - 1) // 2] + held[len(held) // 2]) / 2).item()
+
+
 def numbers(name: str, values: Any) -> list[float]:
     """Numbers out of a list, an array or a tensor. Raises BadInput where one is not finite or below
     0, and where there is none."""

@@ -270,8 +270,9 @@ def _look(job: Job, session: Session) -> record.Row:
     watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, attacked)
     row: record.Row = {**watch_model(session.judged, *watching)}
     if session.ema is not None:  # the raw weights, beside the averaged ones
-        raw = watch_model(session.model, *watching)
-        row |= {f"raw_{name}": raw[name] for name in raw if name.startswith("validation")}
+        held = {"validation": job.watched["validation"]}
+        raw = watch_model(session.model, held, *watching[1:])
+        row |= {f"raw_{name}": value for name, value in raw.items()}
     if session.rollbacks:
         row["rollbacks"] = session.rollbacks
     warning = collapse(row["validation_largest_class"], job.watched["validation"], job.data.classes)

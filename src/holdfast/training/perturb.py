@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from holdfast.errors import BadInput
 from holdfast.geometry import steepest
 from holdfast.limits import AT_LEAST_0, require_ranges
 from holdfast.team import Team
@@ -47,9 +48,11 @@ def perturbed(
 ) -> Iterator[None]:
     """Inside, the model's weights are moved up the loss; buffers keep what they were before.
 
-    loss: of the batch, this process's part.
+    loss: of the batch, this process's part. Raises BadInput where there is no weight to move.
     """
     weights = [w for w in model.parameters() if w.requires_grad and w.ndim > 1]
+    if not weights:
+        raise BadInput("expected a model with matrices or kernels to perturb, got none; drop awp")
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     climb = list(torch.autograd.grad(loss(), weights, allow_unused=True, materialize_grads=True))
     team.add_up(climb)

@@ -12,8 +12,9 @@ from holdfast.data import Dataset
 from holdfast.errors import BadInput
 from holdfast.feedback import leaves, pairs
 from holdfast.model import Network, lent
+from holdfast.result import SLACK
 from holdfast.training.step import Bench, attacked, objective
-from holdfast.types import Batch, device_of
+from holdfast.types import Batch, Images, device_of
 
 
 def rehearse_model(network: Network, data: Dataset) -> None:
@@ -40,7 +41,8 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
     """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn.
     Of a model that cannot be copied it is the loss alone, in evaluation mode.
 
-    Raises BadInput for an objective that gives something else than a loss for each image.
+    Raises BadInput for an objective that gives something else than a loss for each image, and for
+    an adversary that gives something else than images.
     """
     few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
     try:
@@ -53,10 +55,21 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
             twins = attacked(
                 replace(bench, model=twin, recipe=recipe), twin, few, 1.0, few.index, {}
             )
+            if twins.adv is not None:
+                _require_pixels(twins.adv)
             _require_losses(one(twin, twins if pairs(one) else replace(twins, adv=None), {}), few)
             losses, _ = objective(twin, twins, recipe, {})
             if twin is not bench.model:
                 losses.mean().backward()
+
+
+def _require_pixels(adv: Images) -> None:
+    """Raises BadInput for adversarial images outside the pixel box."""
+    if not ((adv >= -SLACK) & (adv <= 1 + SLACK)).all():
+        raise BadInput(
+            f"expected the adversary's pixels in [0, 1], got {adv.min():.3g} to {adv.max():.3g}; "
+            "clip them"
+        )
 
 
 def _require_losses(answer: object, batch: Batch) -> None:

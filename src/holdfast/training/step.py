@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
 from holdfast import attack
 from holdfast.engine import Engine
+from holdfast.errors import BadInput
 from holdfast.feedback import alone, climbs, lasting, pairs, part, passes, within
 from holdfast.loss import Loss, divergence, full
 from holdfast.model import Metered, lent
@@ -113,7 +115,13 @@ def attacked(
         loss = _climbed(bench.recipe, meter, batch, state)
         if loss is not None:
             adversary = attack.relentless(attack.resized(adversary, loss=loss))
-        adv = attack.run(adversary, meter, batch.x, batch.y, visit)
+        adv: Any = attack.run(adversary, meter, batch.x, batch.y, visit)
+    if not isinstance(adv, Tensor) or adv.shape != batch.x.shape:
+        got = tuple(adv.shape) if isinstance(adv, Tensor) else type(adv).__name__
+        raise BadInput(
+            f"expected the adversary to return images {tuple(batch.x.shape)}, got {got}; return "
+            "a tensor of as many"
+        )
     return replace(batch, adv=adv.detach())
 
 

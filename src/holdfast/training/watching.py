@@ -28,7 +28,8 @@ def watch(
     model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, team: Team,
     epoch: int, attacked: bool,
 ) -> dict[str, float]:  # fmt: skip
-    """Accuracies (shares), entropy (bits) and expected reward of each split, `NAME_measure`.
+    """Accuracies (shares), entropy (bits) and expected reward of each split, `NAME_measure`, and
+    the gaps from train to validation, where both are there.
 
     epoch: the one just trained, counted from 0, by whose reward predictions are judged; +1 and -1
     where its objective has none. attacked: with the watching attacks too. Those run in the engine's
@@ -41,7 +42,7 @@ def watch(
     for name, split in splits.items():
         measured = _measure(model, split, attacks, told, engine, team)
         found |= {f"{name}_{key}": value for key, value in measured.items()}
-    for key in ("clean", *attacks):
+    for key in ("clean", *attacks) if "train" in splits else ():
         gap = "gap" if key == "clean" else f"{key}_gap"
         found[gap] = found[f"train_{key}"] - found[f"validation_{key}"]
     return found
