@@ -1,6 +1,6 @@
 """How long the search of the papers takes at full size, on every core of this machine.
 
-    python benchmarks/full_search.py RUN --name NAME [--images 1500] [--audit 0.02] [--processes 2]
+    python benchmarks/full_search.py RUN --name NAME [--images 1500] [--audit 0.01] [--processes 2]
 
 It is `holdfast margins` in a fresh process group, one thread per process, and the clock of the
 wall, so that starting, searching again for the audit, and writing are part of it. The audit's
@@ -23,7 +23,7 @@ parser.add_argument("run", type=Path)
 parser.add_argument("--name", required=True, help="what to call the network")
 parser.add_argument("--data-root")
 parser.add_argument("--images", type=int, default=1500)
-parser.add_argument("--audit", type=float, default=0.02)
+parser.add_argument("--audit", type=float, default=0.01)
 parser.add_argument("--processes", type=int, default=os.cpu_count())
 parser.add_argument("--results", type=Path, default=Path("results"))
 options = parser.parse_args()

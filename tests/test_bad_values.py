@@ -261,6 +261,41 @@ def test_a_loss_is_one_number_for_each_image():
     refused(called, "expected loss as a value", 3)
 
 
+def test_counts_are_whole_numbers():
+    few = (MODEL, X, Y)
+    refused(hf.evaluate, "batch_size as a whole number of 1 .* 10.0", *few, batch_size=10.0)
+    refused(hf.evaluate, "batch_size as a number, got '10'", *few, batch_size="10")
+    refused(hf.margin.search, "batch_size as a whole number", *few, batch_size=2.5)
+    refused(hf.margin.search, "step as a number, got 'a'", *few, step="a")
+    refused(diagnosis.landscape, "size as a whole number .* got 2.5", *few, size=2.5)
+    refused(diagnosis.dynamic, "steps as a whole number of 1 or more, got 0", *few, steps=0)
+    refused(hf.retrain, "rounds as a whole number .* got 1.5", MODEL, DATA, rounds=1.5)
+
+
+def test_of_what_is_no_value_at_all():
+    few = (MODEL, X, Y)
+    refused(hf.margin.search, r"method as a value such as .*Traced\(\)", *few,
+            method=hf.margin.Traced)  # fmt: skip
+    refused(hf.margin.search, "expected clip as True or False, got 'no'", *few, clip="no")
+    refused(hf.margin.search, "expected directions as a tensor, got NoneType", *few,
+            directions=lambda model, x, y, index, seed: None)  # fmt: skip
+    refused(diagnosis.landscape, r"attack as a value such as .*PGD\(\), got 'pgd'", *few,
+            attack="pgd")  # fmt: skip
+    refused(hf.retrain, "feedback as a value such as .*Boundary", MODEL, DATA, feedback="boundary")
+    refused(hf.retrain, "data as a value such as .*load", MODEL, "digits")
+    refused(hf.model.ensemble, "expected a list of models, got one Sequential",
+            torch.nn.Sequential(MODEL, MODEL))  # fmt: skip
+    refused(evaluation.paired, "expected first as flags", torch.rand(4), torch.rand(4))
+    refused(hf.evaluate, "expected attacks by names, got 1", *few, attacks={1: PGD()})
+
+
+def test_a_model_may_fail_in_any_way():
+    def failing(x):
+        raise IndexError("no such layer")
+
+    refused(hf.evaluate, "expected a model that takes images .* got: no such layer", failing, X, Y)
+
+
 def test_yes_and_no_are_no_words():
     refused(made, "expected best as True or False, got 'yes'", PGD, {"best": "yes"})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from holdfast import record
 from holdfast.attack import PGD
@@ -143,6 +144,8 @@ def test_settings_are_written_plainly():
     assert made["reward"] == {"name": "signed", "correct": 1.0, "wrong": -1.0}
     assert json.loads(json.dumps(record.plain(PGD()))) == record.plain(PGD())
     assert record.plain(test_settings_are_written_plainly).endswith("_written_plainly")
+    two = [record.plain(torch.tensor(values)) for values in ([0.0, 1.0], [0.0, 2.0])]
+    assert two[0] != two[1] and two[0]["shape"] == [2]
     scalars = record.plain({"a": np.float64(0.5), "b": np.float32(0.5), "c": np.int64(3)})
     assert scalars == {"a": 0.5, "b": 0.5, "c": 3}
     assert {type(value) for value in scalars.values()} == {float, int}

@@ -247,11 +247,24 @@ def test_patience_ends_a_run_that_gets_no_better():
     assert trained.stopped is not None and "no better epoch than 1" in trained.stopped
 
 
+def test_there_must_be_something_to_perturb():
+    model = nn.LayerNorm(4)
+    said = "matrices or kernels to perturb, got none; drop awp"
+    with (
+        pytest.raises(BadInput, match=said),
+        perturbed(model, lambda: model(torch.rand(2, 4)).sum(), 0.1, Team()),
+    ):
+        pass
+
+
 def test_raw_weights_are_measured_beside_averaged_ones(tmp_path):
     train(network(DATA), DATA, ema=0.5, out=tmp_path / "run", **fast())
     row = record.rows(tmp_path / "run" / "metrics.jsonl")[-1]
     assert {"validation_clean", "raw_validation_clean", "raw_validation_entropy"} <= set(row)
     assert row["raw_validation_entropy"] != row["validation_entropy"]
+    assert {name for name in row if name.startswith("raw_")} == {
+        f"raw_{name}" for name in row if name.startswith("validation_")
+    }
 
 
 def test_hardened_adversaries():

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, SupportsFloat
 
 from holdfast.errors import BadInput, require_words
@@ -10,21 +11,25 @@ from holdfast.errors import BadInput, require_words
 @dataclass(frozen=True, kw_only=True)
 class Range:
     """Numbers from `low` to `high`, those two themselves left out where they are `open`; infinity
-    is none of them but where the range is `endless`."""
+    is none of them but where the range is `endless`, nor is a fraction where it is `whole`."""
 
     low: float
     high: float = math.inf
     open: Literal["", "low", "high", "both"] = ""
     endless: bool = False
+    whole: bool = False
 
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.open in ("low", "both") else value >= self.low
         below = value < self.high if self.open in ("high", "both") else value <= self.high
-        return above and below and (self.endless or math.isfinite(value))
+        whole = isinstance(value, Integral) or not self.whole
+        return above and below and whole and (self.endless or math.isfinite(value))
 
     def __str__(self) -> str:
         if self.low == -math.inf:
             return "that is finite"
+        if self.whole:
+            return f"as a whole number of {self.low:g} or more"
         if self.high == math.inf:
             return f"above {self.low:g}" if self.open else f"of {self.low:g} or more"
         words = {
@@ -35,6 +40,7 @@ class Range:
 
 
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = Range(low=0), Range(low=1), Range(low=2)
+COUNT = Range(low=1, whole=True)
 FINITE = Range(low=-math.inf)
 ABOVE_0, ENDLESS = Range(low=0, open="low"), Range(low=0, open="low", endless=True)
 SHARE = Range(low=0, high=1)

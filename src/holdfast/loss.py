@@ -29,9 +29,16 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     """Largest other logit minus the true one: positive where the prediction is wrong, 0 at a tie,
     and infinite where logits are no numbers, which are no prediction."""
     true = logits.gather(1, y[:, None]).squeeze(1)
-    other = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    gap = (other - true).nan_to_num(0.0, torch.inf, -torch.inf)  # of two infinite ones: a tie
+    gap = others(logits, y).amax(1) - true
+    gap = gap.nan_to_num(0.0, torch.inf, -torch.inf)  # of two infinite ones: a tie
     return gap.masked_fill(logits.isnan().any(1), torch.inf)
+
+
+def others(logits: Logits, y: Labels) -> Logits:
+    """The logits with the true class out of the question. Raises BadInput where it is alone."""
+    if logits.shape[1] < 2:
+        raise BadInput(f"expected logits of 2 classes or more, got {logits.shape[1]}")
+    return logits.scatter(1, y[:, None], -torch.inf)
 
 
 def right(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:

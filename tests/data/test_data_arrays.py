@@ -43,6 +43,15 @@ def with_label(value: int) -> np.ndarray:
     return y
 
 
+def test_bytes_that_look_like_few_levels_are_doubted(caplog):
+    x, y = np.ones((4, 1, 2, 2), dtype=np.uint8), np.array([0, 0, 1, 1])
+    data.from_arrays(train=(x, y), test=(255 * x, y))
+    assert caplog.messages == [
+        "the largest byte of train_x is 1: bytes are read as shares of 255; scale them where they "
+        "are levels from 0 to 1"
+    ]
+
+
 def test_npz_round_trip(tmp_path):
     path = tmp_path / "own.npz"
     found = data.load(save(path))

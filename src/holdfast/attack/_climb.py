@@ -9,6 +9,7 @@ from holdfast.loss import Loss, full, gradient, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
+MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
 ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
 
 
@@ -43,6 +44,16 @@ def ascend(
             return out
     out[rows] = adv
     return out
+
+
+def pushed(
+    x: Images, adv: Images, old: Images | None, change: Images, radius: float, norm: Norm
+) -> Images:
+    """A step with momentum: three quarters of the change and one of the step before, from `old`;
+    None: there was none (Croce and Hein, arXiv 2003.01690, algorithm 1, lines 7 and 8)."""
+    ahead = confine(x, adv + change, radius, norm) - adv
+    move = ahead if old is None else MOMENTUM * ahead + (1 - MOMENTUM) * (adv - old)
+    return confine(x, adv + move, radius, norm)
 
 
 def levelled(slope: Images) -> Images:

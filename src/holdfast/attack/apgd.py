@@ -10,15 +10,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import ENOUGH, clearly, higher, positions, require_dense
+from holdfast.attack._climb import ENOUGH, clearly, higher, positions, pushed, require_dense
 from holdfast.errors import BadInput
-from holdfast.geometry import confine, length, per_image, steepest
+from holdfast.geometry import length, per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, LossName, called, full, gradient, targeted_dlr
+from holdfast.loss import Loss, LossName, called, full, gradient, others, targeted_dlr
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 30  # keeps these numbers apart from those of other users of the same seed
-MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
 PERIODS = 0.22, 0.06, 0.03  # shares of the steps: the first period, the shortest, the decrease
 
 
@@ -81,7 +80,7 @@ class APGD:
         index = positions(x, index)
         logits = full(model(x))
         adv, height = x.clone(), self._height(logits, y, torch.full_like(logits[:, 0], -torch.inf))
-        rivals = logits.scatter(1, y[:, None], -torch.inf).argsort(1, descending=True)
+        rivals = others(logits, y).argsort(1, descending=True)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             for restart in range(self.restarts):
                 at = (height < torch.inf).nonzero().squeeze(1)
@@ -139,7 +138,10 @@ class APGD:
 
     def _step(self, model: Classifier, path: "_Path", step: int) -> "_Path":
         """Move, then look at loss, gradient and prediction where the move ended."""
-        adv, loss = self._moved(path, MOMENTUM if step > 1 else 1.0), self._loss(path.target)
+        loss, stride = self._loss(path.target), per_image(path.stride, path.adv)
+        change = stride * steepest(path.climb, self.norm)
+        old = path.old if step > 1 else None
+        adv = pushed(path.x, path.adv, old, change, self.radius, self.norm)
         if step < self.steps:
             climb, logits = gradient(model, adv, path.y, loss, self.draws)
         else:
@@ -153,13 +155,6 @@ class APGD:
             best_climb=torch.where(better, climb, path.best_climb), before=value,
             rises=path.rises + (value > path.before),
         )  # fmt: skip
-
-    def _moved(self, path: "_Path", share: float) -> Images:
-        """Lines 7 and 8 of algorithm 1, for all images."""
-        stride = per_image(path.stride, path.adv) * steepest(path.climb, self.norm)
-        ahead = confine(path.x, path.adv + stride, self.radius, self.norm) - path.adv
-        move = share * ahead + (1 - share) * (path.adv - path.old)
-        return confine(path.x, path.adv + move, self.radius, self.norm)
 
     def _check(self, path: "_Path", period: int) -> "_Path":
         """Half the step, from the best point on, where one of the two conditions holds."""

@@ -8,7 +8,7 @@ import torch
 from holdfast.attack._climb import clearly, positions, require_dense
 from holdfast.geometry import per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, require_ranges
-from holdfast.loss import full, lead, rounding, slope
+from holdfast.loss import full, lead, others, rounding, slope
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 
@@ -70,7 +70,7 @@ class DeepFool:
         """The shortest change that takes a linear network across a boundary; zero without slope."""
         found, nearest = torch.zeros_like(pixels), torch.full_like(logits[:, 0], torch.inf)
         slack = 2 * rounding(logits.detach())
-        rivals = logits.detach().scatter(1, y[:, None], -torch.inf)
+        rivals = others(logits.detach(), y)
         rivals = rivals.topk(self._rivals(logits)).indices
         for rival in rivals.T:
             with torch.enable_grad():

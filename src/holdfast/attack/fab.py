@@ -9,10 +9,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from holdfast.attack._climb import clearly, positions, require_dense
-from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import full, gradient, lead, margin
+from holdfast.loss import full, gradient, lead, margin, others, right
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 23  # keeps these numbers apart from those of other users of the same seed
@@ -86,13 +85,9 @@ class FAB:
     ) -> tuple[Int[Tensor, "batch targets"], PerImage]:
         """Wrong classes, likely ones first; the distance 0 of what is wrong already, or inf."""
         logits = full(model(x))
-        classes = logits.shape[1]
-        if classes < 2:
-            raise BadInput(f"expected a model of at least 2 classes, got {classes}")
-        others = logits.scatter(1, y[:, None], -torch.inf)
-        rivals = others.topk(min(self.targets, classes - 1)).indices
+        rivals = others(logits, y).topk(min(self.targets, logits.shape[1] - 1)).indices
         reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-        return rivals, reach.masked_fill(logits.argmax(1) != y, 0)
+        return rivals, reach.masked_fill(~right(logits, y), 0)
 
     def _start(self, x: Images, reach: PerImage, index: Labels, restart: int, rank: int) -> Images:
         """The image, then a point of the ball of half the distance found or of half the radius."""

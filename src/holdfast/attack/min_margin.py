@@ -8,15 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import clearly, higher, positions, require_dense
-from holdfast.errors import BadInput
+from holdfast.attack._climb import clearly, higher, positions, pushed, require_dense
 from holdfast.geometry import confine, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, full, gradient, lead, margin
+from holdfast.loss import Loss, full, gradient, lead, margin, others
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 34  # keeps these numbers apart from those of other users of the same seed
-MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move, as in AutoPGD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +62,8 @@ class MinMargin:
         index = positions(x, index)
         adv = confine(x, x if start is None else start, self.radius, self.norm)
         logits = full(model(adv))
-        if logits.shape[1] < 2:
-            raise BadInput(f"expected a model of at least 2 classes, got {logits.shape[1]}")
         height, worth = _height(logits, y), self._worth(model, x, y, logits)
-        rivals = logits.scatter(1, y[:, None], -torch.inf).argsort(1, descending=True)
+        rivals = others(logits, y).argsort(1, descending=True)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             at = (worth & (height < torch.inf)).nonzero().flatten()
             if not len(at):
@@ -99,20 +95,16 @@ class MinMargin:
                 rows, x, y, rival, adv, old, slope = (part[stands] for part in kept)
             if not len(rows):
                 return top, height
-            old, adv = adv, self._moved(x, adv, old, slope, step)
+            stride = self.radius * (1 + math.cos(math.pi * step / self.steps))
+            change = stride * steepest(slope, self.norm)
+            before = old if step else None
+            old, adv = adv, pushed(x, adv, before, change, self.radius, self.norm)
         last = adv, _height(full(model(adv)), y)
         top[rows], height[rows] = higher(top[rows], height[rows], *last)
         return top, height
 
     def _loss(self, rival: Labels) -> Loss:
         return partial(lead, target=rival) if self.targets else margin
-
-    def _moved(self, x: Images, adv: Images, old: Images, slope: Images, step: int) -> Images:
-        stride = self.radius * (1 + math.cos(math.pi * step / self.steps))
-        ahead = confine(x, adv + stride * steepest(slope, self.norm), self.radius, self.norm) - adv
-        share = MOMENTUM if step else 1.0
-        move = share * ahead + (1 - share) * (adv - old)
-        return confine(x, adv + move, self.radius, self.norm)
 
 
 def _height(logits: Logits, y: Labels) -> PerImage:

@@ -10,7 +10,7 @@ from holdfast.attack._climb import positions
 from holdfast.attack._run import unheard
 from holdfast.geometry import length
 from holdfast.limits import ABOVE_0, AT_LEAST_1, require_ranges
-from holdfast.loss import full
+from holdfast.loss import full, right
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
 STREAM = 12  # keeps these numbers apart from those of other users of the same seed
@@ -52,7 +52,7 @@ class SimBA:
         order = noise.uniform(positions(x, index), (pixels,), self.seed, STREAM).argsort(1)
         logits = full(model(x))
         adv, used, sure = x.clone(), torch.ones_like(y), _sureness(logits, y)
-        live = logits.argmax(1) == y
+        live = right(logits, y)
         for turn in range(2 * pixels):
             live = live & (used < self.queries)
             rows = live.nonzero().flatten()
@@ -73,7 +73,7 @@ class SimBA:
             now = _sureness(logits, y[rows])
             better = now < sure[rows]
             adv[rows[better]], sure[rows[better]] = tried[better], now[better]
-            fell = rows[better & (logits.argmax(1) != y[rows])]
+            fell = rows[better & (~right(logits, y[rows]))]
             live[fell] = False
             note(fell, used[fell], length(adv[fell] - x[fell], self.norm))
         return adv

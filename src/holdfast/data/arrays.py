@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,9 +14,11 @@ from torch import Tensor
 from holdfast.data.dataset import Dataset, held_out, split
 from holdfast.errors import BadInput
 
+log = logging.getLogger("holdfast")
 Array = np.ndarray | Tensor
 Pair = tuple[np.ndarray, np.ndarray]
 PARTS = ("train_x", "train_y", "test_x", "test_y")
+DARK = 16  # a largest byte that looks as if the levels were fewer than 256
 MOST_CLASSES = 100_000  # a larger label is a mistake, and counting up to it could fill the memory
 
 
@@ -141,6 +144,9 @@ def _four_axes(x: np.ndarray, what: str) -> np.ndarray:
 
 def _pixels(x: np.ndarray, what: str) -> np.ndarray:
     if x.dtype == np.uint8:
+        if x.size and x.max() <= DARK:
+            log.warning("the largest byte of %s is %d: bytes are read as shares of 255; scale them "
+                        "where they are levels from 0 to %d", what, x.max(), x.max())  # fmt: skip
         return x
     if x.dtype.kind != "f":
         raise BadInput(

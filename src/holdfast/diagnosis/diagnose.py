@@ -21,11 +21,11 @@ from holdfast.errors import BadInput, require_value
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import Said, budget
+from holdfast.evaluation.judge import budget
 from holdfast.loss import full, right
 from holdfast.model import clean_logits, examined, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing
-from holdfast.types import Attack, Classifier, Images, Labels, Norm
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 
 def diagnose(

@@ -18,7 +18,7 @@ from holdfast.diagnosis.spread import Spread, spread
 from holdfast.diagnosis.static import FLOOR
 from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
-from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_range
+from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
 from holdfast.loss import Loss, LossName, called, full, margin
 from holdfast.model import at_once, examined, usable
 from holdfast.record import Row
@@ -112,7 +112,7 @@ def dynamic(
     """
     require_settings(radius, norm, batch_size)
     for name, value, allowed in (
-        ("steps", steps, AT_LEAST_1), ("stride", stride, ABOVE_0), ("floor", floor, AT_LEAST_0)
+        ("steps", steps, COUNT), ("stride", stride, ABOVE_0), ("floor", floor, AT_LEAST_0)
     ):  # fmt: skip
         require_range(name, value, allowed)
     x, y, _ = usable(model, x, y)

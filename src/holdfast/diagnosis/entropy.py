@@ -10,7 +10,7 @@ from torch import Tensor
 from holdfast import loss
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.errors import BadInput
-from holdfast.limits import AT_LEAST_1, require_range
+from holdfast.limits import COUNT, require_range
 from holdfast.model import predict, usable
 from holdfast.record import Row
 from holdfast.result import Flags
@@ -86,7 +86,7 @@ def entropy(model: Classifier, x: Images, y: Labels, batch_size: int | None = No
     """Entropy, confidence and correctness of every image; the model is left as it was.
 
     Raises BadInput: images and labels that do not fit each other, a batch_size below 1."""
-    require_range("batch_size", batch_size, AT_LEAST_1)
+    require_range("batch_size", batch_size, COUNT)
     x, y, _ = usable(model, x, y)
     logits = predict(model, x, batch_size)
     return Entropy(

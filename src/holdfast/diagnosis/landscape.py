@@ -16,14 +16,13 @@ from holdfast.attack import PGD
 from holdfast.diagnosis.filters import normalised, over
 from holdfast.diagnosis.mapped import MAPS, mapped, remembered
 from holdfast.diagnosis.planes import Surface, directions, through
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput, choose, require_value
 from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import Said
-from holdfast.limits import ABOVE_0, AT_LEAST_2, require_range
+from holdfast.limits import ABOVE_0, AT_LEAST_2, COUNT, require_range
 from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.record import Row
 from holdfast.result import aligned
-from holdfast.types import Attack, Classifier, Images, Labels, Norm
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 Axes = Literal["attack", "random", "weights"]
 SPAN = {"attack": 2.0, "random": 2.0, "weights": 1.0}
@@ -156,6 +155,7 @@ def landscape(
     places = torch.linspace(-1, 1, size) * (SPAN[axes] if span is None else span)
     if attack is None:
         attack = PGD(radius=radius, norm=norm, steps=20, seed=seed)
+    require_value("attack", attack, "attack.PGD()")
     attack = attack if axes == "attack" else None
     with noise.forked(x.device), examined(model):
         noise.settle(seed)  # for a model that draws
@@ -199,6 +199,7 @@ def _require(
     require_settings(radius, norm, batch_size)
     require_range("radius", radius, ABOVE_0)
     require_range("span", span, ABOVE_0)
+    require_range("size", size, COUNT)
     require_range("size", size, AT_LEAST_2)
 
 

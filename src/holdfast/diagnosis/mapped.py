@@ -8,8 +8,7 @@ from torch import Tensor
 
 from holdfast import kept, noise
 from holdfast.diagnosis.planes import STREAM, Pairs, Surface, Values
-from holdfast.evaluation.judge import Said
-from holdfast.types import PerImage
+from holdfast.types import PerImage, Said
 
 MAPS = ("ce", "margin", "right", "classes", "outside")
 PIECE = 2**14  # forward passes whose result is saved together

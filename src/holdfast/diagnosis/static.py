@@ -13,7 +13,7 @@ from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
-from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_range
+from holdfast.limits import AT_LEAST_0, COUNT, require_range
 from holdfast.loss import Loss, LossName, called, full
 from holdfast.loss import margin as margin_of
 from holdfast.model import at_once, examined, predict, usable
@@ -120,7 +120,7 @@ def static(
     Raises BadInput: images and labels that do not fit each other, settings out of range.
     """
     require_settings(radius, norm, batch_size)
-    require_range("rounds", rounds, AT_LEAST_1)
+    require_range("rounds", rounds, COUNT)
     for name, value in (("floor", floor), ("probes", probes)):
         require_range(name, value, AT_LEAST_0)
     x, y, index = usable(model, x, y, index)

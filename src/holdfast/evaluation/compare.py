@@ -44,10 +44,13 @@ class Comparison:
 def paired(first: Flags, second: Flags) -> Comparison:
     """The comparison of two sets of flags `[images]`, right or not, image by image.
 
-    Raises BadInput where their numbers differ, or there are none.
+    Raises BadInput for what are no flags, where their numbers differ, or there are none.
     """
-    require_value("first", first, "evaluate(...).worst_case.correct", Tensor)
-    require_value("second", second, "evaluate(...).worst_case.correct", Tensor)
+    for name, flags in (("first", first), ("second", second)):
+        require_value(name, flags, "evaluate(...).worst_case.correct", Tensor)
+        if flags.dtype != torch.bool or flags.ndim != 1:
+            raise BadInput(f"expected {name} as flags [images], right or not; got "
+                           f"{list(flags.shape)} of {flags.dtype}")  # fmt: skip
     if len(first) != len(second) or len(first) == 0:
         raise BadInput(f"expected the same images, and some; got {len(first)} and {len(second)}")
     count = len(first)

@@ -11,13 +11,12 @@ from torch import Tensor
 from holdfast.errors import choose, require_call
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.inputs import require_attacks, require_settings
-from holdfast.evaluation.judge import Said
 from holdfast.evaluation.suites import SUITES
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
 from holdfast.result import Finding, Standing, aligned, doubted, numbers, shares
-from holdfast.types import Attack, Classifier, Images, Labels, Norm
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 Battery = str | Callable[[float], Mapping[str, Attack]]
 

@@ -13,12 +13,12 @@ from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import of_model
 from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import require_attacks, require_settings
-from holdfast.evaluation.judge import Case, Said, attacked, budget
+from holdfast.evaluation.judge import Case, attacked, budget
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
 from holdfast.model import at_once, clean_logits, swift, usable
 from holdfast.result import Evaluation, Standing
-from holdfast.types import Attack, Classifier, Images, Labels, Norm
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 FEW = 4  # images on which the cheaper form of the model is compared with it
 
@@ -65,7 +65,7 @@ def evaluate(
         seed: of the suite's random starts.
         folder: where finished attacks are kept, so that an evaluation that is called again, killed
             or not, with the same weights, clean logits, images and attacks goes on behind them.
-            A function that is an attack or its loss is known by its name alone.
+            Functions are known by their code and the plain values that they hold on to.
         processes: that share the images; more than one run the same command again (extra `scale`).
         said: called after each batch with (attack, images done, images).
 

@@ -27,7 +27,7 @@ FEW = 0.01  # share of zero gradients that is worth a word
 
 def of_model(case: Case) -> Iterator[Finding]:
     """What in the model casts doubt on any result; nothing where all is well."""
-    rows = (case.clean.argmax(1) == case.y).nonzero().flatten()[:SAMPLE]
+    rows = loss.right(case.clean, case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
     if len(rows):
         yield from randomness(case, x)

@@ -6,7 +6,7 @@ import torch
 
 from holdfast.evaluation.judge import Case, Outcome
 from holdfast.geometry import length, per_image
-from holdfast.loss import margin
+from holdfast.loss import margin, right
 from holdfast.result import SLACK, AttackResult, Flags
 from holdfast.types import Images, PerImage
 
@@ -30,10 +30,10 @@ class Front:
 
 def untouched(case: Case) -> Front:
     """Before the first attack."""
-    right = case.clean.argmax(1) == case.y
+    stands = right(case.clean, case.y)
     return Front(
-        standing=right, adv=case.x,
-        distance=torch.zeros_like(case.clean[:, 0]).masked_fill(right, torch.inf),
+        standing=stands, adv=case.x,
+        distance=torch.zeros_like(case.clean[:, 0]).masked_fill(stands, torch.inf),
         lead=case.x, height=margin(case.clean, case.y),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from holdfast.attack import FILLED
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.geometry import require_inside
-from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_range
+from holdfast.limits import AT_LEAST_0, COUNT, require_range
 from holdfast.types import Norm
 
 
@@ -18,7 +18,7 @@ def require_settings(radius: Any, norm: str, batch_size: int | None) -> None:
     if norm not in get_args(Norm):
         raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
     require_inside(radius, norm)
-    require_range("batch_size", batch_size, AT_LEAST_1)
+    require_range("batch_size", batch_size, COUNT)
 
 
 def require_attacks(attacks: Any) -> None:
@@ -29,6 +29,8 @@ def require_attacks(attacks: Any) -> None:
         raise BadInput("expected one attack or more, got an empty dictionary; leave attacks out "
                        "for the suite `quick`")  # fmt: skip
     for name, attack in attacks.items():
+        if not isinstance(name, str):
+            raise BadInput(f"expected attacks by names, got {name!r:.60}")
         require_value(f"attacks[{name!r}]", attack, "attack.PGD(radius=8 / 255)")
         require_call(f"attacks[{name!r}]", attack, ("model", "x", "y"), FILLED)
     if taken := {"clean", "worst case"} & set(attacks):

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +14,7 @@ from holdfast.geometry import length, per_image
 from holdfast.loss import margin, right
 from holdfast.model import Metered, examined, predict
 from holdfast.result import SLACK, AttackResult
-from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage
-
-Said = Callable[[str, int, int], None]
+from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage, Said
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,9 +138,8 @@ def _judged(
     x, y = case.x[rows], case.y[rows]
     logits = predict(case.model, offered)
     distance = torch.where(right(logits, y), torch.inf, length(offered - x, norm))
-    wrong = case.clean[rows].argmax(1) != y
     prediction = logits.argmax(1).where(~logits.isnan().any(1), -1)
-    return margin(logits, y), torch.where(wrong, 0.0, distance), prediction
+    return margin(logits, y), torch.where(right(case.clean[rows], y), distance, 0.0), prediction
 
 
 def _joined(

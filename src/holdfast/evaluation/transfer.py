@@ -10,13 +10,13 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_attacks, require_settings
-from holdfast.evaluation.judge import Said, acceptable, budget, images_of
+from holdfast.evaluation.judge import acceptable, budget, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import full, right
 from holdfast.model import at_once, by_batch, clean_logits, examined, predict, usable
 from holdfast.record import Row
 from holdfast.result import aligned
-from holdfast.types import Attack, Classifier, Images, Labels, Norm
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,7 +132,7 @@ def _made(
 def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
     """Which clean images the model classifies right."""
     x, y, _ = usable(model, x, y)
-    return (clean_logits(model, x, y, size).argmax(1) == y).cpu()
+    return right(clean_logits(model, x, y, size), y).cpu()
 
 
 def _stands(model: Classifier, adv: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:

@@ -169,6 +169,8 @@ def drawn(
     Raises BadInput for directions of another shape, without length, or not finite.
     """
     shared = directions if isinstance(directions, Tensor) else directions(model, x, y, index, seed)
+    if not isinstance(shared, Tensor):
+        raise BadInput(f"expected directions as a tensor, got {type(shared).__name__}")
     made = shared.detach().to(x)
     shapes = ([-1, *x.shape[1:]], [len(x), -1, *x.shape[1:]])
     known = [[-1 if n == -1 else m for n, m in zip(s, made.shape, strict=False)] for s in shapes]

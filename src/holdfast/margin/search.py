@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast import kept, record
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose, require_call, require_value
-from holdfast.limits import ABOVE_0, AT_LEAST_1, SHARE, require_range
+from holdfast.limits import ABOVE_0, COUNT, SHARE, require_range
 from holdfast.margin import pieces
 from holdfast.margin.directions import Family, Orthonormal
 from holdfast.margin.job import Job, known_directions, passes_of, searched
@@ -25,11 +25,10 @@ from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
 from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.team import Team
-from holdfast.types import Classifier, Images, Labels
+from holdfast.types import Classifier, Images, Labels, Said
 
 METHODS: dict[str, type] = {"linear": Linear, "traced": Traced, "screened": Screened}
 SHARES, WHOLE = 16, 2**13  # so many pieces where there are rays enough; so many rays are one piece
-Said = Callable[[str, int, int], None]
 Reference = Literal["prediction", "label"]
 log = logging.getLogger("holdfast")
 
@@ -88,7 +87,7 @@ def search(
             2, ...
         folder: where finished pieces are kept, so that a killed search that is called again with
             the same weights, clean logits, images and settings goes on behind them. A function
-            that is a family is known by its name alone.
+            that is a family is known by its code and the plain values that it holds on to.
         processes: that share the pieces, which are the same for any number of them, and so is what
             is found; more than one run the same command again (extra `scale`).
         said: called after each piece with ("search", images done, images).
@@ -102,6 +101,7 @@ def search(
     if not isinstance(directions, Tensor):
         require_call("directions", directions, ("model", "x", "y", "index", "seed"))
     finding = choose(METHODS, method, "a method")() if isinstance(method, str) else method
+    require_value("method", finding, "margin.Traced()")
     x, y, index = usable(model, x, y, index)
     if x.ndim != 4:
         raise BadInput(
@@ -225,5 +225,7 @@ def _require(
         if value not in known:
             raise BadInput(f"expected {what} out of {', '.join(map(str, known))}; got {value!r}")
     require_range("audit", audit, SHARE)
+    if not isinstance(grid.clip, bool):
+        raise BadInput(f"expected clip as True or False, got {grid.clip!r:.60}")
     for name, count in (("batch_size", batch_size), ("piece", piece)):
-        require_range(name, count, AT_LEAST_1)
+        require_range(name, count, COUNT)

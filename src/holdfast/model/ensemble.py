@@ -14,8 +14,11 @@ def ensemble(models: Sequence[Classifier]) -> Classifier:
     """One classifier whose logits are the mean of theirs (Dong et al., arXiv 1710.06081, section
     3.3, with equal weights): what fools several sources is likelier to fool another model.
 
-    Raises BadInput for no model, and when called for models of unlike numbers of classes.
+    Raises BadInput for no list of models or an empty one, and when called for models of unlike
+    numbers of classes.
     """
+    if isinstance(models, nn.Module):
+        raise BadInput(f"expected a list of models, got one {type(models).__name__}")
     if not models:
         raise BadInput("expected at least 1 model for an ensemble, got none")
     return _Ensemble(models)

@@ -96,7 +96,7 @@ def _rehearse(model: Classifier, x: Images) -> None:
     try:
         with examined(model):
             logits: Any = model(shown := x.clone())
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         shape, cause = tuple(x.shape[1:]), " ".join(str(error).split())
         raise BadInput(f"expected a model that takes images {shape}, got: {cause:.200}") from error
     if not torch.equal(shown, x):

@@ -12,9 +12,8 @@ from holdfast.data import Split
 from holdfast.margin import Margins
 from holdfast.margin.directions import Family, Orthonormal, drawn
 from holdfast.margin.rays import Scale
-from holdfast.margin.search import Said
 from holdfast.model import usable
-from holdfast.types import Classifier
+from holdfast.types import Classifier, Said
 
 
 @dataclass(frozen=True, kw_only=True)

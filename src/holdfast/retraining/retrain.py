@@ -17,12 +17,12 @@ from holdfast import engine, noise, record
 from holdfast import model as models
 from holdfast import team as teams
 from holdfast.data import Dataset, Split
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_value
 from holdfast.feedback import Boundary
+from holdfast.limits import COUNT, SHARE, require_range
 from holdfast.loss import right
 from holdfast.margin import Margins
 from holdfast.margin.directions import Gradient, Orthonormal
-from holdfast.margin.search import Said
 from holdfast.retraining.examples import examples, mixed
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
@@ -30,7 +30,7 @@ from holdfast.team import Team
 from holdfast.training import train
 from holdfast.training.job import as_network
 from holdfast.training.recipe import Recipe
-from holdfast.types import device_of
+from holdfast.types import Said, device_of
 
 JUDGED, DRAWN = 71, 72  # streams: directions that judge a round are never those it was made from
 DRAFTS, ROWS = "drafts", "retraining.jsonl"
@@ -108,10 +108,16 @@ def retrain(
     round that was kept, whatever is raised while another is made; see also `holdfast.train` and
     `holdfast.margin.search`.
     """
-    if rounds < 1 or not 0 <= loss <= 1:
-        raise BadInput(
-            f"expected rounds of 1 or more and a loss from 0 to 1, got {rounds} and {loss}"
-        )
+    for name, value, example, kind in (
+        ("model", model, "model.create('gupta_cnn')", nn.Module),
+        ("data", data, "data.load('digits')", Dataset),
+        ("feedback", feedback, "feedback.Boundary()", Boundary),
+        ("probe", probe, "retraining.Probe()", Probe),
+        ("judge", judge, "retraining.Probe()", Probe),
+    ):  # fmt: skip
+        require_value(name, value, example, kind)
+    require_range("rounds", rounds, COUNT)
+    require_range("loss", loss, SHARE)
     if reuse and rounds > 1 and isinstance(probe.directions, Gradient):
         raise BadInput(
             "expected directions that do not depend on the model with reuse, got gradient; they "
