@@ -153,7 +153,12 @@ def test_of_a_diagnosis():
         hf.diagnose, "expected depth as a value such as .*QUICK, got 'quick'", *few, depth="quick"
     )
     refused(hf.diagnose, "expected twin as a value such as .*, got 'runs/a'", *few, twin="runs/a")
-    refused(hf.diagnose, "expected batch_size of 1 or more, got -1", *few, batch_size=-1)
+    refused(
+        hf.diagnose,
+        "expected batch_size as a whole number of 1 or more, got -1",
+        *few,
+        batch_size=-1,
+    )
 
 
 def made(kind: Any, settings: dict[str, Any]) -> None:
@@ -235,7 +240,7 @@ def test_paths_may_be_words(tmp_path):
 def test_indicators_on_their_own_check_what_they_are_given(look):
     x, y = X[:2], Y[:2]
     refused(look, r"expected pixels in \[0, 1\]", MODEL, 255 * x, y)
-    refused(look, "expected batch_size of 1 or more", MODEL, x, y, batch_size=0)
+    refused(look, "expected batch_size as a whole number of 1 or more", MODEL, x, y, batch_size=0)
     if look is not diagnosis.entropy:
         refused(look, "expected radius of 0 or more", MODEL, x, y, radius=-1.0)
         refused(look, "expected a norm out of", MODEL, x, y, norm="Linf")
@@ -266,7 +271,7 @@ def test_counts_are_whole_numbers():
     refused(hf.evaluate, "batch_size as a whole number of 1 .* 10.0", *few, batch_size=10.0)
     refused(hf.evaluate, "batch_size as a number, got '10'", *few, batch_size="10")
     refused(hf.margin.search, "batch_size as a whole number", *few, batch_size=2.5)
-    refused(hf.margin.search, "step as a number, got 'a'", *few, step="a")
+    refused(hf.margin.search, "audit as a number, got 'a'", *few, audit="a")
     refused(diagnosis.landscape, "size as a whole number .* got 2.5", *few, size=2.5)
     refused(diagnosis.dynamic, "steps as a whole number of 1 or more, got 0", *few, steps=0)
     refused(hf.retrain, "rounds as a whole number .* got 1.5", MODEL, DATA, rounds=1.5)

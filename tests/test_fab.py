@@ -196,5 +196,5 @@ def test_distances_are_those_of_the_reference(norm):
 
 
 def test_a_model_of_one_class_is_refused():
-    with pytest.raises(BadInput, match="at least 2 classes, got 1"):
+    with pytest.raises(BadInput, match="logits of 2 classes or more, got 1"):
         FAB()(curved(1), torch.rand(2, 1, 4, 4).double(), torch.zeros(2, dtype=torch.int64))

@@ -275,7 +275,7 @@ REFUSED = [
     ({"tolerance": 0.0}, "tolerance above 0"),
     ({"method": "tracd"}, "did you mean 'traced'"),
     ({"audit": 2.0}, "audit from 0 to 1"),
-    ({"batch_size": 0}, "batch_size of 1 or more"),
+    ({"batch_size": 0}, "batch_size as a whole number of 1 or more"),
     (
         {"directions": Orthonormal(count=37)},
         "expected 1 to 36, .* as the count of directions; got 37",

@@ -135,7 +135,7 @@ def test_settings_that_make_no_sense_are_refused(settings):
 
 
 def test_a_single_class_is_refused_in_a_line():
-    with pytest.raises(BadInput, match="at least 2 classes, got 1"):
+    with pytest.raises(BadInput, match="logits of 2 classes or more, got 1"):
         MinMargin()(lambda x: x.flatten(1)[:, :1], torch.rand(2, 1, 2, 2), torch.zeros(2).long())
 
 

@@ -169,11 +169,11 @@ NAMED: dict[str, Loss] = {
 
 
 def rounding(logits: Logits) -> Tensor:
-    """`[batch]` differences of logits that the order of a network's sums may well cause: by how far
-    they are apart; what they have in common may have been added last. Infinite logits, as of a
-    class that is masked, are exact."""
+    """`[batch]` differences of logits that the order of a network's sums may well cause, less where
+    they have much in common, which may have been added last. Infinite logits, as of a class that is
+    masked, are exact."""
     known = logits.isfinite()
     low, high = (logits.where(known, end * torch.inf) for end in (1, -1))
     apart = (high.amax(1) - low.amin(1)).clamp_min(0)
     size = logits.abs().where(known, 0).amax(1)
-    return torch.finfo(logits.dtype).eps * (100 * apart + 4 * size)
+    return torch.finfo(logits.dtype).eps * torch.minimum(100 * size, 50 * apart + 20 * size)

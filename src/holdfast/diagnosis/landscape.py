@@ -191,9 +191,7 @@ def _over_weights(model: Classifier, x: Images, y: Labels, batch_size: int, seed
     return over(network, x, y, one, two, batch_size)
 
 
-def _require(
-    axes: str, size: int, span: float | None, radius: float, norm: str, batch_size: int | None
-) -> None:
+def _require(axes: str, size: Any, span: Any, radius: Any, norm: str, batch_size: Any) -> None:
     """Raises BadInput for settings out of range."""
     choose(SPAN, axes, "axes")
     require_settings(radius, norm, batch_size)

@@ -10,7 +10,7 @@ from holdfast.limits import AT_LEAST_0, COUNT, require_range
 from holdfast.types import Norm
 
 
-def require_settings(radius: Any, norm: str, batch_size: int | None) -> None:
+def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
     """Raises BadInput for settings out of range."""
     if radius is None:
         raise BadInput("expected a radius, got None")

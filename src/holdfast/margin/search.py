@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -95,6 +95,8 @@ def search(
     Raises BadInput: images, labels, directions or a model that do not fit each other, logits that
     are no numbers, settings out of range.
     """
+    if not isinstance(clip, bool):
+        raise BadInput(f"expected clip as True or False, got {clip!r:.60}")
     grid = Grid(reach=reach, step=step, scale=scale, clip=clip, signs=signs)
     _require(grid, reference, tolerance, audit, batch_size, piece)
     require_value("directions", directions, "margin.Orthonormal()", (Callable, Tensor))
@@ -203,10 +205,10 @@ def _warn_of_probabilities(logits: Tensor) -> None:
 def _require(
     grid: Grid,
     reference: str,
-    tolerance: float | None,
-    audit: float,
-    batch_size: int | None,
-    piece: int,
+    tolerance: Any,
+    audit: Any,
+    batch_size: Any,
+    piece: Any,
 ) -> None:
     """Raises BadInput for settings out of range."""
     for name, value in (("reach", grid.reach), ("step", grid.step), ("tolerance", tolerance)):
@@ -225,7 +227,5 @@ def _require(
         if value not in known:
             raise BadInput(f"expected {what} out of {', '.join(map(str, known))}; got {value!r}")
     require_range("audit", audit, SHARE)
-    if not isinstance(grid.clip, bool):
-        raise BadInput(f"expected clip as True or False, got {grid.clip!r:.60}")
     for name, count in (("batch_size", batch_size), ("piece", piece)):
         require_range(name, count, COUNT)

@@ -60,7 +60,7 @@ ENTRANTS = (
 )
 FEEDBACK = "boundary feedback"
 MARK = "demo.json"  # tells a demonstration's folder from others, whose runs are not replaced
-NEAR = Boundary(low=9, medium=6, high=2, rays=8, nearest=1.01, furthest=1.1)  # of few images
+NEAR = Boundary(low=5, medium=3, high=1, rays=8, nearest=1.01, furthest=1.1)  # of few images
 PROBE = Probe(images=200, reach=1.0, step=0.05)
 FRESH = Probe(images=0, directions=Orthonormal(count=10), reach=1.0, step=0.05)
 ATTACKS: dict[str, Attack] = {"fgsm": FGSM(radius=RADIUS), "pgd": PGD(radius=RADIUS, steps=20)}
