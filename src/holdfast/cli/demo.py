@@ -22,7 +22,7 @@ def demo_options(
     processes: int = min(2, os.cpu_count() or 1),
     json: bool = False,
 ) -> None:
-    """Train five small classifiers of handwritten digits, attack them, compare: about a minute.
+    """Train five small classifiers of handwritten digits, attack them, compare: under a minute.
 
     Args:
         out: folder of the run folders and two figures.
