@@ -127,7 +127,10 @@ BAD = {
     "no step": (["margins", "RUN", "--step", "0"], "step"),
     "no such method": (["margins", "RUN", "--method", "tracd"], "did you mean 'traced'"),
     "no place": (["retrain", "RUN"], "out"),
-    "no rounds": (["retrain", "RUN", "--out", "new", "--rounds", "0"], "rounds of 1 or more"),
+    "no rounds": (
+        ["retrain", "RUN", "--out", "new", "--rounds", "0"],
+        "rounds as a whole number",
+    ),
 }
 
 

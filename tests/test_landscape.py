@@ -203,7 +203,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "size": ({"size": 1}, "size of 2 or more"),
     "span": ({"span": 0.0}, "expected span above 0, got 0.0"),
     "radius": ({"radius": 0.0}, "expected radius above 0"),
-    "batch": ({"batch_size": 0}, "batch_size of 1"),
+    "batch": ({"batch_size": 0}, "batch_size as a whole number of 1"),
     "weights": ({"axes": "weights"}, "expected a torch.nn.Module"),
     "labels": ({}, "labels from 0 to 3"),
 }

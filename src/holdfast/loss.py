@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast.errors import BadInput, choose, require_call, require_value
@@ -35,10 +35,15 @@ def margin(logits: Logits, y: Labels) -> PerImage:
 
 
 def others(logits: Logits, y: Labels) -> Logits:
-    """The logits with the true class out of the question. Raises BadInput where it is alone."""
+    """The logits with the true class out of the question."""
+    return logits.scatter(1, y[:, None], -torch.inf)
+
+
+def rivals(logits: Logits, y: Labels) -> Int[Tensor, "batch others"]:
+    """The wrong classes, the likeliest first. Raises BadInput where there are none."""
     if logits.shape[1] < 2:
         raise BadInput(f"expected logits of 2 classes or more, got {logits.shape[1]}")
-    return logits.scatter(1, y[:, None], -torch.inf)
+    return others(logits, y).argsort(1, descending=True)[:, :-1]
 
 
 def right(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
@@ -169,11 +174,7 @@ NAMED: dict[str, Loss] = {
 
 
 def rounding(logits: Logits) -> Tensor:
-    """`[batch]` differences of logits that the order of a network's sums may well cause, less where
-    they have much in common, which may have been added last. Infinite logits, as of a class that is
-    masked, are exact."""
-    known = logits.isfinite()
-    low, high = (logits.where(known, end * torch.inf) for end in (1, -1))
-    apart = (high.amax(1) - low.amin(1)).clamp_min(0)
-    size = logits.abs().where(known, 0).amax(1)
-    return torch.finfo(logits.dtype).eps * torch.minimum(100 * size, 50 * apart + 20 * size)
+    """`[batch]` differences of logits that the order of a network's sums may well cause. Infinite
+    logits, as of a class that is masked, are exact."""
+    size = logits.abs()
+    return 100 * torch.finfo(logits.dtype).eps * size.where(size.isfinite(), 0).amax(1)

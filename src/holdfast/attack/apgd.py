@@ -14,7 +14,7 @@ from holdfast.attack._climb import ENOUGH, clearly, higher, positions, pushed, r
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, LossName, called, full, gradient, others, targeted_dlr
+from holdfast.loss import Loss, LossName, called, full, gradient, rivals, targeted_dlr
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 30  # keeps these numbers apart from those of other users of the same seed
@@ -80,14 +80,14 @@ class APGD:
         index = positions(x, index)
         logits = full(model(x))
         adv, height = x.clone(), self._height(logits, y, torch.full_like(logits[:, 0], -torch.inf))
-        rivals = others(logits, y).argsort(1, descending=True)
+        wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             for restart in range(self.restarts):
                 at = (height < torch.inf).nonzero().squeeze(1)
                 if not len(at):
                     return adv
                 start = self._start(x[at], index[at], rank, restart)
-                found = self._run(model, x[at], y[at], rivals[at, rank], start)
+                found = self._run(model, x[at], y[at], wrong[at, rank], start)
                 adv[at], height[at] = higher(adv[at], height[at], *found)
         return adv
 

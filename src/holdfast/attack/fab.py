@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.attack._climb import clearly, positions, require_dense
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import full, gradient, lead, margin, others, right
+from holdfast.loss import full, gradient, lead, margin, right, rivals
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 STREAM = 23  # keeps these numbers apart from those of other users of the same seed
@@ -85,9 +85,9 @@ class FAB:
     ) -> tuple[Int[Tensor, "batch targets"], PerImage]:
         """Wrong classes, likely ones first; the distance 0 of what is wrong already, or inf."""
         logits = full(model(x))
-        rivals = others(logits, y).topk(min(self.targets, logits.shape[1] - 1)).indices
+        likely = rivals(logits, y)[:, : self.targets]
         reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-        return rivals, reach.masked_fill(~right(logits, y), 0)
+        return likely, reach.masked_fill(~right(logits, y), 0)
 
     def _start(self, x: Images, reach: PerImage, index: Labels, restart: int, rank: int) -> Images:
         """The image, then a point of the ball of half the distance found or of half the radius."""

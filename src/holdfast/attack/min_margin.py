@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.attack._climb import clearly, higher, positions, pushed, require_dense
 from holdfast.geometry import confine, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, full, gradient, lead, margin, others
+from holdfast.loss import Loss, full, gradient, lead, margin, rivals
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 STREAM = 34  # keeps these numbers apart from those of other users of the same seed
@@ -63,7 +63,7 @@ class MinMargin:
         adv = confine(x, x if start is None else start, self.radius, self.norm)
         logits = full(model(adv))
         height, worth = _height(logits, y), self._worth(model, x, y, logits)
-        rivals = others(logits, y).argsort(1, descending=True)
+        wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             at = (worth & (height < torch.inf)).nonzero().flatten()
             if not len(at):
@@ -71,7 +71,7 @@ class MinMargin:
             key = (self.seed, STREAM, self.targets, rank)
             origin = (x[at] + sample(x[at], self.radius, self.norm, index[at], *key)).clamp(0, 1)
             best = adv[at], height[at]
-            adv[at], height[at] = self._climb(model, x[at], y[at], rivals[at, rank], origin, best)
+            adv[at], height[at] = self._climb(model, x[at], y[at], wrong[at, rank], origin, best)
         return adv
 
     def _worth(self, model: Classifier, x: Images, y: Labels, logits: Logits) -> Tensor:

@@ -34,6 +34,7 @@ def of_model(case: Case) -> Iterator[Finding]:
         yield from dependence(case, x)
         yield from probabilities(case, x)
         yield from dynamics(case, x[:1])
+        yield from coarseness(case, rows)
         yield from gradients(case, x, y)
 
 
@@ -115,6 +116,19 @@ class _Watch(TorchFunctionMode):
         if name in self.CALLS:
             self.seen.add(name)
         return func(*args, **(kwargs or {}))
+
+
+def coarseness(case: Case, rows: Labels) -> Iterator[Finding]:
+    """Logits so large beside their gaps that fp32 tells near ties no longer apart."""
+    logits, y = case.clean[rows], case.y[rows]
+    grain = (loss.rounding(logits) / -loss.margin(logits, y)).median().item()
+    if grain > FEW:
+        yield Finding(
+            name="coarse logits", evidence={"share": grain},
+            meaning="logits are so large that what rounding may do to them is "
+            f"{grain:.0%} of their gaps: attacks that look for the nearest image stop short",
+            advice="subtract what all logits have in common, or evaluate in float64",
+        )  # fmt: skip
 
 
 def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
