@@ -26,7 +26,7 @@ from holdfast.record import Row
 
 log = logging.getLogger("holdfast")
 Held = dict[str, Tensor]
-PLAIN = bool | int | float | complex | str | bytes | tuple | None
+PLAIN = bool | int | float | complex | str | bytes | None
 
 
 def read(file: Path | None) -> tuple[Held, Row] | None:
@@ -102,7 +102,7 @@ def _parts(value: object) -> Iterator[str]:
 
 def _behaviour(module: nn.Module) -> Iterator[str]:
     """What a module does with its weights, as far as its class and its plain settings say it."""
-    held = {name: one for name, one in sorted(vars(module).items()) if isinstance(one, PLAIN)}
+    held = {name: one for name, one in sorted(vars(module).items()) if _plain(one)}
     yield repr(held | {"training": None})  # which whoever asks it decides
     yield from _class(type(module))
 
@@ -115,17 +115,24 @@ def _class(kind: type) -> tuple[str, ...]:
     return tuple(_code(one.__code__) for one in members if isinstance(one, FunctionType))
 
 
-def _function(function: FunctionType) -> Iterator[str]:
-    """A function's code, and the plain values, tensors, modules and functions that it holds."""
+def _plain(value: object) -> bool:
+    """Whether its repr says all of it, in any process."""
+    return all(map(_plain, value)) if isinstance(value, tuple) else isinstance(value, PLAIN)
+
+
+def _function(function: FunctionType, within: tuple[FunctionType, ...] = ()) -> Iterator[str]:
+    """A function's code, and the plain values, tensors, modules and functions that it holds;
+    `within` hold it in turn."""
     function = inspect.unwrap(function)
+    within = (*within, function)
     yield function.__qualname__ + _code(function.__code__)
     held = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
     for one in (*held, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        if isinstance(one, PLAIN):
+        if _plain(one):
             yield repr(one)
-        elif isinstance(one, nn.Module | Tensor) or (
-            isinstance(one, FunctionType) and one is not function
-        ):
+        elif isinstance(one, FunctionType) and inspect.unwrap(one) not in within:
+            yield from _function(one, within)
+        elif isinstance(one, nn.Module | Tensor):
             yield from _parts(one)
 
 
