@@ -16,6 +16,7 @@ from holdfast.diagnosis.points import RandomPoints
 from holdfast.errors import BadInput
 from holdfast.feedback import Expected, Handover, PolicyGradient, Signed
 from holdfast.loss import called
+from holdfast.margin import measures
 
 DATA = blobs()
 MODEL = network(DATA)
@@ -323,3 +324,62 @@ def test_a_position_is_none_from_the_end():
     targets = Targeted(attack=PGD(), target=torch.arange(10) % 2)
     index = torch.tensor([-1, 0, 1, 2])
     refused(targets, "expected positions of 0 or more, got -1", MODEL, X, Y, index)
+
+
+def test_of_arrays():
+    pair = (X, Y)
+    refused(hf.data.from_arrays, r"train as a pair of arrays \(images, labels\), got Tensor",
+            train=X, test=pair)  # fmt: skip
+    refused(hf.data.from_arrays, "class_names as a list of names, .* got 10", train=pair,
+            test=pair, class_names=10)  # fmt: skip
+    refused(hf.data.from_arrays, "class_names as a list of names, .* got 'ab'", train=pair,
+            test=pair, class_names="ab")  # fmt: skip
+
+
+def test_of_new_models():
+    said = r"expected image as whole numbers \(channel, height, width\), got "
+    for image in (8, (1, 8.5, 8), (1, "8", 8), (1, 0, 8)):
+        refused(hf.model.create, said, "gupta_cnn", image=image, classes=10)
+    refused(hf.model.create, "classes as a number, got '10'", "gupta_cnn", image=(1, 8, 8),
+            classes="10")  # fmt: skip
+    refused(hf.model.create, "classes as a whole number", "gupta_cnn", image=(1, 8, 8),
+            classes=2.5)  # fmt: skip
+
+
+def test_of_margins():
+    found = hf.margin.search(MODEL, X, Y, step=0.1, directions=hf.margin.Orthonormal(count=2))
+    refused(hf.margin.Margins.interval, "measure as a function of", found,
+            "robustness")  # fmt: skip
+    refused(measures.bootstrap, "expected samples", *found.parts, found.origin,
+            hf.margin.robustness, samples=0)  # fmt: skip
+    for kind in (hf.margin.Orthonormal, hf.margin.LowFrequency, hf.margin.Gradient):
+        refused(made, "expected count", kind, {"count": 2.5})
+        refused(made, "expected count as a whole number of 1 or more", kind, {"count": 0})
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (torch.ones(2), "to depend on the weights, got some without gradient"),
+        (torch.ones(2, dtype=torch.bool), r"floats \(2,\), and a state; got torch.bool of shape"),
+    ],
+)
+def test_of_losses(loss, said):
+    refused(hf.train, said, MODEL, DATA, objective=lambda m, b, s: (loss, s), epochs=1)
+
+
+@pytest.mark.parametrize("seed", [2**63, -1])
+def test_of_seeds(seed):
+    """Nowhere does one overflow: 2**70 did in the noise, torch's generators and numpy's."""
+    said = r"expected a seed from 0 to 2\*\*63 - 1, got "
+    data = {"model": MODEL, "x": X, "y": Y}
+    for door in (
+        functools.partial(hf.evaluate, radius=0.1),
+        functools.partial(hf.margin.search, step=0.1),
+        functools.partial(hf.diagnose, radius=0.1, depth=diagnosis.QUICK),
+        functools.partial(diagnosis.static, radius=0.1),
+        functools.partial(diagnosis.landscape, radius=0.1),
+    ):
+        refused(door, said, **data, seed=seed)
+    refused(hf.model.create, said, "gupta_cnn", image=(1, 8, 8), classes=3, seed=seed)
+    refused(attack.PGD(seed=seed), said, MODEL, X, Y)

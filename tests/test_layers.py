@@ -22,7 +22,7 @@ ALLOWED = {
     "errors": "",
     "limits": "errors",
     "types": "",
-    "noise": "types",
+    "noise": "errors types",
     "own": "errors",
     "record": FLOOR,
     "result": FLOOR + "record",

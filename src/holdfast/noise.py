@@ -9,15 +9,26 @@ generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea an
 
 import math
 from contextlib import AbstractContextManager
+from numbers import Integral
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast.errors import BadInput
+
+SEEDS = 2**63
 GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio as a signed 64-bit number: SplitMix64's step
 MIX_1 = -0x40A7B892E31B1A47  # 0xbf58476d1ce4e5b9
 MIX_2 = -0x6B2FB644ECCEEE15  # 0x94d049bb133111eb
 MANTISSA = 24  # bits of a float32
+
+
+def require_seed(seed: Any, name: str = "a seed") -> None:
+    """Raises BadInput for what is not one of the SEEDS."""
+    if not (isinstance(seed, Integral) and 0 <= int(seed) < SEEDS):
+        raise BadInput(f"expected {name} from 0 to 2**63 - 1, got {seed!r:.60}")
 
 
 def uniform(
@@ -48,7 +59,8 @@ def scramble(seed: int, *stream: int) -> int:
 def settle(seed: int) -> None:
     """Seed the global generators, from which a model that is random draws. Those of a GPU that was
     never used stay as they are: `torch.manual_seed` would note the call, and all later ones."""
-    torch.default_generator.manual_seed(seed)
+    require_seed(seed)
+    torch.default_generator.manual_seed(int(seed))
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
 
@@ -65,10 +77,11 @@ def permutation(count: int, seed: int, *stream: int) -> Int[Tensor, " count"]:
     return torch.randperm(count, generator=generator)
 
 
-def _bits(index: Tensor, count: int, *key: int) -> Tensor:
+def _bits(index: Tensor, count: int, seed: int, *stream: int) -> Tensor:
     """`[batch, count]` words of 64 random bits."""
+    require_seed(seed)
     state = _mixed(index.to(torch.int64) + GOLDEN)  # else a seed would only shift the index
-    for part in key:
+    for part in (seed, *stream):
         state = _mixed(state + GOLDEN + part)
     counter = torch.arange(1, count + 1, dtype=torch.int64, device=index.device)
     return _mixed(state[:, None] + counter * GOLDEN)

@@ -27,7 +27,10 @@ def save(path: Path, **change) -> str:
 def arrays(**change) -> data.Dataset:
     a = GOOD | change
     return data.from_arrays(
-        train=(a["train_x"], a["train_y"]), test=(a["test_x"], a["test_y"]), name="mine"
+        train=(a["train_x"], a["train_y"]),
+        test=(a["test_x"], a["test_y"]),
+        validation=a.get("validation"),
+        name="mine",
     )
 
 
@@ -129,6 +132,34 @@ def test_names_decide_the_number_of_classes():
     assert data.from_arrays(train=pair, test=pair, class_names=list("abcd")).classes == 4
     with pytest.raises(BadInput, match="labels 0 to 1 in train_y, got 2 for image 2"):
         data.from_arrays(train=pair, test=pair, class_names=["a", "b"])
+
+
+@pytest.mark.parametrize("way", ["arrays", "npz"])
+def test_images_for_validation_are_used_as_they_are(way, tmp_path, caplog):
+    """And nothing is held out of train for it."""
+    own = {"validation_x": GOOD["test_x"][:4] + 1, "validation_y": GOOD["test_y"][:4]}
+    pair = (own["validation_x"], own["validation_y"])
+    made = {
+        "arrays": lambda: arrays(validation=pair),
+        "npz": lambda: data.load(save(tmp_path / "own.npz", **own, val_x=GOOD["test_x"])),
+    }
+    found = made[way]()
+    assert len(found.train) == len(GOOD["train_y"]) and len(found.test) == len(GOOD["test_y"])
+    assert np.array_equal(found.validation.pixels.numpy(), own["validation_x"])
+    assert found.validation.y.tolist() == own["validation_y"].tolist()
+    assert found.validation.index.tolist() == [0, 1, 2, 3]
+    assert ("passed over in" in caplog.text and "val_x" in caplog.text) == (way == "npz")
+    assert way == "npz" or {*own} < {*found.digests}
+
+
+def test_images_for_validation_are_checked_like_others(tmp_path):
+    few = (GOOD["test_x"][:4], GOOD["test_y"][:4] + 1)
+    with pytest.raises(BadInput, match="labels 0 to 2 in validation_y, got 3"):
+        arrays(validation=few)
+    with pytest.raises(BadInput, match=r"train and validation images of one shape, got \[3, 6, 5"):
+        arrays(validation=(few[0][:, :, :5], GOOD["test_y"][:4]))
+    with pytest.raises(BadInput, match="add validation_y"):
+        data.load(save(tmp_path / "own.npz", validation_x=few[0]))
 
 
 def write_single_array(path: Path) -> None:

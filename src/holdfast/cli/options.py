@@ -11,7 +11,7 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from holdfast import record
+from holdfast import noise, record
 from holdfast.cli import words
 from holdfast.cli.choices import Choice, Slot, every, members, nameless, pick
 from holdfast.cli.words import Options
@@ -215,8 +215,8 @@ def _sound(name: str, hint: Any, value: object) -> None:
     """Raises BadInput for a null where none is allowed, and for a seed out of range."""
     if value is None and not {NoneType, Any} & set(members(hint)):
         raise BadInput(f"expected {name} to be {getattr(hint, '__name__', hint)}, got null")
-    if name.rpartition(".")[2] == "seed" and isinstance(value, int) and not 0 <= value < 2**63:
-        raise BadInput(f"expected {name} from 0 to 2**63 - 1, got {value}")
+    if name.rpartition(".")[2] == "seed" and isinstance(value, int):
+        noise.require_seed(value, name)
 
 
 def _instantiated(

@@ -5,19 +5,22 @@ import io
 import logging
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from holdfast.data.dataset import Dataset, held_out, split
+from holdfast.data.dataset import Dataset, Split, held_out, split
 from holdfast.errors import BadInput
 
 log = logging.getLogger("holdfast")
 Array = np.ndarray | Tensor
 Pair = tuple[np.ndarray, np.ndarray]
-PARTS = ("train_x", "train_y", "test_x", "test_y")
+NEEDED = ("train_x", "train_y", "test_x", "test_y")
+OFFERED = ("validation_x", "validation_y")
 DARK = 16  # a largest byte that looks as if the levels were fewer than 256
 MOST_CLASSES = 100_000  # a larger label is a mistake, and counting up to it could fill the memory
 
@@ -26,23 +29,26 @@ def from_arrays(
     *,
     train: tuple[Array, Array],
     test: tuple[Array, Array],
+    validation: tuple[Array, Array] | None = None,
     class_names: tuple[str, ...] | list[str] | None = None,
     name: str = "arrays",
 ) -> Dataset:
-    """A data set out of `(images, labels)` pairs.
+    """A data set out of `(images, labels)` pairs. Without images for validation, a tenth of each
+    class of train is held out for it.
 
     Images are `[n, channel, height, width]` or `[n, height, width]`, either uint8 or float in
     [0, 1]; floats are rounded to the nearest of 256 levels, for that is what a split holds.
     Labels are whole numbers from 0. There are as many classes as names or, without names, as the
     largest train label says. Raises BadInput for anything else, naming the first image at fault.
     """
-    parts = dict(zip(PARTS, (*train, *test), strict=True))
-    arrays = {part: _numpy(value, part) for part, value in parts.items()}
-    return _checked(arrays, class_names, name, None)
+    given = {"train": train, "validation": validation, "test": test}
+    pairs = {part: _two_arrays(pair, part) for part, pair in given.items() if pair is not None}
+    return _checked(pairs, class_names, name, None)
 
 
 def read_npz(path: Path) -> Dataset:
-    """The data set in an .npz file with the arrays train_x, train_y, test_x and test_y.
+    """The data set in an .npz file with the arrays train_x, train_y, test_x and test_y, and
+    validation_x and validation_y where there are images for it.
 
     Raises BadInput where the file cannot be read, as for `from_arrays`. Nothing is unpickled.
     """
@@ -64,17 +70,18 @@ def assemble(
     class_names: tuple[str, ...],
     digests: dict[str, str],
     index: Pair | None = None,
+    validation: Pair | None = None,
 ) -> Dataset:
-    """A data set out of checked arrays, its validation split held out of train.
+    """A data set out of checked arrays, its validation split held out of train where none is given.
 
     The index counts the rows of each pair, or is given as `(train, test)` where it does not.
     """
     at = index or (np.arange(len(train[1])), np.arange(len(test[1])))
-    held = held_out(train[1], at[0], tenths=1)
+    held = held_out(train[1], at[0], tenths=1) & (validation is None)
     return Dataset(
         name=name,
         train=split(*train, at[0], ~held),
-        validation=split(*train, at[0], held),
+        validation=_whole(*validation) if validation else split(*train, at[0], held),
         test=split(*test, at[1], np.ones(len(test[1]), dtype=bool)),
         class_names=class_names,
         digests=digests,
@@ -92,31 +99,48 @@ def check_labels(y: np.ndarray, classes: int, what: str) -> None:
         )
 
 
+def _whole(x: np.ndarray, y: np.ndarray) -> Split:
+    return split(x, y, np.arange(len(y)), np.ones(len(y), dtype=bool))
+
+
 def _checked(
-    arrays: dict[str, np.ndarray],
-    class_names: tuple[str, ...] | list[str] | None,
+    pairs: dict[str, Pair],
+    class_names: Any,
     name: str,
     digests: dict[str, str] | None,
 ) -> Dataset:
-    train = _pair(arrays, "train")
-    test = _pair(arrays, "test")
-    _same_shape(train[0], test[0])
-    check_labels(train[1], len(class_names) if class_names else MOST_CLASSES, "train_y")
-    names = class_names or [str(label) for label in range(int(train[1].max()) + 1)]
-    check_labels(test[1], len(names), "test_y")
+    pairs = {part: _sound(*pair, part) for part, pair in pairs.items()}
+    train_y = pairs["train"][1]
+    _same_shape({part: x for part, (x, _) in pairs.items()})
+    known = None if class_names is None else _names(class_names)
+    check_labels(train_y, len(known) if known else MOST_CLASSES, "train_y")
+    names = known or tuple(str(label) for label in range(int(train_y.max()) + 1))
+    for part, (_, y) in pairs.items():
+        check_labels(y, len(names), f"{part}_y")
     if len(names) < 2:
         raise BadInput(f"expected 2 classes or more in train_y, got {len(names)}; add images")
-    if np.bincount(train[1]).max() < 2:
+    if "validation" not in pairs and np.bincount(train_y).max() < 2:
         raise BadInput(
             "expected at least two train images of some class, one of them for validation, "
             "got one of each; add images"
         )
-    digests = digests or {p: md5(a) for p, a in zip(PARTS, (*train, *test), strict=True)}
-    return assemble(name=name, train=train, test=test, class_names=tuple(names), digests=digests)
+    made = {
+        f"{part}_{k}": md5(a) for part, p in pairs.items() for k, a in zip("xy", p, strict=True)
+    }
+    return assemble(name=name, class_names=names, digests=digests or made, **pairs)
 
 
-def _pair(arrays: dict[str, np.ndarray], part: str) -> Pair:
-    x, y = arrays[f"{part}_x"], arrays[f"{part}_y"]
+def _names(given: Any) -> tuple[str, ...]:
+    """Raises BadInput for anything but a list of words."""
+    listed = isinstance(given, Sequence) and not isinstance(given, str)
+    if not (listed and given and all(isinstance(name, str) for name in given)):
+        raise BadInput(
+            f"expected class_names as a list of names, one for each class, got {given!r:.60}"
+        )
+    return tuple(given)
+
+
+def _sound(x: np.ndarray, y: np.ndarray, part: str) -> Pair:
     pixels = _pixels(_four_axes(x, f"{part}_x"), f"{part}_x")
     labels = _labels(y, f"{part}_y")
     if len(pixels) != len(labels):
@@ -180,12 +204,22 @@ def _labels(y: np.ndarray, what: str) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def _same_shape(train: np.ndarray, test: np.ndarray) -> None:
-    if train.shape[1:] != test.shape[1:]:
+def _same_shape(images: dict[str, np.ndarray]) -> None:
+    for part, x in images.items():
+        if x.shape[1:] != images["train"].shape[1:]:
+            raise BadInput(
+                f"expected train and {part} images of one shape, got "
+                f"{list(images['train'].shape[1:])} and {list(x.shape[1:])}; resize one of them"
+            )
+
+
+def _two_arrays(pair: Any, part: str) -> Pair:
+    """Raises BadInput for anything but images and labels."""
+    if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
         raise BadInput(
-            f"expected train and test images of one shape, got {list(train.shape[1:])} and "
-            f"{list(test.shape[1:])}; resize one of them"
+            f"expected {part} as a pair of arrays (images, labels), got {type(pair).__name__}"
         )
+    return _numpy(pair[0], f"{part}_x"), _numpy(pair[1], f"{part}_y")
 
 
 def _numpy(value: Array, what: str) -> np.ndarray:
@@ -200,20 +234,23 @@ def _numpy(value: Array, what: str) -> np.ndarray:
     return value
 
 
-def _unpacked(content: bytes, path: Path) -> dict[str, np.ndarray]:
+def _unpacked(content: bytes, path: Path) -> dict[str, Pair]:
     try:
         archive = np.load(io.BytesIO(content), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise BadInput(
                 f"expected an .npz archive at {path}, got a single array; use numpy.savez"
             )
-        missing = [part for part in PARTS if part not in archive]
-        if missing:
+        wanted = NEEDED + (OFFERED if {*OFFERED} & {*archive.files} else ())
+        if missing := [name for name in wanted if name not in archive]:
             raise BadInput(
-                f"expected the arrays {', '.join(PARTS)} in {path}, got "
+                f"expected the arrays {', '.join(wanted)} in {path}, got "
                 f"{', '.join(archive.files) or 'none'}; add {', '.join(missing)}"
             )
-        return {part: archive[part] for part in PARTS}
+        if others := [name for name in archive.files if name not in wanted]:
+            log.warning("passed over in %s: %s", path, ", ".join(others))
+        parts = [name.removesuffix("_x") for name in wanted[::2]]
+        return {part: (archive[f"{part}_x"], archive[f"{part}_y"]) for part in parts}
     except BadInput:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -19,7 +19,6 @@ from holdfast.model import lent
 from holdfast.types import Attack, Classifier, Labels, device_of
 
 STREAM = 81  # keeps these numbers apart from those of other users of the same seed
-SEEDS = 2**63
 AHEAD = 64  # visits whose random numbers are made together
 TOLD: tuple[str, ...] = ("label", "correct", "regret", "index")  # what `info` holds of an answer
 EDGE = 1e-3  # of a level: what float32 loses where an attack uses the whole of its budget
@@ -69,8 +68,7 @@ class Lanes:
     def seed(self, seeds: Sequence[int]) -> None:
         """Start every lane's stream anew. Raises BadInput for a seed out of range."""
         for seed in seeds:
-            if not 0 <= seed < SEEDS:
-                raise BadInput(f"expected a seed from 0 to 2**63 - 1, got {seed}; take another")
+            noise.require_seed(seed)
         self.key = np.array([noise.scramble(int(seed), STREAM) for seed in seeds])
         self.drawn = np.zeros_like(self.key)
 

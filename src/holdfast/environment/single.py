@@ -7,7 +7,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from holdfast.environment.lanes import SEEDS, Lanes, picks
+from holdfast import noise
+from holdfast.environment.lanes import Lanes, picks
 from holdfast.environment.picture import picture
 from holdfast.environment.task import task
 from holdfast.errors import BadInput
@@ -57,7 +58,7 @@ class Classification(gymnasium.Env[np.ndarray, np.integer | int]):
         require_seeds([] if seed is None else [seed])
         super().reset(seed=seed)
         if seed is not None or not self.seeded:
-            self.lanes.seed([int(self.np_random.integers(SEEDS)) if seed is None else seed])
+            self.lanes.seed([int(self.np_random.integers(noise.SEEDS)) if seed is None else seed])
             self.seeded = True
         self.lanes.reset(self.policy)
         return self.lanes.seen[0].copy(), {}

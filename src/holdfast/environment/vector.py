@@ -7,7 +7,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from holdfast.environment.lanes import SEEDS, Answer, Lanes, picks
+from holdfast import noise
+from holdfast.environment.lanes import Answer, Lanes, picks
 from holdfast.environment.picture import picture
 from holdfast.environment.single import (
     RENDER_MODES,
@@ -82,7 +83,7 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         require_seeds(seeds)
         super().reset(seed=None if seed is None else int(seeds[0]))
         if seed is None and not self.seeded:
-            seeds = self.np_random.integers(SEEDS, size=self.num_envs).tolist()
+            seeds = self.np_random.integers(noise.SEEDS, size=self.num_envs).tolist()
         if seeds:
             self.lanes.seed(seeds)
             self.seeded = True
@@ -121,7 +122,7 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return [int(seed) + lane for lane in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise BadInput(f"expected {self.num_envs} seeds, got {len(seed)}; give one for each")
-        drawn = np.random.default_rng().integers(SEEDS, size=self.num_envs)
+        drawn = np.random.default_rng().integers(noise.SEEDS, size=self.num_envs)
         return [int(new) if own is None else own for own, new in zip(seed, drawn, strict=True)]
 
 

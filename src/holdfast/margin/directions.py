@@ -16,6 +16,7 @@ from torch import Tensor
 from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import steepest
+from holdfast.limits import COUNT, require_ranges
 from holdfast.loss import LossName, called, gradient
 from holdfast.model import by_batch, examined
 from holdfast.types import Classifier, Images, Labels, image_shape
@@ -43,6 +44,9 @@ class Orthonormal:
     count: int | None = None
     per_image: bool = False
 
+    def __post_init__(self) -> None:
+        require_ranges(self, count=COUNT)
+
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         size = x[0].numel()
         count = _within(self.count, size, "dimensions")
@@ -66,6 +70,9 @@ class Coordinates:
     name: ClassVar[str] = "coordinates"
     count: int | None = None
 
+    def __post_init__(self) -> None:
+        require_ranges(self, count=COUNT)
+
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         size = x[0].numel()
         count = _within(self.count, size, "dimensions")
@@ -84,6 +91,9 @@ class LowFrequency:
 
     name: ClassVar[str] = "low_frequency"
     count: int | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self, count=COUNT)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         channels, height, width = image_shape(x)
@@ -111,6 +121,9 @@ class Principal:
     images: Tensor
     count: int | None = None
 
+    def __post_init__(self) -> None:
+        require_ranges(self, count=COUNT)
+
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         rows = self.images.flatten(1).double()
         known = min(len(rows) - 1, rows.shape[1])
@@ -136,8 +149,10 @@ class Gradient:
     count: int = 10
     loss: LossName = "margin"
 
+    def __post_init__(self) -> None:
+        require_ranges(self, count=COUNT)
+
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
-        _within(self.count, math.inf, "directions")
         climbed = called(self.loss)
         with examined(model):
             slope = by_batch(lambda x, y: gradient(model, x, y, climbed)[0], None, x, y)
@@ -193,15 +208,16 @@ def cosines(size: int) -> Tensor:
     return waves
 
 
-def _within(count: int | None, most: float, what: str) -> int:
+def _within(count: int | None, most: int, what: str) -> int:
     """The number asked for, or all. Raises BadInput where there are not so many."""
     if count is None and most > ALL:
         raise BadInput(
             f"expected a count of directions for images of {most} numbers, got none; all of them "
             "would not fit into memory"
         )
-    wanted = int(most) if count is None else count
+    wanted = most if count is None else count
     if not 1 <= wanted <= most:
-        limit = f" to {most}, the number of {what}" if most < math.inf else " or more"
-        raise BadInput(f"expected 1{limit}, as the count of directions; got {wanted}")
+        raise BadInput(
+            f"expected 1 to {most}, the number of {what}, as the count of directions; got {wanted}"
+        )
     return wanted

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, require_call
 from holdfast.margin import measures
 from holdfast.margin.measures import Estimate, Sums
 from holdfast.margin.rays import Grid
@@ -120,6 +120,7 @@ class Margins:
     def interval(self, measure: Callable[[Sums], Tensor]) -> Estimate:
         """A measure of `holdfast.margin.measures` with its 95 % interval over images (jackknife);
         `measures.bootstrap(*found.parts, found.origin, measure)` gives percentiles instead."""
+        require_call("measure", measure, ("sums",))
         return measures.jackknife(*self.parts, self.origin, measure)
 
     def as_dict(self) -> Row:

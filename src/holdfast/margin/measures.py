@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from holdfast import noise
 from holdfast.errors import BadInput
+from holdfast.limits import COUNT, require_range
 
 TOGETHER = 500  # samples of a jackknife that are held at once
 
@@ -173,6 +175,8 @@ def bootstrap(
     the images, misses the pairs that only few of them meet, and comes out too low; `jackknife` does
     not.
     """
+    require_range("samples", samples, COUNT)
+    noise.require_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(origin), (samples, len(origin)), generator=generator)
     weight = torch.zeros(samples, len(origin)).scatter_add(1, drawn, torch.ones(drawn.shape))

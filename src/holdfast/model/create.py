@@ -6,15 +6,17 @@ card from elsewhere cannot choose what is run.
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor, nn
 
-from holdfast import own
+from holdfast import noise, own
 from holdfast.errors import BadInput, choose
+from holdfast.limits import COUNT, require_range
 from holdfast.model.networks import LIBRARIES, NETWORKS
 
 ALWAYS = {"image", "classes"}  # given to every builder, and on the card beside the options
@@ -79,8 +81,13 @@ def create(
     Raises BadInput: unknown name or option, a library that is not installed, an image that the
     network cannot take, a function that cannot be found or called.
     """
-    if classes < 1:
-        raise BadInput(f"expected 1 class or more, got {classes}")
+    if seed is not None:
+        noise.require_seed(seed)
+    require_range("classes", classes, COUNT)
+    if not (isinstance(image, Sequence) and all(isinstance(n, Integral) and n > 0 for n in image)):
+        raise BadInput(
+            f"expected image as whole numbers (channel, height, width), got {image!r:.60}"
+        )
     mean, std = (_per_channel(some, image[0]) for some in (mean, std))
     if bool(mean) != bool(std):
         raise BadInput(f"expected mean and std together, got mean {mean} and std {std}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from holdfast import attack
+from holdfast import attack, noise
 from holdfast.data import Augment, Dataset
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
@@ -134,8 +134,7 @@ class Recipe:
             self, epochs=AT_LEAST_1, batch_size=AT_LEAST_1, ema=BETWEEN, keep_every=AT_LEAST_0,
             clip=ABOVE_0,
         )  # fmt: skip
-        if not 0 <= self.seed < 2**63:
-            raise BadInput(f"expected a seed from 0 to 2**63 - 1, got {self.seed}")
+        noise.require_seed(self.seed)
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)

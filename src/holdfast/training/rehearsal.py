@@ -60,6 +60,7 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
             _require_losses(one(twin, twins if pairs(one) else replace(twins, adv=None), {}), few)
             losses, _ = objective(twin, twins, recipe, {})
             if twin is not bench.model:
+                _require_gradient(losses)
                 losses.mean().backward()
 
 
@@ -72,14 +73,24 @@ def _require_pixels(adv: Images) -> None:
         )
 
 
+def _require_gradient(losses: Tensor) -> None:
+    """Raises BadInput for losses that no weight changes."""
+    if not losses.requires_grad:
+        raise BadInput(
+            "expected the objective's losses to depend on the weights, got some without gradient; "
+            "leave out detach, argmax, torch.no_grad and the like"
+        )
+
+
 def _require_losses(answer: object, batch: Batch) -> None:
     """Raises BadInput for an answer that is not a loss for each image and a state of tensors."""
     loss, state = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
     if not (isinstance(loss, Tensor) and loss.shape == batch.y.shape and loss.is_floating_point()):
-        got = f"one of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        tensor = isinstance(loss, Tensor)
+        got = f"{loss.dtype} of shape {tuple(loss.shape)}" if tensor else repr(loss)
         raise BadInput(
-            f"expected the objective to return a loss for each image, ({len(batch.y)},), and a "
-            f"state; got {got:.60}; leave the mean to the trainer"
+            f"expected the objective to return a loss for each image, floats ({len(batch.y)},), "
+            f"and a state; got {got:.60}; leave the mean to the trainer"
         )
     if not (isinstance(state, dict) and all(isinstance(one, Tensor) for one in state.values())):
         raise BadInput(
