@@ -16,7 +16,7 @@ from test_margin_search import X, Y, bumpy
 from torch import nn
 from worlds import linear_world
 
-from holdfast import feedback, model, record
+from holdfast import feedback, kept, model, record
 from holdfast.attack import FGSM, PGD
 from holdfast.cli import main
 from holdfast.evaluation import evaluate
@@ -132,14 +132,14 @@ def second(out: Path, rank: int) -> None:
         record.point = record.remove = record.clear = None  # only the process that leads writes
     trains(out / "killed", resume=True)
     trains(out / "twin")
-    original = pieces.write
+    original = kept.write
 
-    def stumbles(file: Path | None, piece: pieces.Piece) -> None:
+    def stumbles(file: Path | None, piece: dict) -> None:
         original(file, piece)
         if rank == 1:
             os.kill(os.getpid(), 9)
 
-    pieces.write = stumbles
+    kept.write = stumbles
     search(bumpy(seed=1), X, Y, processes=2, folder=out / "begun", **SEARCH)
 
 

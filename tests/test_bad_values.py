@@ -299,7 +299,13 @@ def test_a_model_may_fail_in_any_way():
     def failing(x):
         raise IndexError("no such layer")
 
-    refused(hf.evaluate, "expected a model that takes images .* got: no such layer", failing, X, Y)
+    refused(
+        hf.evaluate,
+        "expected a model that takes images .* got: IndexError: no such layer",
+        failing,
+        X,
+        Y,
+    )
 
 
 def test_yes_and_no_are_no_words():

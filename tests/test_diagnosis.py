@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import functools
-import json
 import sys
 import threading
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from ill_worlds import RADIUS, Ill, trained
 from torch import nn
 
-from holdfast import diagnosis
+from holdfast import diagnosis, record
 from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer, UniformNoise
 from holdfast.diagnosis import Depth, Diagnosis, masking
 from holdfast.diagnosis.comparisons import stronger
@@ -197,7 +196,10 @@ def test_a_twin_that_does_not_fit_is_refused_at_once():
     x, y = ill_worlds.some(20)
     for twin, said in (
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), "a twin of 10 classes"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(63, 10)), "a twin for images"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(63, 10)),
+            "of the twin: expected a model that takes images",
+        ),
     ):
         with pytest.raises(BadInput, match=said):
             tiny(trained("plain"), x, y, radius=RADIUS, twin=twin)
@@ -309,12 +311,12 @@ def test_images_that_are_all_wrong_already_are_no_sign():
     x, net = ill_worlds.some(12)[0], trained("plain")
     found = tiny(lambda x: net(x.view(x.size(0), -1)), x, (net(x).argmax(1) + 1) % 10)
     assert found.findings == () and found.clean.accuracy == 0
-    json.dumps(found.as_dict(), allow_nan=False)
+    record.as_json(found.as_dict())
 
 
 def test_a_diagnosis_without_a_gradient_is_json():
     found = tiny(Ill(trained("plain"), "rounded"), *ill_worlds.some(10))
-    assert json.dumps(found.as_dict()["dynamic"], allow_nan=False).count("null") > 0
+    assert record.as_json(found.as_dict()["dynamic"]).count("null") > 0
 
 
 def test_a_random_model_s_kept_diagnosis_is_recalled_whole(tmp_path):

@@ -55,8 +55,8 @@ def test_what_an_earlier_holdfast_kept_is_made_again(tmp_path):
     whole = battle(tmp_path, calls)
     before = len(calls)
     for file in tmp_path.rglob("*.safetensors"):
-        held, about = kept.read(file) or ({}, {})
-        kept.write(file, {k: v for k, v in held.items() if k != "prediction"}, about)
+        held = kept.read(file) or {}
+        kept.write(file, {k: v for k, v in held.items() if k != "prediction"})
     again = battle(tmp_path, calls)
     assert same(whole, again) and len(calls) == 2 * before > 0
 
@@ -190,8 +190,8 @@ def test_one_number_out_of_a_table_is_kept(tmp_path):
     """A tensor of one element counts as contiguous with any stride."""
     one = torch.arange(10.0).view(1, 10)[:, 3]
     assert one.stride() == (10,)
-    kept.write(tmp_path / "piece", {"one": one}, {})
-    held, _ = kept.read(tmp_path / "piece") or pytest.fail("it is damaged")
+    kept.write(tmp_path / "piece", {"one": one})
+    held = kept.read(tmp_path / "piece") or pytest.fail("it is damaged")
     assert held["one"].tolist() == [3.0]
 
 

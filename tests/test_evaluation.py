@@ -9,7 +9,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import ATTACKS, PGD, DeepFool, resized
+from holdfast.attack import ATTACKS, FAB, PGD, DeepFool, resized
 from holdfast.errors import BadInput
 from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge
 from holdfast.model import clean_logits, usable
@@ -457,3 +457,48 @@ def test_the_median_is_the_middle_or_between_two():
     for values, expected in (([0, 1, 4], 1), ([0, 0, 0.5, 1], 0.25), ([1, torch.inf], torch.inf)):
         assert median(torch.tensor([*values, torch.nan])) == expected
     assert math.isnan(median(torch.tensor([torch.nan])))
+
+
+class Threshold(torch.nn.Module):
+    """Class 1 where the first pixel is above one half: the nearest wrong image is as far in every
+    norm."""
+
+    def forward(self, x):
+        height = 8 * (x[:, 0, 0, 0] - 0.5)
+        return torch.stack([-height, height], 1)
+
+
+@pytest.mark.parametrize("suite", ["seeds", "full"])
+def test_the_worst_case_is_that_of_the_budget_alone(suite):
+    """C&W and others are measured in l2 at a larger radius: what they find there fells nothing
+    within linf 8/255, where this model is robust; nor does it leave a cascade, or a comparison."""
+    x = torch.full((6, 1, 8, 8), 0.4)
+    x[:, 0, 0, 0] = torch.tensor([0.455, 0.46, 0.54, 0.545, 0.1, 0.51])
+    y = (x[:, 0, 0, 0] > 0.5).long()
+    found = evaluate(Threshold(), x, y, suite, radius=8 / 255)
+    far = {one.name: one for one in found.attacks if one.norm == "l2"}
+    assert far["cw"].accuracy == pytest.approx(1 / 6)
+    assert found.worst_case.correct.tolist() == [True] * 5 + [False]
+    assert sum(found.first) == 1 and "not in the worst case" in found.table()
+    assert "blind attacks find more" not in [one.name for one in found.findings]
+    curve = evaluation.curve(Threshold(), x, y, [8 / 255], "seeds")
+    assert curve.correct[0].tolist() == [True] * 5 + [False]
+
+
+def test_an_attack_of_another_norm_or_beyond_the_budget_leaves_its_images_to_the_next(tmp_path):
+    x = torch.full((4, 1, 8, 8), 0.4)
+    x[:, 0, 0, 0] = torch.tensor([0.46, 0.54, 0.48, 0.1])
+    y = (x[:, 0, 0, 0] > 0.5).long()
+    attacks = {"l2": PGD(radius=0.2, norm="l2"), "far": PGD(radius=0.2), "asked": PGD(radius=0.03)}
+    asked = {"radius": 0.03, "norm": "linf"}
+    found = evaluate(Threshold(), x, y, attacks=attacks, cascade=True, **asked)
+    assert found.worst_case.correct.tolist() == [True, True, False, True]
+    assert [int((~one.distance.isnan()).sum()) for one in found.attacks] == [4, 4, 4]
+    alone = evaluate(Threshold(), x, y, attacks={"fab": FAB(radius=0.2)}, **asked)
+    assert alone.worst_case.correct.tolist() == [True, True, False, True]  # by its distances
+    for name in ("one", "two"):
+        evaluation.save(found, tmp_path / name, y)
+    both = evaluation.compare(*(evaluation.latest(tmp_path / name) for name in ("one", "two")))
+    assert both["worst case"].difference == 0
+    robust = evaluate(lambda x: 100 * Threshold()(x), x, y, attacks=attacks, cascade=True, **asked)
+    assert robust.worst_case.accuracy == found.worst_case.accuracy

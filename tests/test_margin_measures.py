@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from worlds import linear_world
 
+from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.margin import (
     bootstrap,
@@ -197,7 +198,7 @@ def test_one_image_is_told_in_json_and_grids_are_not_mixed():
     world = linear_world(count=8, side=4, classes=3)
     x, y = world.x[:1], world.y[:1]
     found, finer = (search(world.model, x, y, step=step) for step in (0.1, 0.05))
-    text = json.dumps(found.as_dict(), allow_nan=False)
+    text = record.as_json(found.as_dict())
     assert json.loads(text)["robustness_interval"] == [None, None]
     assert growth(found, found).low.isnan()
     with pytest.raises(BadInput, match="on the same grid"):

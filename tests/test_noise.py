@@ -1,6 +1,3 @@
-import re
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -64,13 +61,3 @@ def test_the_numbers_never_change():
     drawn = noise.uniform(torch.tensor([0, 1]), (2,), 0)
     torch.testing.assert_close(drawn, torch.tensor(GOLDEN), rtol=0, atol=0)
     assert noise.scramble(0) == SCRAMBLED
-
-
-def test_every_user_of_a_seed_has_numbers_of_its_own():
-    """No two streams of the package are the same: each `STREAM = n` is another n."""
-    found = []
-    for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
-        line = r"^(?:STREAM|UNIFORM, GAUSSIAN|IMAGES, STRENGTH|JUDGED, DRAWN|DROPOUT) = ([\w, ]+)"
-        for said in re.findall(line, path.read_text(), re.MULTILINE):
-            found += [int(number, 0) for number in said.split(", ")]
-    assert len(found) > 9 and sorted(found) == sorted(set(found))

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from holdfast import noise
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.types import Images
 
 Precision = Literal["fp32", "bf16"]
@@ -60,9 +60,8 @@ def find_device(name: str = "auto") -> torch.device:
         torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
-        cause = str(error).splitlines()[0]
         raise BadInput(
-            f"expected a usable device, got '{name}' ({cause}); try auto or cpu"
+            f"expected a usable device, got '{name}' ({cause(error)}); try auto or cpu"
         ) from None
 
 
@@ -93,7 +92,7 @@ def fastest(
         steps = [lambda e=e, m=m: _step(e, m, x) for e, m in twins]
         slow, fast = rounds_of(steps, rounds=3)
     except (RuntimeError, TypeError) as error:  # mixed dtypes, no room for twins, no twin at all
-        log.warning("precision fp32, since a trial failed: %s", str(error).split("\n")[0])
+        log.warning("precision fp32, since a trial failed: %s", cause(error))
         return engines[0]
     wins = all(short <= 0.9 * long for short, long in zip(fast, slow, strict=True))
     return engines[1] if wins else engines[0]

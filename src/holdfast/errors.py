@@ -15,6 +15,11 @@ class BadInput(ValueError):
     """
 
 
+def cause(error: BaseException) -> str:
+    """The kind of an error and its words, in one line of not too many letters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200].removesuffix(":")
+
+
 ELSEWHERE = {
     "lr": "rate", "learning_rate": "rate", "eps": "radius", "epsilon": "radius",
     "alpha": "stride", "eps_step": "stride", "step_size": "stride", "n_steps": "steps",
@@ -84,13 +89,8 @@ def _fits(takes: inspect.Signature, call: Sequence[str], filled: Iterable[str]) 
         placed = takes.bind_partial(*call).arguments
     except TypeError:
         return False
-    needed = {one.name for one in takes.parameters.values() if _is_needed(one)}
+    needed = {one.name for one in _named_parameters(takes) if one.default is one.empty}
     return not needed - {*placed, *filled}
-
-
-def _is_needed(parameter: inspect.Parameter) -> bool:
-    many = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return parameter.default is parameter.empty and not many
 
 
 def _named(value: object) -> str:

@@ -29,9 +29,8 @@ Held = dict[str, Tensor]
 PLAIN = bool | int | float | complex | str | bytes | None
 
 
-def read(file: Path | None) -> tuple[Held, Row] | None:
-    """The tensors and the facts in this file; None where there is none, or it is damaged, which is
-    said."""
+def read(file: Path | None) -> Row | None:
+    """What `write` put into this file; None where there is none, or it is damaged, as is said."""
     if file is None or not file.exists():
         return None
     try:
@@ -40,19 +39,20 @@ def read(file: Path | None) -> tuple[Held, Row] | None:
             about = dict(json.loads(opened.metadata()["about"]))
         if about.pop("digest") != digest(held):
             raise ValueError("its digest is another")
-        return held, about
+        return held | about
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         log.warning("%s is damaged (%s); what it held is computed again", file, error)
         return None
 
 
-def write(file: Path | None, held: Held, about: Mapping[str, object]) -> None:
-    """Put a piece on disk in one step."""
+def write(file: Path | None, piece: Mapping[str, object]) -> None:
+    """Put tensors and plain facts on disk in one step."""
     if file is None:
         return
-    held = {name: value.contiguous().cpu() for name, value in held.items()}
-    facts = json.dumps({**about, "digest": digest(held)})
-    record.write(file, tensors.save(held, metadata={"about": facts}))
+    held = {k: one.contiguous().cpu() for k, one in piece.items() if isinstance(one, Tensor)}
+    facts = {name: one for name, one in piece.items() if name not in held}
+    about = json.dumps(facts | {"digest": digest(held)})
+    record.write(file, tensors.save(held, metadata={"about": about}))
 
 
 def place(folder: Path | None, stem: str, model: object, held: Held, about: object) -> Path | None:

@@ -41,6 +41,7 @@ class Range:
 
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = Range(low=0), Range(low=1), Range(low=2)
 COUNT = Range(low=1, whole=True)
+WHOLE = Range(low=0, whole=True)
 FINITE = Range(low=-math.inf)
 ABOVE_0, ENDLESS = Range(low=0, open="low"), Range(low=0, open="low", endless=True)
 SHARE = Range(low=0, high=1)
@@ -49,14 +50,14 @@ PAST = Range(low=0, high=1, open="high")  # of which not all is kept
 BETWEEN = Range(low=0, high=1, open="both")
 
 
-def require_range(name: str, value: Any, allowed: Range, advice: str = "") -> None:
+def require_range(name: str, value: Any, allowed: Range) -> None:
     """Raises BadInput for what is no number, or one outside; None, where a default holds, is
     neither."""
     if isinstance(value, str) or not isinstance(value, SupportsFloat | None):
         raise BadInput(f"expected {name} as a number, got {value!r:.60}")
     number: Any = value
     if number is not None and number not in allowed:
-        raise BadInput(f"expected {name} {allowed}, got {value}{advice and '; ' + advice}")
+        raise BadInput(f"expected {name} {allowed}, got {value}")
 
 
 def require_ranges(settings: Any, **ranges: Range) -> None:

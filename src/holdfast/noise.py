@@ -7,6 +7,7 @@ generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea an
 "Fast splittable pseudorandom number generators", OOPSLA), applied once to each part of the key.
 """
 
+import enum
 import math
 from contextlib import AbstractContextManager
 from numbers import Integral
@@ -23,6 +24,40 @@ GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio as a signed 64-bit number: S
 MIX_1 = -0x40A7B892E31B1A47  # 0xbf58476d1ce4e5b9
 MIX_2 = -0x6B2FB644ECCEEE15  # 0x94d049bb133111eb
 MANTISSA = 24  # bits of a float32
+
+
+@enum.unique
+class Stream(enum.IntEnum):
+    """The part of a key that keeps the numbers of each user of a seed apart from all others'. A
+    number never changes, nor is it given to another."""
+
+    PGD = 1
+    ACTIONS = 2
+    DROPOUT = 3
+    HOP_SKIP_JUMP = 11
+    SIMBA = 12
+    SQUARE = 20
+    UNIFORM = 21
+    GAUSSIAN = 22
+    FAB = 23
+    APGD = 30
+    MIN_MARGIN = 34
+    TRANSFER_MIM = 41
+    BOUNDARY = 42
+    SPREAD = 51
+    STATIC = 52
+    VIEWS = 53
+    POINTS = 54
+    PROBES = 55
+    PLANES = 56
+    GATHER = 57
+    EXAMPLES = 61
+    STRENGTHS = 62
+    JUDGED = 71
+    DRAWN = 72
+    LANES = 81
+    AUGMENT = 0x617567
+    DIRECTIONS = 0x726179
 
 
 def require_seed(seed: Any, name: str = "a seed") -> None:

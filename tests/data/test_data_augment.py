@@ -5,7 +5,6 @@ import torch
 
 from holdfast import noise
 from holdfast.data import Augment
-from holdfast.data.augment import STREAM
 from holdfast.errors import BadInput
 
 SEED, EPOCH = 5, 2
@@ -34,7 +33,7 @@ def naive(augment: Augment, x: torch.Tensor) -> torch.Tensor:
     """What Augment promises, one image and one step at a time."""
     out = []
     for image, draw in zip(
-        x, noise.uniform(INDEX, (6,), SEED, EPOCH, STREAM).tolist(), strict=True
+        x, noise.uniform(INDEX, (6,), SEED, EPOCH, noise.Stream.AUGMENT).tolist(), strict=True
     ):
         flip, vertical, crop_y, crop_x, shift_y, shift_x = draw
         far_y, far_x = (int(augment.translate * side) for side in x.shape[2:])

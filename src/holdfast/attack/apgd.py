@@ -17,7 +17,6 @@ from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, LossName, called, full, gradient, rivals, targeted_dlr
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
-STREAM = 30  # keeps these numbers apart from those of other users of the same seed
 PERIODS = 0.22, 0.06, 0.03  # shares of the steps: the first period, the shortest, the decrease
 
 
@@ -94,7 +93,7 @@ class APGD:
     def _start(self, x: Images, index: Labels, *stream: int) -> Images:
         """A point of the sphere of this radius, cut to the pixel box."""
         draw = noise.normal if self.norm == "l2" else _centred
-        change = draw(index, tuple(x.shape[1:]), self.seed, STREAM, *stream)
+        change = draw(index, tuple(x.shape[1:]), self.seed, noise.Stream.APGD, *stream)
         change = change / per_image(length(change, self.norm), change)
         return (x + self.radius * change.to(x.dtype)).clamp(0, 1)
 

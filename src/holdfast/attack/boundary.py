@@ -15,7 +15,6 @@ from holdfast.geometry import length, per_image, steepest
 from holdfast.limits import AT_LEAST_1, BETWEEN, PART, require_ranges
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
-STREAM = 42  # keeps these numbers apart from those of other users of the same seed
 HALVINGS = 10  # of the way between image and start, before the walk
 EVERY = 10  # steps between two looks at the step along the sphere alone
 CHANGE = 1.5  # factor by which the step along the sphere grows or shrinks
@@ -61,7 +60,9 @@ class Boundary:
         note: Note = unheard,
     ) -> Images:  # fmt: skip
         index = positions(x, index)
-        adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
+        adv, used = noise_start(
+            model, x, y, index, self.queries, self.seed, noise.Stream.BOUNDARY, 0
+        )
         note_start(note, x, adv, used, self.norm)
         rows = (used + HALVINGS <= self.queries).nonzero().flatten()
         if len(rows):
@@ -103,7 +104,9 @@ class Boundary:
         """A random step of this share of the distance, at a right angle to the way to the image,
         put back on the sphere around that and into the pixel box."""
         way, distance = steepest(adv - x, "l2"), per_image(length(adv - x, "l2"), x)
-        drawn = noise.normal(index, tuple(x.shape[1:]), self.seed, STREAM, 1, turn).to(x)
+        drawn = noise.normal(
+            index, tuple(x.shape[1:]), self.seed, noise.Stream.BOUNDARY, 1, turn
+        ).to(x)
         drawn = drawn - per_image((drawn * way).flatten(1).sum(1), x) * way
         ahead = way + per_image(along, x) * steepest(drawn, "l2")
         return (x + distance * steepest(ahead, "l2")).clamp(0, 1)

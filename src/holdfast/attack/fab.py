@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from holdfast import noise
 from holdfast.attack._climb import clearly, positions, require_dense
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import full, gradient, lead, margin, right, rivals
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
-STREAM = 23  # keeps these numbers apart from those of other users of the same seed
 FAR = {"linf": 0.3, "l2": 1.0}  # ball of a random start where no distance is known yet
 CLOSE = 1e-8  # lengths below this count as this when near and far are weighed
 
@@ -95,7 +95,7 @@ class FAB:
             return x
         known = reach.clamp_max(torch.inf if self.radius is None else self.radius)
         size = known.where(known < torch.inf, FAR[self.norm]) / 2
-        change = sample(x, 1.0, self.norm, index, self.seed, STREAM, restart, rank)
+        change = sample(x, 1.0, self.norm, index, self.seed, noise.Stream.FAB, restart, rank)
         return (x + per_image(size, x) * change).clamp(0, 1)
 
     def _descend(

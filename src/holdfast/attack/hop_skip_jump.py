@@ -14,7 +14,6 @@ from holdfast.geometry import length, per_image, steepest
 from holdfast.limits import AT_LEAST_1, AT_LEAST_2, require_ranges
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
-STREAM = 11  # keeps these numbers apart from those of other users of the same seed
 PIECE = 50  # probes of one image in one pass: memory stays flat in their number
 FINEST = 22  # halvings that fp32 can tell apart
 
@@ -56,7 +55,9 @@ class HopSkipJump:
         note: Note = unheard,
     ) -> Images:  # fmt: skip
         index = positions(x, index)
-        adv, used = noise_start(model, x, y, index, self.queries, self.seed, STREAM, 0)
+        adv, used = noise_start(
+            model, x, y, index, self.queries, self.seed, noise.Stream.HOP_SKIP_JUMP, 0
+        )
         note_start(note, x, adv, used, self.norm)
         best, halvings, turn = adv.clone(), self._halvings(x), 0
         while True:
@@ -114,7 +115,9 @@ class HopSkipJump:
         for piece in range(0, probes, PIECE):
             count = min(PIECE, probes - piece)
             shape = (count, *x.shape[1:])
-            drawn = noise.normal(index, shape, self.seed, STREAM, turn, piece).to(x)
+            drawn = noise.normal(
+                index, shape, self.seed, noise.Stream.HOP_SKIP_JUMP, turn, piece
+            ).to(x)
             drawn = steepest(drawn.flatten(0, 1), "l2").view_as(drawn)
             near = (adv[:, None] + reach * drawn).clamp(0, 1)
             drawn = (near - adv[:, None]) / reach  # what the pixel box leaves of it

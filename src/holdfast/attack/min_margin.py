@@ -8,13 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from holdfast import noise
 from holdfast.attack._climb import clearly, higher, positions, pushed, require_dense
 from holdfast.geometry import confine, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, full, gradient, lead, margin, rivals
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
-
-STREAM = 34  # keeps these numbers apart from those of other users of the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class MinMargin:
             at = (worth & (height < torch.inf)).nonzero().flatten()
             if not len(at):
                 break
-            key = (self.seed, STREAM, self.targets, rank)
+            key = (self.seed, noise.Stream.MIN_MARGIN, self.targets, rank)
             origin = (x[at] + sample(x[at], self.radius, self.norm, index[at], *key)).clamp(0, 1)
             best = adv[at], height[at]
             adv[at], height[at] = self._climb(model, x[at], y[at], wrong[at, rank], origin, best)

@@ -14,8 +14,6 @@ from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
-UNIFORM, GAUSSIAN = 21, 22  # streams: apart from those of other users of the same seed
-
 
 @dataclass(frozen=True, kw_only=True)
 class UniformNoise:
@@ -48,7 +46,9 @@ class UniformNoise:
         index = positions(x, index)
 
         def draw(repeat: int) -> Images:
-            change = sample(x, self.radius, self.norm, index, self.seed, UNIFORM, repeat)
+            change = sample(
+                x, self.radius, self.norm, index, self.seed, noise.Stream.UNIFORM, repeat
+            )
             return confine(x, x + change, self.radius, self.norm)
 
         return _best(model, y, draw, self.repeats)
@@ -91,7 +91,9 @@ class GaussianNoise:
         deviation = usual * self.radius if self.deviation is None else self.deviation
 
         def draw(repeat: int) -> Images:
-            change = noise.normal(index, shape, self.seed, GAUSSIAN, repeat).to(x.dtype)
+            change = noise.normal(index, shape, self.seed, noise.Stream.GAUSSIAN, repeat).to(
+                x.dtype
+            )
             return confine(x, x + deviation * change, self.radius, self.norm)
 
         return _best(model, y, draw, self.repeats)

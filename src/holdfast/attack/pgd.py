@@ -5,13 +5,12 @@ from typing import ClassVar, Literal
 
 import torch
 
+from holdfast import noise
 from holdfast.attack._climb import ENOUGH, clearly, higher, positions
 from holdfast.geometry import ascent, confine, per_image, sample
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
-
-STREAM = 1  # keeps these numbers apart from those of other users of the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +74,9 @@ class PGD:
     def _start(self, x: Images, index: Labels, restart: int) -> Images:
         if self.start == "clean":
             return x
-        return (x + sample(x, self.radius, self.norm, index, self.seed, STREAM, restart)).clamp(
-            0, 1
-        )
+        return (
+            x + sample(x, self.radius, self.norm, index, self.seed, noise.Stream.PGD, restart)
+        ).clamp(0, 1)
 
     def _climb(
         self, model: Classifier, x: Images, y: Labels, adv: Images, stop: bool

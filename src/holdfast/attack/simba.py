@@ -13,8 +13,6 @@ from holdfast.limits import ABOVE_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, right
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
-STREAM = 12  # keeps these numbers apart from those of other users of the same seed
-
 
 @dataclass(frozen=True, kw_only=True)
 class SimBA:
@@ -49,7 +47,9 @@ class SimBA:
         note: Note = unheard,
     ) -> Images:  # fmt: skip
         pixels = x.shape[1:].numel()
-        order = noise.uniform(positions(x, index), (pixels,), self.seed, STREAM).argsort(1)
+        order = noise.uniform(
+            positions(x, index), (pixels,), self.seed, noise.Stream.SIMBA
+        ).argsort(1)
         logits = full(model(x))
         adv, used, sure = x.clone(), torch.ones_like(y), _sureness(logits, y)
         live = right(logits, y)

@@ -16,7 +16,6 @@ from holdfast.limits import AT_LEAST_0, AT_LEAST_1, PART, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
-STREAM = 20  # keeps these numbers apart from those of other users of the same seed
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000
 TILES = 5  # along the shorter side, in the L2 start
 
@@ -117,7 +116,7 @@ class Square:
     def _start(self, x: Images, index: Labels, restart: int) -> Images:
         """Vertical stripes one pixel wide (linf), tiles of two bumps each (l2)."""
         channel, height, width = image_shape(x)
-        key = (self.seed, STREAM, restart, 0)
+        key = (self.seed, noise.Stream.SQUARE, restart, 0)
         if self.norm == "linf":
             change = _signs(noise.uniform(index, (channel, 1, width), *key)).expand(x.shape)
         else:
@@ -129,7 +128,7 @@ class Square:
         channel, height, width = image_shape(x)
         side = round((self.covered(step) * height * width) ** 0.5)
         side = min(max(side, 1), height, width)
-        drawn = noise.uniform(index, (5 + channel,), self.seed, STREAM, restart, step)
+        drawn = noise.uniform(index, (5 + channel,), self.seed, noise.Stream.SQUARE, restart, step)
         place, turned, sign = drawn.split((4, 1, channel), dim=1)
         sign = _signs(sign).to(x.dtype)[:, :, None, None]
         if self.norm == "linf":

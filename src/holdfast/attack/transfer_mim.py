@@ -15,8 +15,6 @@ from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PART, SHARE, requir
 from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, image_shape
 
-STREAM = 41  # keeps these numbers apart from those of other users of the same seed
-
 
 @dataclass(frozen=True, kw_only=True)
 class TransferMIM:
@@ -71,7 +69,7 @@ class TransferMIM:
         index, loss = positions(x, index), called(self.loss)
         adv, velocity = x, torch.zeros_like(x)
         for step in range(self.steps):
-            drawn = noise.uniform(index, (4,), self.seed, STREAM, step).to(x)
+            drawn = noise.uniform(index, (4,), self.seed, noise.Stream.TRANSFER_MIM, step).to(x)
             drawn[:, 0] = drawn[:, 0] < self.diversity
             slope, _ = gradient(lambda v, d=drawn: model(_moved(v, d, self.smallest)), adv, y, loss)
             velocity = self.decay * velocity + levelled(_smoothed(slope, self.smoothing))

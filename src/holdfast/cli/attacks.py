@@ -13,12 +13,9 @@ ATTACK = Slot(
     table={"none": None, **attack.ATTACKS},
     default="none",
     skip=SKIP,
-    find=partial(
-        own.kind, what="an attack", call=("model", "x", "y"),
-        offered=("index", "start", "stop", "note"),
-    ),
+    find=partial(own.kind, what="an attack", call=("model", "x", "y"), offered=attack.FILLED),
     others=("MODULE:NAME",),
-)  # fmt: skip
+)
 
 
 def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:

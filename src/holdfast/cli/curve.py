@@ -1,6 +1,5 @@
 """`holdfast curve`: accuracy over budgets, of one run or of several."""
 
-import json as jsonlib
 from collections.abc import Sequence
 
 from holdfast import engine, evaluation, record, report
@@ -64,7 +63,7 @@ def curve(argv: Sequence[str]) -> None:
 
 def _say(found: dict[str, Curve], title: str, json: bool) -> None:
     if json:
-        print(jsonlib.dumps({run: one.as_dict() for run, one in found.items()}))
+        print(record.as_json({run: one.as_dict() for run, one in found.items()}))
         return
     for run, one in found.items():
         show.table(f"{run}, {title}", one.head, one.rows())

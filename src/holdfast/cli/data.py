@@ -1,6 +1,5 @@
 """`holdfast data`: what is where, and what is damaged."""
 
-import json as jsonlib
 from collections.abc import Sequence
 
 from holdfast import data as datasets
@@ -22,7 +21,7 @@ def data(argv: Sequence[str]) -> None:
     options = parse("data", {data_options: frozenset()}, {}, argv).values
     found = datasets.survey(options["data_root"])
     if options["json"]:
-        print(jsonlib.dumps([record.plain(status) for status in found]))
+        print(record.as_json(found))
         return
     rows = [
         [s.name, s.state, str(s.classes), f"{s.images:,}", "x".join(map(str, s.image)), s.detail]

@@ -1,13 +1,12 @@
 """`holdfast demo`: five classifiers, attacked and compared."""
 
-import json as jsonlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from holdfast import report
+from holdfast import record, report
 from holdfast.cli import show
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
@@ -62,7 +61,7 @@ def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
     sentence = demonstration.verdict(outcomes)
     if json:
         rows = [{"name": o.name, "seconds": o.seconds} | o.evaluation.as_dict() for o in outcomes]
-        print(jsonlib.dumps({"classifiers": rows, "verdict": sentence, "figure": str(figure)}))
+        print(record.as_json({"classifiers": rows, "verdict": sentence, "figure": str(figure)}))
         return
     cells = [
         [o.name, *(f"{v:.1%}" for v in o.accuracies.values()), f"{o.evaluation.entropy:.2f} bits",

@@ -1,6 +1,5 @@
 """`holdfast diagnose`: whether a trained run's robustness is real."""
 
-import json as jsonlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,12 +64,12 @@ def diagnose(argv: Sequence[str]) -> None:
     about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "against")}
     kept = row | record.provenance(**about, radius=radius, norm=norm)
     place = runs.place(o)
-    record.append(place / "diagnosis.jsonl", record.plain(kept))
+    record.append(place / "diagnosis.jsonl", kept)
     record.write_json(place / "findings.json", kept)
     _draw(found, place, f"{run}")
     record.remove(drafts)
     if o["json"]:
-        print(jsonlib.dumps(record.plain(kept)))
+        print(record.as_json(kept))
     else:
         _say(found, f"{run}, {named}, {norm} radius {radius:.4g}")
     if {"nothing": False, "masking": found.masked, "doubt": bool(found.findings)}[o["fail_on"]]:

@@ -1,6 +1,5 @@
 """`holdfast evaluate`: a trained run under attack."""
 
-import json as jsonlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,7 +149,7 @@ def _say(
         if "reference" in told:
             row["reference"] = told["reference"][0].as_dict()
             row["against_reference"] = record.plain(pairs["the reference"])
-        print(jsonlib.dumps(row))
+        print(record.as_json(row))
         return
     for shown, _ in told.values():
         show.table(title, shown.head, shown.rows())

@@ -1,6 +1,5 @@
 """`holdfast landscape`: the losses of a trained run over planes, as numbers and as figures."""
 
-import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def landscape(argv: Sequence[str]) -> None:
     _draw(found, place, o["run"])
     record.remove(drafts)
     if o["json"]:
-        print(jsonlib.dumps(found.as_dict()))
+        print(record.as_json(found.as_dict()))
         return
     size, far = len(found.places), found.places[-1].item()
     unit = "filter lengths" if found.axes == "weights" else f"{norm} radii of {radius:.4g}"

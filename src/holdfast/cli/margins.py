@@ -1,6 +1,5 @@
 """`holdfast margins`: how far images are from the decision boundary along many directions."""
 
-import json as jsonlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -67,7 +66,7 @@ def margins(argv: Sequence[str]) -> None:
 
 def _say(found: margin.Margins, title: str, earlier: Path | None, json: bool) -> None:
     if json:
-        print(jsonlib.dumps(found.as_dict()))
+        print(record.as_json(found.as_dict()))
         return
     level, near = found.interval(margin.robustness), found.audit.interval
     print(f"{title}, {found.distance[0].numel()} rays each", found.table(), sep="\n")

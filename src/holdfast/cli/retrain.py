@@ -1,6 +1,5 @@
 """`holdfast retrain`: boundary feedback, from margins to examples to a retrained run."""
 
-import json as jsonlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,7 +84,7 @@ def _warn_of_the_recipe(run: Path, slots: Mapping[str, Choice]) -> None:
 
 def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
     if front["json"]:
-        print(jsonlib.dumps({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
+        print(record.as_json({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
         return
     show.table(f"{front['run']} retrained as {front['out']}", found.head, found.rows())
     if found.rounds[0].kept:

@@ -1,11 +1,10 @@
 """`holdfast table`: what attacks left of several runs, beside what was set otherwise in each."""
 
-import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from holdfast import report
+from holdfast import record, report
 from holdfast.cli import words
 from holdfast.cli.options import parse
 
@@ -36,7 +35,7 @@ def table(argv: Sequence[str]) -> None:
     parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
     o = parsed.values
     if o["json"]:
-        print(jsonlib.dumps([asdict(one) for one in report.measured(o["runs"], o["battery"])]))
+        print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["battery"])]))
         return
     found = report.summary(o["runs"], battery=o["battery"], over_seeds=o["over_seeds"])
     print(getattr(found, o["form"])(), end="" if o["form"] == "csv" else "\n")

@@ -1,7 +1,6 @@
 """`holdfast train`: options, a new or resumed run, what is said at the end."""
 
 import inspect
-import json as jsonlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast import data as datasets
-from holdfast import feedback, own, report, team, training
+from holdfast import feedback, own, record, report, team, training
 from holdfast import model as models
 from holdfast.cli import attacks, show
 from holdfast.cli.choices import Slot, build
@@ -170,7 +169,7 @@ def _say_trained(trained: Trained, model: str, json: bool) -> None:
         raise BadInput(f"expected rows in {trained.folder}/metrics.jsonl, got none; train it anew")
     last = trained.history[-1]
     if json:
-        print(jsonlib.dumps({"run": str(trained.folder), "best_epoch": trained.best_epoch,
+        print(record.as_json({"run": str(trained.folder), "best_epoch": trained.best_epoch,
                              "criterion": trained.criterion, **last}))  # fmt: skip
         return
     best = next((row for row in trained.history if row["epoch"] == trained.best_epoch), last)

@@ -1,6 +1,5 @@
 """`holdfast transfer`: which run's adversarial images fool which other run."""
 
-import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -54,7 +53,7 @@ def transfer(argv: Sequence[str]) -> None:
     row = found.as_dict() | record.provenance(**about)
     record.append(place / "transfer.jsonl", row)
     if o["json"]:
-        print(jsonlib.dumps(row))
+        print(record.as_json(row))
         return
     print(f"{named}, {norm} radius {radius:.4g}")
     print(found.table(), "What is left is an upper bound on robust accuracy.", sep="\n")

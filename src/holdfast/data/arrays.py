@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from holdfast.data.dataset import Dataset, Split, held_out, split
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 
 log = logging.getLogger("holdfast")
 Array = np.ndarray | Tensor
@@ -254,9 +254,8 @@ def _unpacked(content: bytes, path: Path) -> dict[str, Pair]:
     except BadInput:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        cause = " ".join(str(error).split())
         raise BadInput(
-            f"expected an .npz archive of plain arrays at {path}, got: {cause}; "
+            f"expected an .npz archive of plain arrays at {path}, got: {cause(error)}; "
             "write it with numpy.savez"
         ) from None
 

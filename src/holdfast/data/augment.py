@@ -11,7 +11,6 @@ from holdfast.errors import BadInput
 from holdfast.limits import AT_LEAST_0, PAST, require_ranges
 from holdfast.types import Labels
 
-STREAM = 0x617567  # "aug": keeps these numbers apart from others drawn for the same image and epoch
 FLIP, VERTICAL, CROP_Y, CROP_X, SHIFT_Y, SHIFT_X = range(6)
 
 AnyImages = Num[Tensor, "batch channel height width"]
@@ -51,7 +50,7 @@ class Augment:
             return x
         height, width = x.shape[2:]
         self._check(min(height, width))
-        draw = noise.uniform(index, (6,), seed, epoch, STREAM).to(x.device)
+        draw = noise.uniform(index, (6,), seed, epoch, noise.Stream.AUGMENT).to(x.device)
         rows = _source(draw[:, [CROP_Y, SHIFT_Y]], height, self._reach(height))
         columns = _source(draw[:, [CROP_X, SHIFT_X]], width, self._reach(width))
         if self.vertical_flip:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 
 # All that rebuilding an array takes. The first is reached by way of an array because numpy moved
 # it from numpy.core to numpy._core.
@@ -43,8 +43,7 @@ def unpickle(content: bytes, name: str) -> dict[bytes, Any]:
     except BadInput as refused:
         raise _broken(name, "a pickle of arrays only", str(refused)) from None
     except Exception as error:  # a damaged pickle may raise anything
-        cause = " ".join(f"{type(error).__name__} {error}".split())
-        raise _broken(name, "a pickled dictionary", cause) from None
+        raise _broken(name, "a pickled dictionary", cause(error)) from None
     if not isinstance(record, dict):
         raise _broken(name, "a pickled dictionary", type(record).__name__)
     return record

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from holdfast.data.arrays import md5
 from holdfast.data.sources import Source
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 
 VARIABLE = "HOLDFAST_DATA"
 PATIENCE = 20.0  # seconds without an answer after which a download counts as failed
@@ -101,7 +101,7 @@ def fetch(source: Source, root: Path) -> None:
             source,
             root,
             needed[0],
-            f"nothing there and no torchvision to download it ({_say(error)})",
+            f"nothing there and no torchvision to download it ({cause(error)})",
         ) from None
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def fetch(source: Source, root: Path) -> None:
             getattr(datasets, source.torchvision)(draft, download=True)
             _move(source, Path(draft), root, needed)
     except Exception as error:
-        tried = f"nothing there, and torchvision's download failed ({_say(error)})"
+        tried = f"nothing there, and torchvision's download failed ({cause(error)})"
         raise _absent(source, root, needed[0], tried) from None
 
 
@@ -153,7 +153,7 @@ def _unpacked(raw: bytes, path: Path) -> bytes:
     try:
         return gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise Damaged(f"expected a whole gzip file at {path}, got: {_say(error)}") from None
+        raise Damaged(f"expected a whole gzip file at {path}, got: {cause(error)}") from None
 
 
 def _absent(source: Source, root: Path, part: str, got: str) -> BadInput:
@@ -163,7 +163,3 @@ def _absent(source: Source, root: Path, part: str, got: str) -> BadInput:
         f"there, name another folder with --data-root or {VARIABLE}, or download them with "
         "pip install 'holdfast[vision]'"
     )
-
-
-def _say(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

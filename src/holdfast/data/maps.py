@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from holdfast import record
 from holdfast.data.folders import Tree
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.types import Pixels
 
 FORMAT = 1  # enters the key: to be raised with every change of what `decoded` gives
@@ -64,9 +64,8 @@ def decoded(file: Path, size: int) -> np.ndarray:
             upright = ImageOps.exif_transpose(image).convert("RGB")
         square = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # a damaged file can raise anything
-        cause = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(
-            f"expected an image ({', '.join(KINDS)}) in {file}, got: {cause}; "
+            f"expected an image ({', '.join(KINDS)}) in {file}, got: {cause(error)}; "
             "mend or remove the file"
         ) from None
     return np.asarray(square).transpose(2, 0, 1)

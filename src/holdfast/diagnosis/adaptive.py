@@ -12,8 +12,9 @@ import torch
 
 from holdfast import attack as attacks
 from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
+from holdfast.attack._climb import higher
 from holdfast.diagnosis.views import Seen
-from holdfast.geometry import confine, per_image
+from holdfast.geometry import confine
 from holdfast.loss import full, margin
 from holdfast.result import Finding
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
@@ -65,9 +66,7 @@ class Adaptive:
             found = attacks.run(attempt, model, x[at], y[at], index[at], best[at], stop=True)
             found = confine(x[at], found.detach(), self.radius, self.norm)
             reached = _height(model, found, y[at])
-            better = reached > height[at]
-            best[at] = torch.where(per_image(better, found), found, best[at])
-            height[at] = torch.where(better, reached, height[at])
+            best[at], height[at] = higher(best[at], height[at], found, reached)
         return best
 
 

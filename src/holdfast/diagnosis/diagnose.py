@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from holdfast import noise
 from holdfast.attack import PGD
@@ -22,7 +21,7 @@ from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import budget
-from holdfast.loss import full, right
+from holdfast.loss import right
 from holdfast.model import clean_logits, examined, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
@@ -84,7 +83,7 @@ def diagnose(
     with noise.forked(x.device), examined(model):
         noise.settle(seed)  # for a model that draws
         classes = clean_logits(model, x, y, batch_size).shape[1]
-        _require_twin(twin, x, classes)
+        _require_twin(twin, x, y, classes)
         random = wavering(model, x[:100], batch_size)[1].any()
         judged = Averaged(model) if random else model
         patient = Patient(
@@ -94,21 +93,17 @@ def diagnose(
         return _examined(patient, depth, batch_size, folder, said, began)
 
 
-def _require_twin(twin: Classifier | None, x: Images, classes: int) -> None:
+def _require_twin(twin: Classifier | None, x: Images, y: Labels, classes: int) -> None:
     """Raises BadInput for a twin that cannot see these images, or of another number of classes."""
     if twin is None:
         return
-    weights = twin.parameters() if isinstance(twin, nn.Module) else iter(())
     try:
-        with torch.no_grad(), examined(twin):
-            got = full(twin(x[:1].to(next(weights, x)))).shape
-    except BadInput:
-        raise
-    except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"expected a twin for images {tuple(x.shape[1:])}, got: {cause}") from None
-    if got != (1, classes):
-        raise BadInput(f"expected a twin of {classes} classes, got outputs {tuple(got)}")
+        x, y, _ = usable(twin, x[:1], y[:1])
+        got = clean_logits(twin, x, 0 * y, None).shape[1]
+    except BadInput as error:
+        raise BadInput(f"of the twin: {error}") from None
+    if got != classes:
+        raise BadInput(f"expected a twin of {classes} classes, got one of {got}")
 
 
 def _examined(

@@ -22,7 +22,6 @@ from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
 from holdfast.loss import Loss, LossName, called, full, margin
 from holdfast.model import at_once, examined, usable
 from holdfast.record import Row
-from holdfast.result import finite
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 
@@ -71,17 +70,15 @@ class Dynamic:
             "gain_over_linear": self.gain.sum(1) / self.predicted.sum(1),
         }
 
-    def spreads(self, seed: int = 0) -> dict[str, Spread]:
+    def spreads(self) -> dict[str, Spread]:
         """Each indicator over images."""
-        return {name: spread(values, seed) for name, values in self.indicators.items()}
+        return {name: spread(values) for name, values in self.indicators.items()}
 
     def as_dict(self) -> Row:
         about: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
         steps = self.dir_var_step
-        about |= {
-            "dir_var": finite(self.dir_var), "dir_var_step": finite(steps.nanmean().item()),
-        }  # fmt: skip
-        return about | {name: one.as_dict() for name, one in self.spreads().items()}
+        about |= {"dir_var": self.dir_var, "dir_var_step": steps.nanmean().item()}
+        return about | {name: vars(one) for name, one in self.spreads().items()}
 
 
 def dynamic(

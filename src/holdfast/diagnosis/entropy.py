@@ -31,11 +31,11 @@ class Entropy:
     correct: Flags
     classes: int
 
-    def spreads(self, seed: int = 0) -> dict[str, Spread]:
+    def spreads(self) -> dict[str, Spread]:
         """Mean bits overall, and of images that are classified right and wrong."""
         parts = {"overall": self.bits, "correct": self.bits[self.correct],
                  "wrong": self.bits[~self.correct]}  # fmt: skip
-        return {name: spread(values, seed) for name, values in parts.items()}
+        return {name: spread(values) for name, values in parts.items()}
 
     def histogram(self, bins: int = 20) -> Int[Tensor, " bins"]:
         """How many images lie in each of so many equal ranges from 0 to the most bits."""
@@ -73,7 +73,7 @@ class Entropy:
 
     def as_dict(self) -> Row:
         """Mean bits with their intervals (null for no image), histograms, calibration error."""
-        bits = {name: one.as_dict() for name, one in self.spreads().items()}
+        bits = {name: vars(one) for name, one in self.spreads().items()}
         counts = {name: count.tolist() for name, count in self.histograms().items()}
         return {
             "images": len(self.bits), "classes": self.classes, "bits": bits,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from holdfast import noise
-from holdfast.diagnosis.planes import STREAM, Surface, Values, judged
+from holdfast.diagnosis.planes import Surface, Values, judged
 from holdfast.loss import full
 from holdfast.types import Images, Labels, PerImage
 
@@ -26,7 +26,7 @@ def normalised(model: nn.Module, seed: int, which: int) -> Weights:
     for place, (name, weight) in enumerate(model.named_parameters()):
         if weight.ndim > 1:
             key = torch.tensor([place], device=weight.device)
-            drawn = noise.normal(key, tuple(weight.shape), seed, STREAM, 2, which)[0].to(weight)
+            drawn = noise.normal(key, tuple(weight.shape), seed, 2, which)[0].to(weight)
             found[name] = drawn * (_sizes(weight.detach()) / _sizes(drawn))
     return found
 

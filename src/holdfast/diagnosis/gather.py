@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast import attack as attacks_of
+from holdfast import noise
 from holdfast.attack import HopSkipJump
 from holdfast.diagnosis import probes
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
@@ -27,7 +28,6 @@ from holdfast.model import at_once, by_batch, examined, usable
 from holdfast.result import Evaluation, Flags
 from holdfast.types import Attack, Classifier, Images, Labels
 
-STREAM = 57  # keeps these numbers apart from those of other users of the same seed
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
 """Attacks by name, on the images of these rows: the evaluation of them."""
 
@@ -99,7 +99,7 @@ def _indicators(
 
 def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
     """Of the images as they are, under the claim with all its steps, and in uniform noise."""
-    change = sample(part.x, part.radius, part.norm, part.index, part.seed, STREAM)
+    change = sample(part.x, part.radius, part.norm, part.index, part.seed, noise.Stream.GATHER)
     noisy = confine(part.x, part.x + change, part.radius, part.norm)
     shown = {"clean": part.x, "attacked": under_claim(part, batch_size), "noisy": noisy}
     return {name: entropy(part.judged, some, part.y, batch_size) for name, some in shown.items()}

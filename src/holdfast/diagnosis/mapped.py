@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast import kept, noise
-from holdfast.diagnosis.planes import STREAM, Pairs, Surface, Values
+from holdfast.diagnosis.planes import Pairs, Surface, Values
 from holdfast.types import PerImage, Said
 
 MAPS = ("ce", "margin", "right", "classes", "outside")
@@ -19,9 +19,9 @@ def remembered(place: Path | None, make: Callable[[], Pairs]) -> Pairs:
     file = place and place / "directions.safetensors"
     found = kept.read(file)
     if found:
-        return found[0]["directions"]
+        return found["directions"]
     pairs = make()
-    kept.write(file, {"directions": pairs}, {})
+    kept.write(file, {"directions": pairs})
     return pairs
 
 
@@ -38,7 +38,7 @@ def mapped(
             first, last = int(some[0]), int(some[-1])
             file = place and place / f"plane-{plane}-rows-{first}-{last}.safetensors"
             held = kept.read(file)
-            found.append(held[0] if held else _made(surface, plane, places, some, file, seed))
+            found.append(held or _made(surface, plane, places, some, file, seed))
             if said:
                 said("landscape", plane * size + last + 1, planes * size)
     whole = {name: torch.cat([piece[name] for piece in found]) for name in MAPS}
@@ -50,8 +50,8 @@ def _made(
     surface: Surface, plane: int, places: PerImage, rows: Tensor, file: Path | None, seed: int
 ) -> Values:
     """The maps of some rows; a model that draws does so from a seed of the piece's own."""
-    noise.settle(noise.scramble(seed, STREAM, plane, int(rows[0])))
+    noise.settle(noise.scramble(seed, plane, int(rows[0])))
     up, across = torch.meshgrid(places[rows], places, indexing="ij")
     found = surface(plane, across.flatten(), up.flatten())
-    kept.write(file, found, {})
+    kept.write(file, found)
     return found

@@ -16,7 +16,6 @@ from holdfast.loss import cross_entropy, full, margin, right
 from holdfast.model import by_batch, examined
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
 
-STREAM = 56  # keeps these numbers apart from those of other users of the same seed
 Pairs = Float[Tensor, "plane two *pixels"]
 Values = dict[str, Tensor]
 Surface = Callable[[int, PerImage, PerImage], Values]
@@ -69,7 +68,7 @@ def _attacked(
 
 
 def _random(x: Images, index: Labels, norm: Norm, seed: int, which: int) -> Images:
-    drawn = noise.normal(index, tuple(x.shape[1:]), seed, STREAM, which).double()
+    drawn = noise.normal(index, tuple(x.shape[1:]), seed, noise.Stream.PLANES, which).double()
     return drawn.sign() if norm == "linf" else drawn
 
 

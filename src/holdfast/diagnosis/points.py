@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import torch
 
+from holdfast import noise
 from holdfast.attack import positions
 from holdfast.geometry import confine, sample
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
-STREAM = 54  # keeps these numbers apart from those of other users of the same seed
 PIECE = 500  # points of all images in one pass
 
 
@@ -52,7 +52,12 @@ class RandomPoints:
         for number in torch.arange(self.points, device=x.device).split(PIECE):
             many = x.expand(len(number), *x.shape)
             change = sample(
-                many, self.radius, self.norm, index * self.points + number, self.seed, STREAM
+                many,
+                self.radius,
+                self.norm,
+                index * self.points + number,
+                self.seed,
+                noise.Stream.POINTS,
             )
             near = confine(many, many + change, self.radius, self.norm)
             top = margin(full(model(near)), y.expand(len(number)))

@@ -10,11 +10,10 @@ from holdfast import noise
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, per_image, sample, steepest
-from holdfast.loss import cross_entropy, margin, rounding
+from holdfast.loss import cross_entropy, gradient, margin, rounding
 from holdfast.model import by_batch, examined, predict
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
-STREAM = 55  # keeps these numbers apart from those of other users of the same seed
 NEAR = 4 / 255  # Pintor et al.'s box for unstable predictions, and its number of points
 POINTS = 100
 SHORT = 0.1  # of the radius: a step that ought to keep what the gradient promises
@@ -52,7 +51,7 @@ def _wobbled(
         here, slope = here.repeat_interleave(POINTS, 0), slope.repeat_interleave(POINTS, 0)
     number = torch.arange(POINTS, device=x.device).repeat(len(x))
     keys = index.repeat_interleave(POINTS) * POINTS + number
-    near = (many + sample(many, NEAR, "linf", keys, seed, STREAM)).clamp(0, 1)
+    near = (many + sample(many, NEAR, "linf", keys, seed, noise.Stream.PROBES)).clamp(0, 1)
     there = _margin(model, near, labels, seed) - along(slope, near - many)
     change = (there - here).abs() / here.abs().clamp_min(1e-12)
     return change.clamp_max(1).view(len(x), POINTS).mean(1)
@@ -131,9 +130,9 @@ def _edge(
     """Where the line through the ball ends, and what rounding may do to the margin."""
     with examined(model):
         noise.settle(seed)
-        _, slope, logits = climb(model, x, y, margin)
+        slope, logits = gradient(model, x, y, margin)
     dead = (slope.flatten(1) == 0).all(1)
-    random = sample(x, radius, norm, index, seed, STREAM)
+    random = sample(x, radius, norm, index, seed, noise.Stream.PROBES)
     far = x + random.where(per_image(dead, x), radius * steepest(slope, norm))
     return confine(x, far, radius, norm), rounding(logits)
 
@@ -149,11 +148,11 @@ def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
     try:
         wide = copy.deepcopy(model).double()
         with examined(wide):
-            wanted = climb(wide, x.double(), y, cross_entropy)[1]
+            wanted, _ = gradient(wide, x.double(), y, cross_entropy)
     except Exception:  # a module that cannot be copied, or refuses float64
         return torch.full((len(x),), torch.nan)
     with examined(model):
-        return _cosine(climb(model, x, y, cross_entropy)[1].double(), wanted)
+        return _cosine(gradient(model, x, y, cross_entropy)[0].double(), wanted)
 
 
 def bridged(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
@@ -163,9 +162,9 @@ def bridged(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
         return x.new_zeros(0)
     with examined(model):
         noise.settle(seed)
-        plain = climb(model, x, y, margin)[1]
+        plain, _ = gradient(model, x, y, margin)
         noise.settle(seed)
-        return _cosine(plain, climb(straight_through(model), x, y, margin)[1])
+        return _cosine(plain, gradient(straight_through(model), x, y, margin)[0])
 
 
 def _cosine(one: Images, other: Images) -> Tensor:

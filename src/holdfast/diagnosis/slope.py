@@ -33,7 +33,7 @@ def bent(
     A difference and not a second derivative, which is zero almost everywhere in a network of
     ReLUs (as in Moosavi-Dezfooli et al., arXiv 1811.09716).
     """
-    return (climb(model, x + far * way, y, loss)[1] - slope) / far
+    return (gradient(model, x + far * way, y, loss)[0] - slope) / far
 
 
 def along(one: Images, other: Images) -> PerImage:

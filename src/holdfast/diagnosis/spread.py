@@ -1,6 +1,5 @@
 """What a number per image says of all images: a mean with an interval, and two models compared."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +7,9 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.errors import BadInput
-from holdfast.record import Row
 from holdfast.types import PerImage
 
 DRAWS = 1000  # resamples, and flips of signs
-STREAM = 51  # keeps these numbers apart from those of other users of the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +25,6 @@ class Spread:
     low: float
     high: float
     count: int
-
-    def as_dict(self) -> Row:
-        """None for what is NaN, which JSON does not know."""
-        return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +73,7 @@ def difference(first: PerImage, second: PerImage, seed: int = 0) -> Difference:
     if not len(gap):
         raise BadInput("expected an image with both numbers, got none; lower the gradient floor")
     low, high = _interval(gap, seed)
-    generator = torch.Generator().manual_seed(noise.scramble(seed, STREAM, 1))
+    generator = torch.Generator().manual_seed(noise.scramble(seed, noise.Stream.SPREAD, 1))
     coins = torch.randint(0, 2, (DRAWS, len(gap)), generator=generator).double() * 2 - 1
     as_far = int(((coins @ gap).abs() >= gap.sum().abs() * (1 - 1e-12)).sum())
     return Difference(
@@ -95,7 +88,7 @@ def _finite(values: Tensor) -> Tensor:
 
 def _interval(values: Tensor, seed: int) -> tuple[float, float]:
     """The middle 95 % of the means of resampled images."""
-    generator = torch.Generator().manual_seed(noise.scramble(seed, STREAM, 0))
+    generator = torch.Generator().manual_seed(noise.scramble(seed, noise.Stream.SPREAD, 0))
     drawn = torch.randint(0, len(values), (DRAWS, len(values)), generator=generator)
     means = values[drawn].mean(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()

@@ -13,16 +13,15 @@ from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
-from holdfast.limits import AT_LEAST_0, COUNT, require_range
-from holdfast.loss import Loss, LossName, called, full
+from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
+from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.loss import margin as margin_of
 from holdfast.model import at_once, examined, predict, usable
 from holdfast.record import Row
-from holdfast.result import Flags, Interval, finite, wilson
+from holdfast.result import Flags, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 FLOOR = 1e-6  # l2 length of a gradient under which its direction is rounding
-STREAM = 52  # keeps these numbers apart from those of other users of the same seed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,27 +59,23 @@ class Static:
         """Images whose gradient is under the floor, zero or not."""
         return self.size < self.floor
 
-    def share(self, flags: Flags) -> Interval:
-        """Wilson's interval of a share of the images."""
-        return wilson(int(flags.sum()), len(flags))
-
     @property
     def indicators(self) -> dict[str, PerImage]:
         """Each indicator by name."""
         return {name: getattr(self, name) for name in INDICATORS}
 
-    def spreads(self, seed: int = 0) -> dict[str, Spread]:
+    def spreads(self) -> dict[str, Spread]:
         """Each indicator over all images that have it."""
-        return {name: spread(values, seed) for name, values in self.indicators.items()}
+        return {name: spread(values) for name, values in self.indicators.items()}
 
     def as_dict(self) -> Row:
         shares = {"zero": self.zero, "vanishing": self.vanishing}
         found: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
         for name, flags in shares.items():
-            near = self.share(flags)
-            mean = finite(flags.double().mean().item())
+            near = wilson(int(flags.sum()), len(flags))
+            mean = flags.double().mean().item()
             found[name] = {"mean": mean, "low": near.low, "high": near.high}
-        return found | {name: one.as_dict() for name, one in self.spreads().items()}
+        return found | {name: vars(one) for name, one in self.spreads().items()}
 
 
 INDICATORS = (
@@ -121,8 +116,8 @@ def static(
     """
     require_settings(radius, norm, batch_size)
     require_range("rounds", rounds, COUNT)
-    for name, value in (("floor", floor), ("probes", probes)):
-        require_range(name, value, AT_LEAST_0)
+    require_range("probes", probes, WHOLE)
+    require_range("floor", floor, AT_LEAST_0)
     x, y, index = usable(model, x, y, index)
     measure = partial(
         _measured, model, loss=called(loss), radius=radius, norm=norm, floor=floor, probes=probes,
@@ -132,7 +127,7 @@ def static(
         some = zip(*(part.split(at_once(batch_size, x)) for part in (x, y, index)), strict=True)
         parts = [measure(*rows) for rows in some]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
-    logits = full(predict(model, x, batch_size)).cpu()
+    logits = predict(model, x, batch_size).cpu()
     return Static(
         loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss)),
         floor=floor, margin=-margin_of(logits, y.cpu()), scale=logits.amax(1) - logits.mean(1),
@@ -149,13 +144,15 @@ def _measured(
     size, far = length(slope, "l2"), reach(x, radius, norm)
     steep = length(slope, DUAL[norm])
     for probe in range(probes):
-        change = sample(x, radius, norm, index, seed, STREAM, probe)
-        near = climb(model, confine(x, x + change, radius, norm), y, loss)[1]
+        change = sample(x, radius, norm, index, seed, noise.Stream.STATIC, probe)
+        near, _ = gradient(model, confine(x, x + change, radius, norm), y, loss)
         steep = torch.maximum(steep, length(near, DUAL[norm]))
     step = partial(bent, model, x, y, loss, slope, far=far)
     way = steepest(slope, "l2")
     curvature = along(way, step(way))
-    way = steepest(noise.normal(index, tuple(x.shape[1:]), seed, STREAM, probes).to(x), "l2")
+    way = steepest(
+        noise.normal(index, tuple(x.shape[1:]), seed, noise.Stream.STATIC, probes).to(x), "l2"
+    )
     eigenvalue = torch.zeros_like(height)
     for _ in range(rounds):
         bend = step(way)

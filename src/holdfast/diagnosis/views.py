@@ -22,7 +22,6 @@ from holdfast.loss import full
 from holdfast.model import Metered
 from holdfast.types import Attack, Classifier, Images, Labels, Logits
 
-STREAM = 53  # keeps these numbers apart from those of other users of the same seed
 SMOOTH = 8  # points whose logits the smoothed view takes the mean of
 DEVIATION = 0.05  # of those points, pixel units
 
@@ -83,7 +82,7 @@ def smoothed(model: Classifier) -> Classifier:
 
     def seen(x: Images) -> Logits:
         key = torch.zeros(1, dtype=torch.int64, device=x.device)
-        drawn = noise.normal(key, (SMOOTH, *x.shape[1:]), 0, STREAM)[0].to(x)
+        drawn = noise.normal(key, (SMOOTH, *x.shape[1:]), 0, noise.Stream.VIEWS)[0].to(x)
         return sum((full(model(x + DEVIATION * one)) for one in drawn), torch.zeros(())) / SMOOTH
 
     return seen

@@ -18,7 +18,6 @@ from holdfast.errors import BadInput
 from holdfast.model import lent
 from holdfast.types import Attack, Classifier, Labels, device_of
 
-STREAM = 81  # keeps these numbers apart from those of other users of the same seed
 AHEAD = 64  # visits whose random numbers are made together
 TOLD: tuple[str, ...] = ("label", "correct", "regret", "index")  # what `info` holds of an answer
 EDGE = 1e-3  # of a level: what float32 loses where an attack uses the whole of its budget
@@ -69,7 +68,7 @@ class Lanes:
         """Start every lane's stream anew. Raises BadInput for a seed out of range."""
         for seed in seeds:
             noise.require_seed(seed)
-        self.key = np.array([noise.scramble(int(seed), STREAM) for seed in seeds])
+        self.key = np.array([noise.scramble(int(seed), noise.Stream.LANES) for seed in seeds])
         self.drawn = np.zeros_like(self.key)
 
     def reset(self, policy: Classifier | None) -> None:
@@ -105,7 +104,7 @@ class Lanes:
         if len(empty):
             first = (self.key + self.drawn)[empty, None]
             visits = torch.from_numpy((first + np.arange(AHEAD)).ravel())
-            made = noise.uniform(visits, (3,), STREAM).double().numpy()
+            made = noise.uniform(visits, (3,), noise.Stream.LANES).double().numpy()
             self.ahead[empty] = made.reshape(len(empty), AHEAD, 3)
         return self.ahead[at, place]
 

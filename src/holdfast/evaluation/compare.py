@@ -11,7 +11,7 @@ from safetensors import torch as tensors
 from torch import Tensor
 
 from holdfast.errors import BadInput, require_value
-from holdfast.result import Flags, wilson
+from holdfast.result import SLACK, Flags, wilson
 
 log = logging.getLogger("holdfast")
 
@@ -92,9 +92,9 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
 
     The worst case is taken over the attacks that both have, of the same settings (but for seeds)
-    within the same budget, if they have any; images are matched by index. Raises BadInput where a
-    file cannot be read, the two have no image in common, or one index has two labels (other data,
-    or another split).
+    and the same budget, if they have any, and is that of the evaluations' own budget; images are
+    matched by index. Raises BadInput where a file cannot be read, the two have no image in common,
+    or one index has two labels (other data, or another split).
     """
     for name, file in (("first", first), ("second", second)):
         require_value(name, file, "evaluation.latest('runs/one')", (str, Path))
@@ -107,21 +107,27 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
         raise BadInput(f"expected the same data and split in {first} and {second}, got others")
     known = sorted(n.removesuffix(".correct") for n in one if n.endswith(".correct") and n in two)
     names = sorted(known, key=lambda name: name != "clean")  # a file's tensors come in any order
-    flags = {
-        name: tuple(
-            held[f"{name}.correct"][row] for held, row in zip((one, two), rows, strict=True)
-        )
-        for name in names
-        if _alike(name, one, two)
-    }
-    if set(flags) == {"clean"}:
+    names = [name for name in names if _alike(name, one, two)]
+    both = list(zip((one, two), rows, strict=True))
+    pairs = {name: [held[f"{name}.correct"][row] for held, row in both] for name in names}
+    if names == ["clean"]:
         log.warning("no attack of %s is in %s with the same budget and settings: only clean images "
                     "are compared", first, second)  # fmt: skip
     else:
-        flags["worst case"] = tuple(
-            torch.stack(s).all(0) for s in zip(*flags.values(), strict=True)
-        )
-    return {name: paired(*pair) for name, pair in flags.items()}
+        stand = [torch.stack([_stands(name, held) for name in names]).all(0) for held, _ in both]
+        pairs["worst case"] = [flags[row] for flags, (_, row) in zip(stand, both, strict=True)]
+    return {name: paired(*pair) for name, pair in pairs.items()}
+
+
+def _stands(name: str, held: dict[str, Tensor]) -> Flags:
+    """Images that this attack left standing within the budget of the evaluation; of an earlier
+    holdfast, which did not keep that, within the attack's own."""
+    correct, asked = held[f"{name}.correct"], held.get("budget")
+    if name == "clean" or asked is None:
+        return correct
+    order, radius = asked.tolist()
+    in_norm = held[f"{name}.budget"][0].item() == order
+    return ~(held[f"{name}.distance"] <= radius + SLACK) if in_norm else torch.ones_like(correct)
 
 
 def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from holdfast.record import Row
-from holdfast.result import SLACK, AttackResult, Finding
+from holdfast.result import SLACK, AttackResult, Evaluation, Finding, Flags
 from holdfast.types import Norm
 
 FEW = 0.01  # share of images that is worth a word
@@ -13,50 +13,69 @@ SHORT = 0.5  # of the radius: a way that all steps together should pass
 GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
 
 
-def of_results(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """What casts doubt on results over all images."""
-    yield from refusals(results)
-    yield from blind_gain(results)
-    yield from short_ways(results)
-    yield from at_their_target(results)
+def of_results(found: Evaluation) -> Iterator[Finding]:
+    """What casts doubt on an evaluation's results over all images."""
+    yield from refusals(found.attacks)
+    yield from blind_gain(found)
+    yield from short_ways(found.attacks)
+    yield from at_their_target(found.attacks)
 
 
-def budgets(results: Sequence[AttackResult], asked: float | None, norm: Norm) -> Iterator[Finding]:
+def budgets(found: Evaluation, asked: float | None) -> Iterator[Finding]:
     """Budgets of attacks of one's own that are not the one asked for, or not comparable."""
-    norms = sorted({one.norm for one in results})
+    norms = sorted({one.norm for one in found.attacks})
+    radii = sorted({one.radius for one in found.attacks if one.norm == found.norm})
     if len(norms) > 1:
-        yield Finding(
-            name="several norms", evidence={"norms": norms},
-            meaning=f"attacks are within {' and '.join(norms)}, so that the worst case over them "
-            "is that of none of these budgets",
-            advice="evaluate each norm by itself",
-        )  # fmt: skip
-    elif norms and norms != [norm]:
-        yield Finding(
-            name="no attack of the budget", evidence={"asked": norm, "norms": norms},
-            meaning=f"within {norm} was asked for, but all attacks are within {norms[0]}, where "
-            "the same length is another budget",
-            advice=f"say norm='{norms[0]}', or attack within {norm}",
-        )  # fmt: skip
-    radii = sorted({one.radius for one in results if one.norm == norm})
-    if (beyond := [one for one in radii if asked is not None and one > asked + SLACK]) or (
-        asked is None and len(radii) > 1
-    ):
-        yield Finding(
-            name="several budgets", evidence={"asked": asked, "radii": radii},
-            meaning=f"attacks go as far as {norm} {(beyond or radii)[-1]:g}"
-            + (f" where {asked:g} was asked for" if asked is not None else f", others {radii[0]:g}")
-            + ", so that the worst case over them is that of the largest budget",
-            advice="give all attacks one radius; for several use holdfast.evaluation.curve",
-        )  # fmt: skip
-    reach = radii[-1] if radii else None
-    if asked is not None and reach is not None and reach + SLACK < asked:
-        yield Finding(
-            name="no attack of the budget", evidence={"asked": asked, "radius": reach},
-            meaning=f"within {norm} {asked:g} was asked for, but no attack goes further than "
-            f"{reach:g}",
-            advice=f"give the attacks their budget: radius={asked:g}",
-        )  # fmt: skip
+        yield _several_norms(norms, found.norm)
+    elif norms and not radii:
+        yield _no_attack(
+            {"asked": found.norm, "norms": norms},
+            f"within {found.norm} was asked for, but all attacks are within {norms[0]}, where the "
+            "same length is another budget",
+            f"say norm='{norms[0]}', or attack within {found.norm}",
+        )
+    if not radii:
+        return
+    least, most = radii[0], radii[-1]
+    if asked is None and least < most:
+        yield _several_budgets(
+            {"asked": asked, "radii": radii},
+            f"attacks go as far as {found.norm} {most:g}, others {least:g}, so that the worst case "
+            "over them is that of the largest budget",
+        )
+    elif asked is not None and most > asked + SLACK:
+        yield _several_budgets(
+            {"asked": asked, "radii": radii},
+            f"attacks go as far as {found.norm} {most:g} where {asked:g} was asked for: the worst "
+            "case counts what they found within that, and few look for the nearest",
+        )
+    elif asked is not None and most + SLACK < asked:
+        yield _no_attack(
+            {"asked": asked, "radius": most},
+            f"within {found.norm} {asked:g} was asked for, but no attack goes further than "
+            f"{most:g}",
+            f"give the attacks their budget: radius={asked:g}",
+        )
+
+
+def _several_norms(norms: Sequence[str], counted: Norm) -> Finding:
+    return Finding(
+        name="several norms", evidence={"norms": norms},
+        meaning=f"attacks are within {' and '.join(norms)}; the worst case counts those within "
+        f"{counted} alone",
+        advice="evaluate each norm by itself",
+    )  # fmt: skip
+
+
+def _several_budgets(evidence: Row, meaning: str) -> Finding:
+    advice = "give all attacks one radius; for several use holdfast.evaluation.curve"
+    return Finding(name="several budgets", evidence=evidence, meaning=meaning, advice=advice)
+
+
+def _no_attack(evidence: Row, meaning: str, advice: str) -> Finding:
+    return Finding(
+        name="no attack of the budget", evidence=evidence, meaning=meaning, advice=advice
+    )
 
 
 def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
@@ -111,15 +130,17 @@ def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def blind_gain(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """Images that fell to attacks without gradients and withstood all those with."""
-    with_gradient = [result for result in results if result.backward]
-    blind = [result for result in results if not result.backward]
-    if not (with_gradient and blind):
+def blind_gain(found: Evaluation) -> Iterator[Finding]:
+    """Images that fell to attacks without gradients and withstood all those with, within the
+    budget."""
+    fooled: dict[bool, list[Flags]] = {True: [], False: []}
+    for one in found.attacks:
+        if one.norm == found.norm:
+            fooled[one.backward > 0].append(one.fooled(found.norm, found.radius))
+    if not (fooled[True] and fooled[False]):
         return
-    withstood = torch.stack([result.correct for result in with_gradient]).all(0)
-    felled = ~torch.stack([result.correct for result in blind]).all(0)
-    share = (withstood & felled).double().mean().item()
+    seeing, blind = (torch.stack(fooled[kind]).any(0) for kind in (True, False))
+    share = (found.clean.correct & ~seeing & blind).double().mean().item()
     if share > GAIN:
         yield Finding(
             name="blind attacks find more", evidence={"share": share},

@@ -4,24 +4,15 @@ A draft is a folder named by everything that decides the result (weights, images
 budget), so that a killed evaluation that is started again finds its own and no other.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from holdfast import kept
 from holdfast.evaluation.judge import Case, Outcome
 from holdfast.evaluation.suites import Suite
-from holdfast.record import Row
 from holdfast.result import AttackResult
 
-NEEDED = {"correct", "distance", "prediction", "target", "offered", "height"}
-TENSORS = (
-    "correct",
-    "distance",
-    "prediction",
-    "target",
-    "queries",
-)  # of an AttackResult; the last may be None
+NEEDED = {field.name for field in fields(AttackResult)} | {"offered", "height"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +23,16 @@ class Draft:
 
     def recall(self, place: int, name: str, case: Case) -> Outcome | None:
         """What this attack found before a kill; None where it did not finish, or is damaged."""
-        found = kept.read(self._file(place, name))
-        if found is None or not found[0].keys() >= NEEDED:  # an earlier holdfast kept less
+        row = kept.read(self._file(place, name))
+        if row is None or not row.keys() >= NEEDED:  # an earlier holdfast kept less
             return None
-        held, row = found
-        offered, height = (held.pop(key).to(case.x.device) for key in ("offered", "height"))
-        result: Row = row | held
-        return Outcome(result=AttackResult(**result), offered=offered, height=height)
+        offered, height = (row.pop(key).to(case.x.device) for key in ("offered", "height"))
+        return Outcome(result=AttackResult(**row), offered=offered, height=height)
 
     def keep(self, place: int, name: str, outcome: Outcome) -> None:
         """Put what an attack found on disk."""
-        result = outcome.result
-        row = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
-        held = {key: row.pop(key) for key in TENSORS}
-        held |= {"offered": outcome.offered, "height": outcome.height}
-        there = {key: value for key, value in held.items() if value is not None}
-        kept.write(self._file(place, name), there, row)
+        more = {"offered": outcome.offered, "height": outcome.height}
+        kept.write(self._file(place, name), vars(outcome.result) | more)
 
     def _file(self, place: int, name: str) -> Path | None:
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)

@@ -97,9 +97,9 @@ def evaluate(
         return _fought(case, own or _battery(case, suite, seed), folder)
 
     whole = joined(team.agreed(fought))
-    doubts = [*of_results(whole.attacks)]
+    doubts = [*of_results(whole)]
     if attacks is not None:
-        doubts += budgets(whole.attacks, asked, norm)
+        doubts += budgets(whole, asked)
     return replace(whole, findings=(*whole.findings, *doubts))
 
 

@@ -13,7 +13,7 @@ from holdfast.types import Images, PerImage
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Front:
-    """standing: images that nothing has fooled so far.
+    """standing: images that nothing has fooled so far within the budget.
 
     adv, distance: the nearest image of another class found so far, within the budget or not; x and
     inf where there is none, x and 0 where x is one.
@@ -40,14 +40,15 @@ def untouched(case: Case) -> Front:
 
 def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Front:
     """After an attack on the images of the rows `shown`."""
-    offered, correct = outcome.offered, outcome.result.correct.to(shown.device)
-    found = outcome.result.distance.to(shown.device).isfinite()
+    offered, result = outcome.offered, outcome.result
+    fooled = result.fooled(case.norm, case.radius).to(shown.device)
+    found = result.distance.to(shown.device).isfinite()
     size = length(offered - case.x[shown], case.norm)
     far = size.where(found, torch.inf)
     nearer = far < front.distance[shown]
     higher = (outcome.height > front.height[shown]) & (size <= case.radius + SLACK)
     keep = {
-        "standing": front.standing[shown] & correct,
+        "standing": front.standing[shown] & ~fooled,
         "adv": torch.where(per_image(nearer, offered), offered, front.adv[shown]),
         "distance": torch.where(nearer, far, front.distance[shown]),
         "lead": torch.where(per_image(higher, offered), offered, front.lead[shown]),

@@ -43,8 +43,8 @@ def save(
     `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.prediction` (the
     class that the image returned is taken for) and `NAME.target` (the class it was led to), each
     -1: none, `NAME.budget` (order of the norm, radius), `NAME.settings` (a fingerprint of them, of
-    those before it too in a cascade) and, where it counts them, `NAME.queries` (-1: never fooled).
-    Gives their path.
+    those before it too in a cascade) and, where it counts them, `NAME.queries` (-1: never fooled);
+    `budget` is that of the worst case. Gives their path.
 
     y: labels of the images. index: their positions in the data set, by which `compare` matches
     images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
@@ -57,7 +57,7 @@ def save(
         if len(value) != images:
             raise BadInput(f"expected {name} of the {images} images, got {len(value)}")
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
-    held["adv"] = found.adv
+    held |= {"adv": found.adv, "budget": torch.tensor([ORDER[found.norm], found.radius])}
     for place, attack in enumerate(found.attacks):
         deciding = found.attacks[: place + 1] if found.cascade else [attack]
         held |= {

@@ -16,7 +16,6 @@ from holdfast import noise
 from holdfast.errors import BadInput, require_words
 from holdfast.types import Labels
 
-IMAGES, STRENGTH = 61, 62  # streams: apart from those of other users of the same seed
 log = logging.getLogger("holdfast")
 
 
@@ -113,7 +112,9 @@ class Boundary:
         short = int((crossing[images].sum(1) < self.rays).sum())
         if short:
             log.warning("%d images have fewer than %d rays that cross", short, self.rays)
-        drawn = noise.uniform(index[images], (margin.shape[1],), self.seed, STRENGTH).to(margin)
+        drawn = noise.uniform(
+            index[images], (margin.shape[1],), self.seed, noise.Stream.STRENGTHS
+        ).to(margin)
         strength = self.nearest + (self.furthest - self.nearest) * drawn
         place, column = margin.isfinite().nonzero().T
         return Chosen(
@@ -125,7 +126,7 @@ class Boundary:
         self, useful: Tensor, origin: Labels, index: Labels, levels: Sequence[str]
     ) -> Int[Tensor, " chosen"]:
         """Places of the images that give examples, drawn from each class."""
-        draw = noise.uniform(index, (), self.seed, IMAGES)
+        draw = noise.uniform(index, (), self.seed, noise.Stream.EXAMPLES)
         found, few = [], []
         for label, level in enumerate(levels):
             wanted = getattr(self, level) if self.weighted else self.medium

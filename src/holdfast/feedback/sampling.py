@@ -12,7 +12,6 @@ from holdfast.errors import BadInput
 from holdfast.limits import AT_LEAST_1, SHARE, require_ranges
 from holdfast.types import Batch, Logits
 
-STREAM = 2  # keeps these numbers apart from those of other users of the same seed
 Actions = Int[Tensor, "batch actions"]
 PerAction = Float[Tensor, "batch actions"]
 Baseline = Literal["none", "expected", "leave_one_out"]
@@ -62,7 +61,7 @@ def draw(
     They are a function of seed, image index and epoch alone: the same in any batch (with
     coin=image) and after a resume.
     """
-    classes, key = policy.shape[1], (seed, STREAM, batch.epoch)
+    classes, key = policy.shape[1], (seed, noise.Stream.ACTIONS, batch.epoch)
     epsilon = exploration.at(batch.epoch)
     toss = noise.uniform(batch.index, (samples, 2), *key)
     upto = policy.cumsum(1)

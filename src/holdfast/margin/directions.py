@@ -22,7 +22,6 @@ from holdfast.model import by_batch, examined
 from holdfast.types import Classifier, Images, Labels, image_shape
 
 Family = Callable[[Classifier, Images, Labels, Labels, int], Tensor]
-STREAM = 0x726179  # "ray": keeps these numbers apart from others of the same seed
 ALL = 2**14  # directions that are all of them, at most
 MIXED = 1  # the part of a key that tells the cosines of mixtures from the vectors mixed in
 
@@ -52,7 +51,9 @@ class Orthonormal:
         count = _within(self.count, size, "dimensions")
         number = torch.arange(count)
         keys = [(int(own),) for own in index] if self.per_image else [()]
-        vectors = [noise.normal(number, (size,), seed, STREAM, *key) for key in keys]
+        vectors = [
+            noise.normal(number, (size,), seed, noise.Stream.DIRECTIONS, *key) for key in keys
+        ]
         q, r = torch.linalg.qr(torch.stack(vectors).to(x.device, torch.float64).mT)
         rows = (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None]).mT
         made = rows.reshape(len(keys), count, *image_shape(x)).to(x.dtype)
@@ -76,7 +77,7 @@ class Coordinates:
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         size = x[0].numel()
         count = _within(self.count, size, "dimensions")
-        chosen = noise.permutation(size, seed, STREAM)[:count]
+        chosen = noise.permutation(size, seed, noise.Stream.DIRECTIONS)[:count]
         axes = torch.zeros(count, size, dtype=x.dtype).scatter(1, chosen[:, None], 1)
         return axes.reshape(-1, *image_shape(x)).to(x.device)
 
@@ -157,10 +158,14 @@ class Gradient:
         with examined(model):
             slope = by_batch(lambda x, y: gradient(model, x, y, climbed)[0], None, x, y)
         steep = steepest(slope, "l2")[:, None].flatten(2)
-        other = noise.normal(index, (self.count, x[0].numel()), seed, STREAM).to(steep)
+        other = noise.normal(index, (self.count, x[0].numel()), seed, noise.Stream.DIRECTIONS).to(
+            steep
+        )
         other = other - (other * steep).sum(2, keepdim=True) * steep
         other = other / other.norm(dim=2, keepdim=True)
-        cosine = noise.uniform(index, (self.count - 1, 1), seed, STREAM, MIXED).to(steep)
+        cosine = noise.uniform(index, (self.count - 1, 1), seed, noise.Stream.DIRECTIONS, MIXED).to(
+            steep
+        )
         mixed = cosine * steep + (1 - cosine.square()).sqrt() * other[:, :-1]
         first = steep.where(steep.any(2, keepdim=True), other[:, -1:])
         made = torch.cat([first, mixed], 1)

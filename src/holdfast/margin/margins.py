@@ -1,10 +1,8 @@
 """What a search of rays found, and the paper's measures of it."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -129,10 +127,10 @@ class Margins:
         return {
             "mean_margin": self.mean_margin(), "none_share": self.none_share(),
             "robustness": level.value.item(),
-            "robustness_interval": listed(torch.stack([level.low, level.high])),
+            "robustness_interval": [level.low.item(), level.high.item()],
             "interval_by": "jackknife",
-            "shares": self.shares().tolist(), "matrix": listed(self.matrix(none=True)),
-            "class_robustness": listed(self.class_robustness()), "levels": self.levels(),
+            "shares": self.shares().tolist(), "matrix": self.matrix(none=True).tolist(),
+            "class_robustness": self.class_robustness().tolist(), "levels": self.levels(),
             "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,
             "reach": self.grid.reach, "step": self.grid.step, "scale": self.grid.scale,
             "clip": self.grid.clip, "tolerance": self.tolerance, "method": self.method,
@@ -166,10 +164,3 @@ def growth(before: Margins, after: Margins) -> Estimate:
     spread = change.std() if len(change) > 1 else change.new_full((), torch.nan)
     middle, half = change.mean(), 1.96 * spread / len(change) ** 0.5
     return Estimate(value=middle, low=middle - half, high=middle + half)
-
-
-def listed(values: Tensor) -> Any:
-    """Numbers as lists, None where they are not finite, which JSON does not know."""
-    if values.ndim > 1:
-        return [listed(row) for row in values]
-    return [value if math.isfinite(value) else None for value in values.tolist()]

@@ -25,17 +25,10 @@ class Piece:
     seconds: float
 
 
-COUNTS = ("audited", "differing", "forward", "seconds")
 TENSORS = ("step", "entered", "distance")
 
 
 def read(file: Path | None) -> Piece | None:
     """The piece in this file; None where there is none, or it is damaged, which is said."""
     found = kept.read(file)
-    return Piece(**found[0], **found[1]) if found else None
-
-
-def write(file: Path | None, piece: Piece) -> None:
-    """Put the piece on disk in one step."""
-    held = {name: getattr(piece, name) for name in TENSORS}
-    kept.write(file, held, {name: getattr(piece, name) for name in COUNTS})
+    return Piece(**found) if found else None

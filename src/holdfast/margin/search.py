@@ -172,7 +172,7 @@ def _made(
     before = passes_of(sample)
     found = searched(job, finder, images)
     found = replace(found, forward=found.forward + passes_of(sample) - before)
-    pieces.write(file, found)
+    kept.write(file, vars(found))
     return found
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import noise, own
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput, cause, choose
 from holdfast.limits import COUNT, require_range
 from holdfast.model.networks import LIBRARIES, NETWORKS
 
@@ -148,7 +148,7 @@ def _built(name: str, build: Callable[..., nn.Module], arguments: Mapping[str, A
     except (Exception, SystemExit) as error:  # of the user's code, or of torch for an odd option
         raise BadInput(
             f"expected {name} to build a network for these options, "
-            f"got {type(error).__name__}: {error}; correct the options or the function"
+            f"got {cause(error)}; correct the options or the function"
         ) from error
     if not isinstance(body, nn.Module):
         raise BadInput(f"expected {name} to return a torch.nn.Module, got {type(body).__name__}")

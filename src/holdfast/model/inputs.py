@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import loss
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.model.modes import examined, predict
 from holdfast.types import Classifier, Images, Labels, Logits, device_of
 
@@ -97,8 +97,10 @@ def _rehearse(model: Classifier, x: Images) -> None:
         with examined(model):
             logits: Any = model(shown := x.clone())
     except Exception as error:
-        shape, cause = tuple(x.shape[1:]), " ".join(str(error).split())
-        raise BadInput(f"expected a model that takes images {shape}, got: {cause:.200}") from error
+        shape = tuple(x.shape[1:])
+        raise BadInput(
+            f"expected a model that takes images {shape}, got: {cause(error)}"
+        ) from error
     if not torch.equal(shown, x):
         raise BadInput("expected a model that leaves its images as they are, got one that changes "
                        "them in place; let it take a clone")  # fmt: skip

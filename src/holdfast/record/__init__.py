@@ -14,6 +14,7 @@ from holdfast.record.files import (
 )
 from holdfast.record.formats import (
     append,
+    as_json,
     keep_rows,
     read_json,
     read_yaml,
@@ -29,6 +30,7 @@ __all__ = [
     "Row",
     "alone",
     "append",
+    "as_json",
     "clear",
     "commit",
     "cpu",

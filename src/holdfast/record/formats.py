@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.record.files import write
 from holdfast.record.settings import Row, plain
 
@@ -25,7 +25,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
-        file.write((json.dumps(_known(row), allow_nan=False) + "\n").encode())
+        file.write((as_json(row) + "\n").encode())
 
 
 def rows(path: Path) -> list[Row]:
@@ -69,7 +69,12 @@ def _lines(path: Path) -> list[str]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Put a value at `path` as JSON, in one step; null for infinity and NaN."""
-    write(path, json.dumps(_known(plain(value)), indent=2, allow_nan=False) + "\n")
+    write(path, as_json(value, indent=2) + "\n")
+
+
+def as_json(value: object, indent: int | None = None) -> str:
+    """A value as JSON; null for infinity and NaN."""
+    return json.dumps(_known(plain(value)), indent=indent, allow_nan=False)
 
 
 def _known(value: Any) -> Any:
@@ -105,8 +110,7 @@ def read_yaml(path: Path) -> Row:
             f"expected a YAML file at {path}, got: {error.strerror}; check the path"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = " ".join(str(error).split())
-        raise BadInput(f"expected YAML in {path}, got: {cause}; mend the file") from None
+        raise BadInput(f"expected YAML in {path}, got: {cause(error)}; mend the file") from None
     if not isinstance(value, dict):
         raise BadInput(
             f"expected `option: value` lines in {path}, got {value!r:.60}; mend the file"

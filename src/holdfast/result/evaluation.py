@@ -13,10 +13,10 @@ from holdfast.record import Row
 from holdfast.result.standing import (
     SLACK,
     Finding,
+    Flags,
     Standing,
     aligned,
     doubted,
-    finite,
     median,
     numbers,
     shares,
@@ -69,6 +69,11 @@ class AttackResult(Standing):
     def passes(self) -> int:
         return self.forward + self.backward
 
+    def fooled(self, norm: Norm, radius: float) -> Flags:
+        """Images that it brought to another class within this budget; of an attack in another norm
+        no distance says it: none."""
+        return (self.distance <= radius + SLACK) & (self.norm == norm)
+
     def over_queries(self, counts: Sequence[int]) -> list[float]:
         """Accuracy left after each of these numbers of queries on an image: an upper bound.
 
@@ -103,7 +108,7 @@ class AttackResult(Standing):
         return self._short_curve() | self._arrived() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
-            "radius": self.radius, "median_distance": finite(median(self.distance)),
+            "radius": self.radius, "median_distance": median(self.distance),
             "attacked": int((~self.distance.isnan()).sum()),
             "refused": self.refused, "passes": self.passes, "forward": self.forward,
             "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
@@ -119,7 +124,8 @@ class Evaluation:
     itself where none did.
     findings: what casts doubt on these numbers.
     cascade: each attack saw only what those before it left standing.
-    norm, radius: the budget within which attacks were asked to stay.
+    norm, radius: the budget within which attacks were asked to stay; the worst case is that of
+    this budget, and what was found beyond it or in another norm stands with its own attack.
     """
 
     clean: Standing
@@ -133,19 +139,21 @@ class Evaluation:
 
     @property
     def worst_case(self) -> Standing:
-        """Images that no attack fooled: the mean of minima, not the minimum of means."""
+        """Images that no attack fooled within the budget: the mean of minima, not the minimum of
+        means."""
         correct = self.clean.correct
         for attack in self.attacks:
-            correct = correct & attack.correct
+            correct = correct & ~attack.fooled(self.norm, self.radius)
         return Standing(correct=correct)
 
     @property
     def first(self) -> list[int]:
-        """How many images each attack was the first to fool."""
+        """How many images each attack was the first to fool within the budget."""
         standing, counts = self.clean.correct, []
         for attack in self.attacks:
-            counts.append(int((standing & ~attack.correct).sum()))
-            standing = standing & attack.correct
+            fooled = attack.fooled(self.norm, self.radius)
+            counts.append(int((standing & fooled).sum()))
+            standing = standing & ~fooled
         return counts
 
     def curve(self, radii: Iterable[float]) -> list[float]:
@@ -204,9 +212,12 @@ class Evaluation:
 
     @property
     def remarks(self) -> list[str]:
-        """How many images each attack that leads to a class led there, in a line each."""
+        """Which attacks are in another norm; how many images each attack that leads to a class led
+        there, in a line each."""
         told = {one.name: one.reached for one in self.attacks if len(one.reached.correct)}
-        return [
+        apart = [one.name for one in self.attacks if one.norm != self.norm]
+        said = [f"not in the worst case, as in another norm than {self.norm}: {', '.join(apart)}"]
+        return said[: len(apart)] + [
             "{}: of {} images led to another class, {} ({}) are taken for it".format(
                 name, len(one.correct), *shares(one)
             )

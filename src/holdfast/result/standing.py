@@ -68,11 +68,6 @@ class Finding:
         return f"{self.name}: {self.meaning}; {self.advice}"
 
 
-def finite(value: float) -> float | None:
-    """None for infinity and NaN, which JSON does not know."""
-    return value if math.isfinite(value) else None
-
-
 def median(values: Tensor) -> float:
     """The middle of the values that are numbers, or the mean of the two; NaN where there are
     none. Infinite values count."""

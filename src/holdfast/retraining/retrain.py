@@ -32,7 +32,6 @@ from holdfast.training.job import as_network
 from holdfast.training.recipe import Recipe
 from holdfast.types import Said, device_of
 
-JUDGED, DRAWN = 71, 72  # streams: directions that judge a round are never those it was made from
 DRAFTS, ROWS = "drafts", "retraining.jsonl"
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
 log = logging.getLogger("holdfast")
@@ -139,7 +138,7 @@ def retrain(
     measured, drawn, done = None, 0, []
     for number in range(rounds):
         if measured is None or not reuse:
-            drawn = noise.scramble(seed, DRAWN, number)
+            drawn = noise.scramble(seed, noise.Stream.DRAWN, number)
             drafts = job.folder and job.folder / DRAFTS
             measured = probe(model, job.images, drawn, drafts, said, team.size)
         if done and not ((measured.entered >= 0) & (measured.distance > 0)).any():
@@ -171,7 +170,7 @@ def _round(
     """Examples from these margins, training with them, and the judgement; undone if not kept."""
     feedback = replace(job.feedback, seed=noise.scramble(job.feedback.seed, number))
     made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
-    fresh = noise.scramble(job.seed, JUDGED, number)
+    fresh = noise.scramble(job.seed, noise.Stream.JUDGED, number)
     judged = partial(job.judge, model, job.judges, fresh, processes=job.team.size)
     before, accuracy = judged(), _accuracy(model, job.judges)
     with _undone(model) as weights:

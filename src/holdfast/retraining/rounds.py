@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from holdfast.margin import Estimate, Margins, growth
-from holdfast.margin.margins import listed
 from holdfast.record import Row
 from holdfast.result import Trained, aligned
 
@@ -46,7 +43,7 @@ class Round:
             "examples": self.examples, "measured": self.measured.as_dict(),
             "before": self.before.as_dict(), "after": self.after.as_dict(),
             "gain": self.gain.value.item(),
-            "gain_interval": listed(torch.stack([self.gain.low, self.gain.high])),
+            "gain_interval": [self.gain.low.item(), self.gain.high.item()],
             "clean_before": self.clean[0], "clean_after": self.clean[1], "kept": self.kept,
             "seconds": self.trained.seconds,
         }  # fmt: skip

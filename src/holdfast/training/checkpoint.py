@@ -13,7 +13,7 @@ from torch import Tensor, nn, optim
 
 from holdfast import model as models
 from holdfast import record
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.types import State
 
 DAMAGES = (RuntimeError, EOFError, LookupError, TypeError, OSError, pickle.UnpicklingError)
@@ -138,9 +138,8 @@ def _unpacked(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BadInput(f"expected the state of a run at {file}, got no file") from None
     except DAMAGES as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
-            f"expected the state of a run in {file}, got a damaged file: {cause}"
+            f"expected the state of a run in {file}, got a damaged file: {cause(error)}"
         ) from None
 
 

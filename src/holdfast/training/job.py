@@ -14,7 +14,7 @@ from holdfast import model as models
 from holdfast import record
 from holdfast.data import Dataset, Split, batches
 from holdfast.engine import Engine
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.team import Team
 from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
@@ -115,7 +115,7 @@ def make_session(network: models.Network, recipe: Recipe, engine: Engine, team: 
     except (RuntimeError, TypeError) as error:  # as for tensors with a history, or locks
         raise BadInput(
             f"expected a model that can be copied for ema={recipe.ema}, got: "
-            f"{str(error).splitlines()[0]:.200}; leave ema out"
+            f"{cause(error)}; leave ema out"
         ) from error
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     return Session(network, averaged, recipe.optimizer.build(weights), {})

@@ -39,7 +39,6 @@ from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
 
-DROPOUT = 3  # keeps its seed apart from those of shuffling, actions and attacks
 log = logging.getLogger("holdfast")
 
 
@@ -208,7 +207,7 @@ def _epoch(job: Job, session: Session) -> record.Row:
     start = time.perf_counter()
     on_gpu = [job.engine.device] if job.engine.device.type == "cuda" else []
     with torch.random.fork_rng(devices=on_gpu):
-        noise.settle(noise.scramble(recipe.seed, DROPOUT, epoch, *job.team.others))
+        noise.settle(noise.scramble(recipe.seed, noise.Stream.DROPOUT, epoch, *job.team.others))
         session.model.train()
         for done, batch in enumerate(epoch_of(job, epoch)):
             share = recipe.adversarial.share(epoch + done / steps)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.data import Dataset
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.feedback import leaves, pairs
 from holdfast.model import Network, lent
 from holdfast.result import SLACK
@@ -27,9 +27,8 @@ def rehearse_model(network: Network, data: Dataset) -> None:
         with torch.no_grad(), lent(network):
             logits = network(x.to(device_of(network, x.device)))
     except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadInput(
-            f"expected a model that takes images {tuple(x.shape)}, got: {cause:.200}"
+            f"expected a model that takes images {tuple(x.shape)}, got: {cause(error)}"
         ) from error
     wanted = (len(x), data.classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:

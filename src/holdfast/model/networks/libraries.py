@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import BadInput, suggest
+from holdfast.errors import BadInput, cause, suggest
 
 # The heads that serve training alone would return several logits; and both ask how to begin.
 ONE_HEAD: dict[str, dict[str, Any]] = {
@@ -111,7 +111,7 @@ def _library(package: str, module: str) -> Any:
             "pip install --force-reinstall --no-deps torchvision"
         )
     raise BadInput(
-        f"expected {package} for networks named {package}:NAME, got: {_say(problem)}; {remedy}"
+        f"expected {package} for networks named {package}:NAME, got: {cause(problem)}; {remedy}"
     )
 
 
@@ -140,12 +140,7 @@ def _fitting(name: str, image: tuple[int, int, int], make: Callable[[], nn.Modul
             made(torch.zeros(2, *image))
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise BadInput(
-            f"expected images and options that {name} can take, got {image}: {_say(error)}; "
+            f"expected images and options that {name} can take, got {image}: {cause(error)}; "
             "try larger images, other options or another network"
         ) from None
     return made.train()
-
-
-def _say(error: Exception) -> str:
-    """The first line of an error, or its kind where it has no words."""
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,5 +1,8 @@
 """Residual networks with the stem for CIFAR: one 3x3 convolution of stride 1 and no pooling."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -40,15 +43,9 @@ class ResNet18(nn.Sequential):
     def __init__(self, *, image: tuple[int, int, int], classes: int, width: int = 64) -> None:
         require_side(image, 8, "resnet18")
         stem = [nn.Conv2d(image[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
-        stages: list[nn.Module] = []
-        before = width
-        for stage in range(4):
-            after = width * 2**stage
-            stages += [BasicBlock(before, after, 1 if stage == 0 else 2)]
-            stages += [BasicBlock(after, after, 1)]
-            before = after
-        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes)]
-        super().__init__(*stem, nn.ReLU(), *stages, *head)
+        blocks = _stages(BasicBlock, width, width, (2, 2, 2, 2))
+        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, classes)]
+        super().__init__(*stem, nn.ReLU(), *blocks, *head)
 
 
 class PreActBlock(nn.Module):
@@ -90,15 +87,9 @@ class PreActResNet18(nn.Sequential):
 
     def __init__(self, *, image: tuple[int, int, int], classes: int, width: int = 64) -> None:
         require_side(image, 8, "preact_resnet18")
-        blocks: list[nn.Module] = []
-        before = width
-        for stage in range(4):
-            after = width * 2**stage
-            blocks += [PreActBlock(before, after, 1 if stage == 0 else 2)]
-            blocks += [PreActBlock(after, after, 1)]
-            before = after
+        blocks = _stages(PreActBlock, width, width, (2, 2, 2, 2))
         stem = nn.Conv2d(image[0], width, 3, padding=1, bias=False)
-        super().__init__(stem, *blocks, *_head(before, classes))
+        super().__init__(stem, *blocks, *_head(8 * width, classes))
 
 
 class WideResNet(nn.Sequential):
@@ -129,16 +120,24 @@ class WideResNet(nn.Sequential):
         require_side(image, 4, "wide_resnet")
         if depth < 10 or depth % 6 != 4:
             raise BadInput(f"expected a depth of 10, 16, 22, 28, 34, ... (6 n + 4), got {depth}")
-        blocks: list[nn.Module] = []
-        before = 16
-        for stage in range(3):
-            after = 16 * width * 2**stage
-            blocks += [PreActBlock(before, after, 1 if stage == 0 else 2, dropout)]
-            blocks += [PreActBlock(after, after, 1, dropout) for _ in range((depth - 4) // 6 - 1)]
-            before = after
+        wide, block = 16 * width, partial(PreActBlock, dropout=dropout)
+        blocks = _stages(block, 16, wide, ((depth - 4) // 6,) * 3)
         stem = nn.Conv2d(image[0], 16, 3, padding=1, bias=False)
-        super().__init__(stem, *blocks, *_head(before, classes))
+        super().__init__(stem, *blocks, *_head(4 * wide, classes))
         self.apply(_he)
+
+
+def _stages(
+    block: Callable[[int, int, int], nn.Module], before: int, width: int, counts: Sequence[int]
+) -> list[nn.Module]:
+    """Stages of so many blocks: each halves the sides and doubles the channels, but the first."""
+    blocks = []
+    for stage, count in enumerate(counts):
+        for place in range(count):
+            after = width * 2**stage
+            blocks.append(block(before, after, 2 if stage and not place else 1))
+            before = after
+    return blocks
 
 
 def _head(channels: int, classes: int) -> list[nn.Module]:
