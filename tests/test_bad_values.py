@@ -205,7 +205,7 @@ def test_of_settings(kind, settings, said):
 
 def test_of_comparisons():
     found = hf.evaluate(MODEL, X, Y, attacks={"fgsm": hf.attack.FGSM(radius=0.1)})
-    refused(evaluation.paired, "first as a value such as .*correct, got ", found, found)
+    refused(evaluation.paired, "first as a value such as .*worst_case, got 'best'", "best", found)
     refused(
         evaluation.compare, "first as a value such as .*latest.*, got Evaluation of", found, found
     )
@@ -389,3 +389,16 @@ def test_of_seeds(seed):
         refused(door, said, **data, seed=seed)
     refused(hf.model.create, said, "gupta_cnn", image=(1, 8, 8), classes=3, seed=seed)
     refused(attack.PGD(seed=seed), said, MODEL, X, Y)
+
+
+def test_of_losses_of_other_things():
+    """A loss of logits and labels takes three things too."""
+    said = r"expected an objective for \(model, batch, state\), got: TypeError: cross_entropy_loss"
+    refused(hf.train, said, MODEL, DATA, objective=torch.nn.functional.cross_entropy, epochs=1)
+
+
+def test_of_checkpoints(tmp_path):
+    hf.train(network(DATA), DATA, epochs=1, watch=hf.training.Watch(images=6), out=tmp_path / "run")
+    refused(hf.model.load, "got no card.json in .*; name .*best", tmp_path / "run")
+    torch.save(MODEL.state_dict(), tmp_path / "weights.pt")
+    refused(hf.model.load, "got the file .*weights.pt; .*load_state_dict", tmp_path / "weights.pt")

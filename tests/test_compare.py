@@ -121,3 +121,13 @@ def test_what_a_cascade_left_is_not_compared_with_what_was_attacked_alone(tmp_pa
         files.append(evaluation.save(found, run, Y))
     assert set(evaluation.compare(*files)) == {"clean", "one", "worst case"}
     assert "two is not compared: its settings, or those of the attacks before it" in caplog.text
+
+
+def test_what_is_paired_may_come_as_it_is():
+    found, other = (evaluate(MODEL, X, Y, attacks={"a": PGD(radius=r)}) for r in (0.001, 0.02))
+    wanted = evaluation.paired(found.worst_case.correct, other.worst_case.correct)
+    assert wanted.difference > 0.5
+    assert evaluation.paired(found, other) == wanted
+    assert evaluation.paired(found.attacks[0], other.worst_case) == wanted
+    flags = found.worst_case.correct.numpy()
+    assert evaluation.paired(flags, other.worst_case.correct.numpy()) == wanted

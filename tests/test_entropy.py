@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from holdfast import record
 from holdfast.diagnosis import entropy
 
 
@@ -51,7 +52,8 @@ def test_a_part_without_images_is_null_and_a_dash():
         lambda x: torch.tensor([[9.0, 0.0]]), torch.zeros(1, 1, 2, 2), torch.tensor([0])
     )
     row = found.as_dict()
-    assert row["bits"]["wrong"]["mean"] is None and row["bits"]["wrong"]["count"] == 0
+    assert math.isnan(row["bits"]["wrong"]["mean"]) and row["bits"]["wrong"]["count"] == 0
+    assert '"wrong": {"mean": null' in record.as_json(row)
     assert "wrong -" in str(found) and row["calibration_error"] < 0.001
 
 

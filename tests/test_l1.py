@@ -111,3 +111,26 @@ def test_the_evaluator_measures_in_l1():
     world = linear_world()
     found = evaluate(world.model, world.x, world.y, radius=0.05, norm="l1")
     assert torch.equal(found.worst_case.correct, world.margin["l1"] > 0.05)
+
+
+def test_the_quick_suite_comes_near_the_optimum_of_a_linear_model():
+    """The optimum fills pixels to their ends, those of the largest weights first."""
+    generator = torch.Generator().manual_seed(1)
+    weight = 3 * torch.empty(3, 64).uniform_(-0.125, 0.125, generator=generator)
+    bias = torch.tensor([1.5, 0.0, 0.0])
+    x = 0.3 + 0.4 * torch.rand(150, 1, 8, 8, generator=generator)
+    radius, logits = 2.7, x.flatten(1) @ weight.T + bias
+    y = logits.argmax(1)
+    robust = torch.ones(len(x), dtype=torch.bool)
+    for rival in range(3):
+        gain = weight[rival] - weight[y]
+        room = torch.where(gain > 0, 1 - x.flatten(1), x.flatten(1))
+        steep, order = gain.abs().sort(1, descending=True)
+        room = room.gather(1, order)
+        used = torch.minimum(room, (radius - (room.cumsum(1) - room)).clamp_min(0))
+        gap = logits.gather(1, y[:, None])[:, 0] - logits[:, rival]
+        robust &= (y == rival) | ((used * steep).sum(1) <= gap)
+    found = evaluate(lambda x: x.flatten(1) @ weight.T + bias, x, y, radius=radius, norm="l1")
+    truth = robust.double().mean().item()
+    assert 0.2 < truth < 0.95 and truth <= found.worst_case.accuracy + 1e-9
+    assert found.worst_case.accuracy - truth < 0.015

@@ -207,3 +207,20 @@ def test_one_image_is_told_in_json_and_grids_are_not_mixed():
 
 def test_a_class_is_low_or_high_and_never_both():
     assert levels(torch.tensor([1.0, 2, 3]), 0.5, 0.5) == ["low", "low", "high"]
+
+
+def test_an_end_that_is_infinite_is_no_nan():
+    """Of a class that few rays leave, many samples have none; between them and the others nothing
+    is interpolated."""
+    distance, origin = torch.full((12, 2, 2), 0.1), torch.tensor([0] * 10 + [1, 1])
+    entered = torch.where(origin == 0, 1, -1)[:, None, None].expand(12, 2, 2).clone()
+    entered[10], distance[11] = 0, 0.5
+    parts = sums_of_images(distance, entered, 2)
+    found = bootstrap(*parts, origin, class_robustness)
+    assert found.high[1] == torch.inf and not torch.cat([found.low, found.high]).isnan().any()
+
+
+def test_a_class_that_no_ray_leaves_is_not_low():
+    assert levels(torch.tensor([torch.inf, 0.0, torch.inf, torch.inf])) == [
+        "medium", "low", "medium", "high"
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Code of the user's own, named on the command line: recorded, resumed, refused in one line."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,10 @@ def test_directions() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--objective", "mine:mean"], "a loss for each image, (2,), and a state; got one of"),
+        (
+            ["--objective", "mine:mean"],
+            "a loss for each image, floats (2,), and a state; got torch.float32 of shape ()",
+        ),
         (["--objective", "mine:bare"], "to return (loss, state), the state a"),
         (["--objective", "mine:listed"], "the state a dictionary of tensors, got [1]"),
         (["--objective", "mine:many"], "options with names of their own, got **options"),
@@ -260,3 +264,38 @@ def test_an_option_may_be_a_list_by_default() -> None:
     more("\ndef priced(action, y, *, prices=[1.0, 2.0]):\n    return prices[0] * (action == y)\n")
     made = own.kind("mine:priced", "a reward", ("action", "y"))
     assert made().prices == [1.0, 2.0] and made().prices is not made().prices
+
+
+def test_a_function_with_settings_is_an_adversary_with_a_radius(caplog) -> None:
+    """It is ramped, and the best epoch is chosen under attack, as where the command line names it;
+    of one without a radius that is said."""
+    data = blobs()
+
+    def pushed(model, images, labels, index, *, radius: float = 0.1):
+        seen.append(radius)
+        return (images + radius * (index % 2).reshape(-1, 1, 1, 1)).clamp(0, 1)
+
+    few: Any = {"epochs": 2, "watch": training.Watch(images=6)}
+    for adversary, radius in ((pushed, 0.1), (functools.partial(pushed, radius=0.2), 0.2)):
+        seen: list[float] = []
+        found = training.train(network(data), data, adversary=adversary,
+                               adversarial=training.Adversarial(ramp=1.0), **few)  # fmt: skip
+        assert found.criterion == "validation_pgd" and max(seen) == radius > min(seen) > 0
+    assert not caplog.messages
+
+    def bare(model, x, y):
+        return pushed(model, x, y, torch.arange(len(x)))
+
+    assert training.train(network(data), data, adversary=bare, **few).criterion.endswith("clean")
+    assert any("states no radius" in said for said in caplog.messages)
+
+
+def test_what_has_settings_to_be_named_stays_as_it_is() -> None:
+    def needs(model, x, y, *, radius):
+        return x
+
+    def many(model, x, y, **settings):
+        return x
+
+    for one in (needs, many, attack.PGD(), lambda model, x, y, index: x):
+        assert own.valued(one, 3, attack.FILLED) is one

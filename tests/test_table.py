@@ -10,6 +10,7 @@ import torch
 
 from holdfast import evaluation, record, report
 from holdfast.cli import main
+from holdfast.errors import BadInput
 from holdfast.result import AttackResult, Evaluation, Standing
 
 CE = {"name": "ce", "smoothing": 0.0}
@@ -29,7 +30,7 @@ def run(
     )  # fmt: skip
     found = Evaluation(
         clean=Standing(correct=torch.arange(10) < 9), attacks=(one,), entropy=0.0,
-        adv=torch.zeros(10, 1), norm="l2", radius=9.0,
+        adv=torch.zeros(10, 1), norm="linf", radius=0.1,
     )  # fmt: skip
     about = (
         {"battery": battery, "checkpoint": "best", "split": "test", "seed": 0} if battery else {}
@@ -164,9 +165,10 @@ def test_every_form_says_the_same(capsys):
         assert main(["table", *names, *words]) == 0
         return capsys.readouterr().out
 
-    assert list(csv.reader(said("--form", "csv").splitlines())) == [
-        list(line) for line in (found.head, *found.lines)
-    ]
+    told = list(csv.DictReader(said("--form", "csv").splitlines()))
+    assert [row["run"] for row in told] == names and [row["seed"] for row in told] == ["0", "1"]
+    assert [float(row["pgd"]) for row in told] == [0.5, 0.3]
+    assert [f"{100 * float(row['low']):.1f}" for row in told] == ["23.7", "10.8"]
     assert said("--form", "markdown").splitlines()[3] == f"| {' | '.join(found.lines[1])} |"
     latex = said("--form", "latex").splitlines()
     assert latex[0] == r"\begin{tabular}{lrrrrr}" and latex[2].endswith(r"95 \% interval \\")
@@ -175,6 +177,27 @@ def test_every_form_says_the_same(capsys):
     rows = json.loads(said("--json"))
     assert [row["accuracy"]["pgd"] for row in rows] == [0.5, 0.3]
     assert rows[0]["settings"]["objective.smoothing"] == 0.0 and len(rows[0]["interval"]) == 2
+
+
+def test_means_over_seeds_are_numbers_for_machines(capsys):
+    names = [run(f"ce-{n}", n, seed=n) for n in (2, 4, 6)] + [run("other", 5, data="mnist")]
+    assert main(["table", *names, "--over-seeds", "--json"]) == 0
+    three, one = json.loads(capsys.readouterr().out)
+    assert (three["runs"], one["runs"], three["data"], one["data"]) == (3, 1, "digits", "mnist")
+    assert (three["pgd"], three["pgd sd"]) == pytest.approx((0.4, 0.2))
+    half = 4.302653 * 0.2 / 3**0.5  # Student's t, two degrees of freedom
+    assert (three["pgd low"], three["pgd high"]) == pytest.approx(
+        (0.4 - half, 0.4 + half), rel=1e-5
+    )
+    assert (one["pgd"], one["pgd sd"], one["pgd low"]) == (0.5, None, None)
+    assert main(["table", *names, "--over-seeds", "--form", "csv"]) == 0
+    (row, _) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert float(row["worst case high"]) == pytest.approx(0.4 + half, rel=1e-5)
+
+
+def test_one_run_is_no_list_of_letters():
+    with pytest.raises(BadInput, match="a list of runs, got 'runs/a'; put it into brackets"):
+        report.summary("runs/a")
 
 
 def test_plus_minus_is_latex_too():

@@ -69,6 +69,7 @@ def test_schedules_at_points_known_by_hand():
     assert max(OneCycle(peak=0.4)(u, 10, 100) for u in range(100)) > 0.97
     assert at(Steps(), 0, 49, 50, 74, 75, 99) == [1, 1, 0.1, 0.1, 0.01, 0.01]
     assert at(Steps(at=(0.2,), factor=0.5, warmup=1), 4, 19, 20) == [0.5, 1, 0.5]
+    assert [Steps(at=(0.55,))(update, 10, 200) for update in (109, 110)] == [1, 0.1]  # 110 + 1e-14
 
 
 @pytest.mark.parametrize(
@@ -421,7 +422,7 @@ def test_a_model_that_cannot_be_copied_trains_in_fp32_and_without_an_average(mon
     model = network(DATA)
     model.lock = threading.Lock()  # pyright: ignore
     assert train(model, DATA, **fast(epochs=1, precision="auto")).precision == "fp32"
-    assert "a trial failed: cannot pickle" in caplog.text
+    assert "a trial failed: TypeError: cannot pickle" in caplog.text
     with pytest.raises(BadInput, match="can be copied for ema"):
         train(model, DATA, **fast(epochs=1, ema=0.9))
 

@@ -38,6 +38,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     bare = {one.removeprefix("--"): one for one in known}
     same = [bare[word] for word in (front + dot + ours, last if front else "") if word in bare]
     same += [one for word, one in bare.items() if not front and word.rpartition(".")[2] == ours]
+    same += [one for word, one in bare.items() if word.lower() == name.lower()]
     near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
 

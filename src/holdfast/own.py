@@ -5,6 +5,7 @@ It only runs where the caller names it: no file from elsewhere can choose what i
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import importlib
 import inspect
@@ -67,6 +68,19 @@ def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any
     return found
 
 
+def valued(found: Any, taken: int, offered: Sequence[str] = ()) -> Any:
+    """A function or a partial one whose parameters beyond the first `taken`, and but for those
+    `offered`, all have defaults, as a value with these settings; anything else as it is."""
+    if not (inspect.isfunction(found) or isinstance(found, functools.partial)):
+        return found
+    parameters = list(inspect.signature(found).parameters.values())
+    options = [one for one in parameters[taken:] if one.name not in offered]
+    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if not options or any(one.kind in many or one.default is one.empty for one in options):
+        return found
+    return _settings(found, taken, offered)()
+
+
 def digests(settings: object) -> dict[str, str]:
     """The modules of one's own that settings name, as `record.plain` writes them, and the start of
     the SHA-256 of each one's file. A module that is not imported now is left out."""
@@ -84,8 +98,8 @@ def digests(settings: object) -> dict[str, str]:
 def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) -> Any:
     """A frozen dataclass of a function's options, whose instances are the function with those, and
     have its attributes, such as `minimal` of an attack."""
-    signature = inspect.signature(function)
-    hints = _hints(function)
+    named = function.func if isinstance(function, functools.partial) else function
+    signature, hints = inspect.signature(function), _hints(named)
     options = [p for p in list(signature.parameters.values())[taken:] if p.name not in offered]
     names = [p.name for p in options]
 
@@ -96,13 +110,13 @@ def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) 
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     call.__signature__ = signature.replace(parameters=[itself, *left])
     made = dataclasses.make_dataclass(
-        function.__name__,
+        named.__name__,
         [(p.name, hints.get(p.name, Any), _field(p)) for p in options],
-        namespace=_attributes(function) | {"__call__": call},
+        namespace=_attributes(named) | {"__call__": call},
         frozen=True, kw_only=True,
     )  # fmt: skip
     for name in ("__module__", "__qualname__", "__doc__"):
-        setattr(made, name, getattr(function, name))
+        setattr(made, name, getattr(named, name))
     return made
 
 

@@ -27,15 +27,19 @@ def table_options(
         battery: only evaluations by this suite or attack count.
         over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
         form: of the table; latex wants the package booktabs.
-        json: print every run as JSON, with all its settings and accuracies as shares.
+        json: print every run as JSON, with all its settings, or with over_seeds every line of the
+            table; accuracies as shares, as in the form csv.
     """
 
 
 def table(argv: Sequence[str]) -> None:
     parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
     o = parsed.values
-    if o["json"]:
+    if o["json"] and not o["over_seeds"]:
         print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["battery"])]))
         return
     found = report.summary(o["runs"], battery=o["battery"], over_seeds=o["over_seeds"])
+    if o["json"]:
+        print(record.as_json(found.rows))
+        return
     print(getattr(found, o["form"])(), end="" if o["form"] == "csv" else "\n")

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast.diagnosis.slope import along, climb
-from holdfast.diagnosis.spread import Spread, spread
+from holdfast.diagnosis.spread import Spread, spread, told
 from holdfast.diagnosis.static import FLOOR
 from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
@@ -73,6 +73,9 @@ class Dynamic:
     def spreads(self) -> dict[str, Spread]:
         """Each indicator over images."""
         return {name: spread(values) for name, values in self.indicators.items()}
+
+    def __repr__(self) -> str:
+        return f"Dynamic of {len(self.size)} images ({self.loss})\n{told(self.spreads())}"
 
     def as_dict(self) -> Row:
         about: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}

@@ -71,6 +71,9 @@ class Entropy:
             f"wrong {mean['wrong']}), calibration error {self.calibration_error():.1%}"
         )
 
+    def __repr__(self) -> str:
+        return f"Entropy of {len(self.bits)} images: {self}"
+
     def as_dict(self) -> Row:
         """Mean bits with their intervals (null for no image), histograms, calibration error."""
         bits = {name: vars(one) for name, one in self.spreads().items()}

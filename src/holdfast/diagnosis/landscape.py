@@ -93,6 +93,9 @@ class Landscape:
         ]  # fmt: skip
         return aligned(("plane", "cross-entropy", "margin", "right"), rows)
 
+    def __repr__(self) -> str:
+        return f"Landscape of {len(self.names)} planes ({self.axes})\n{self.table()}"
+
     def save(self, folder: Path, about: Mapping[str, object]) -> None:
         """Write AXES.safetensors, all maps, and AXES.json into the folder, each in one step."""
         names = (*MAPS, "places", "directions", "index")

@@ -1,5 +1,6 @@
 """What a number per image says of all images: a mean with an interval, and two models compared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.errors import BadInput
+from holdfast.result import aligned, median
 from holdfast.types import PerImage
 
 DRAWS = 1000  # resamples, and flips of signs
@@ -25,6 +27,16 @@ class Spread:
     low: float
     high: float
     count: int
+
+
+def told(spreads: Mapping[str, Spread]) -> str:
+    """Means, intervals and medians as aligned text."""
+    rows = [
+        [name, f"{one.mean:.4g}", f"{one.low:.4g} to {one.high:.4g}", f"{one.median:.4g}",
+         str(one.count)]
+        for name, one in spreads.items()
+    ]  # fmt: skip
+    return aligned(("", "mean", "95 % interval", "median", "images"), rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +62,13 @@ class Difference:
 
 def spread(values: PerImage, seed: int = 0) -> Spread:
     """Mean, median and the mean's bootstrap interval (percentiles; Efron 1979, doi
-    10.1214/aos/1176344552); numbers that are not finite are left out."""
+    10.1214/aos/1176344552); numbers that are not finite are left out. One number has no interval
+    (NaN), and that of fewer than 20 covers less: 85 % of the time for 5."""
     held = _finite(values)
     if not len(held):
         return Spread(mean=torch.nan, median=torch.nan, low=torch.nan, high=torch.nan, count=0)
     low, high = _interval(held, seed)
-    return Spread(
-        mean=held.mean().item(), median=held.median().item(), low=low, high=high, count=len(held)
-    )
+    return Spread(mean=held.mean().item(), median=median(held), low=low, high=high, count=len(held))
 
 
 def difference(first: PerImage, second: PerImage, seed: int = 0) -> Difference:
@@ -87,7 +98,9 @@ def _finite(values: Tensor) -> Tensor:
 
 
 def _interval(values: Tensor, seed: int) -> tuple[float, float]:
-    """The middle 95 % of the means of resampled images."""
+    """The middle 95 % of the means of resampled images; NaN of a single one."""
+    if len(values) < 2:
+        return torch.nan, torch.nan
     generator = torch.Generator().manual_seed(noise.scramble(seed, noise.Stream.SPREAD, 0))
     drawn = torch.randint(0, len(values), (DRAWS, len(values)), generator=generator)
     means = values[drawn].mean(1)

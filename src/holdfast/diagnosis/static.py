@@ -10,7 +10,7 @@ import torch
 
 from holdfast import noise
 from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
-from holdfast.diagnosis.spread import Spread, spread
+from holdfast.diagnosis.spread import Spread, spread, told
 from holdfast.evaluation.inputs import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
@@ -67,6 +67,9 @@ class Static:
     def spreads(self) -> dict[str, Spread]:
         """Each indicator over all images that have it."""
         return {name: spread(values) for name, values in self.indicators.items()}
+
+    def __repr__(self) -> str:
+        return f"Static of {len(self.size)} images ({self.loss})\n{told(self.spreads())}"
 
     def as_dict(self) -> Row:
         shares = {"zero": self.zero, "vanishing": self.vanishing}

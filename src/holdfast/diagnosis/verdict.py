@@ -118,6 +118,9 @@ class Diagnosis:
         sure = [f"entropy, {name}: {one}" for name, one in self.entropy.items()]
         return "\n".join([self.verdict, *said, *sure, "", aligned(self.head, self.rows())])
 
+    def __repr__(self) -> str:
+        return f"Diagnosis of {len(self.clean.correct)} images: {self.table()}"
+
     def as_dict(self) -> Row:
         held = self.evidence
         standings = {"clean": self.clean, "claimed": self.claimed, "left": self.left}

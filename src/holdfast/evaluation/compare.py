@@ -4,14 +4,16 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as tensors
 from torch import Tensor
 
 from holdfast.errors import BadInput, require_value
-from holdfast.result import SLACK, Flags, wilson
+from holdfast.result import SLACK, Evaluation, Flags, Standing, wilson
 
 log = logging.getLogger("holdfast")
 
@@ -41,25 +43,36 @@ class Comparison:
         )
 
 
-def paired(first: Flags, second: Flags) -> Comparison:
-    """The comparison of two sets of flags `[images]`, right or not, image by image.
+Standings = Flags | np.ndarray | Standing | Evaluation
+
+
+def paired(first: Standings, second: Standings) -> Comparison:
+    """The comparison of two sets of flags `[images]`, right or not, image by image: tensors,
+    arrays, or what an attack or (in the worst case) an evaluation left standing.
 
     Raises BadInput for what are no flags, where their numbers differ, or there are none.
     """
-    for name, flags in (("first", first), ("second", second)):
-        require_value(name, flags, "evaluate(...).worst_case.correct", Tensor)
-        if flags.dtype != torch.bool or flags.ndim != 1:
-            raise BadInput(f"expected {name} as flags [images], right or not; got "
-                           f"{list(flags.shape)} of {flags.dtype}")  # fmt: skip
-    if len(first) != len(second) or len(first) == 0:
-        raise BadInput(f"expected the same images, and some; got {len(first)} and {len(second)}")
-    count = len(first)
-    only = int((first & ~second).sum()), int((second & ~first).sum())
-    low, high = _newcombe(first, second)
+    one, two = _flags("first", first), _flags("second", second)
+    if len(one) != len(two) or len(one) == 0:
+        raise BadInput(f"expected the same images, and some; got {len(one)} and {len(two)}")
+    count = len(one)
+    only = int((one & ~two).sum()), int((two & ~one).sum())
+    low, high = _newcombe(one, two)
     return Comparison(
         images=count, only_first=only[0], only_second=only[1],
         difference=(only[0] - only[1]) / count, low=low, high=high, p=_mcnemar(*only),
     )  # fmt: skip
+
+
+def _flags(name: str, given: Any) -> Flags:
+    given = given.worst_case if isinstance(given, Evaluation) else given
+    given = given.correct if isinstance(given, Standing) else given
+    flags = torch.from_numpy(given) if isinstance(given, np.ndarray) else given
+    require_value(name, flags, "evaluate(...).worst_case", Tensor)
+    if flags.dtype != torch.bool or flags.ndim != 1:
+        raise BadInput(f"expected {name} as flags [images], right or not; got "
+                       f"{list(flags.shape)} of {flags.dtype}")  # fmt: skip
+    return flags
 
 
 def _mcnemar(one: int, other: int) -> float:

@@ -57,6 +57,9 @@ class TransferMatrix:
         ]
         return aligned(("made on", *self.targets), rows)
 
+    def __repr__(self) -> str:
+        return f"Transfers of {self.clean.shape[1]} images\n{self.table()}"
+
 
 def transfer_matrix(
     models: Mapping[str, Classifier],

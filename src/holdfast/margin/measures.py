@@ -112,8 +112,8 @@ def levels(
 
     The classes whose R_i is among the largest share `top` are high, those among the smallest share
     `bottom` are low. Shares are rounded to whole classes, the low first; ties go to the lower class
-    number. Classes without R_i (NaN) are medium, and the shares are those of the others. Raises
-    BadInput for shares that do not fit into 1.
+    number, but no class that none leaves (inf) is low. Classes without R_i (NaN) are medium, and
+    the shares are those of the others. Raises BadInput for shares that do not fit into 1.
     """
     if not (top >= 0 and bottom >= 0 and top + bottom <= 1):
         raise BadInput(
@@ -124,7 +124,7 @@ def levels(
     order, count = known[robustness[known].argsort(stable=True)].tolist(), len(known)
     below = round(bottom * count)
     for place in order[:below]:
-        named[place] = "low"
+        named[place] = "low" if robustness[place].isfinite() else "medium"
     for place in order[max(below, count - round(top * count)) :]:
         named[place] = "high"
     return named
@@ -181,5 +181,7 @@ def bootstrap(
     drawn = torch.randint(len(origin), (samples, len(origin)), generator=generator)
     weight = torch.zeros(samples, len(origin)).scatter_add(1, drawn, torch.ones(drawn.shape))
     among = measure(summed(margin, rays, origin, weight))
-    ends = torch.nanquantile(among.double(), torch.tensor([0.025, 0.975]).double(), dim=0)
+    ends = torch.nanquantile(
+        among.double(), torch.tensor([0.025, 0.975]).double(), dim=0, interpolation="nearest"
+    )  # between a number and infinity lies none
     return Estimate(value=measure(summed(margin, rays, origin)), low=ends[0], high=ends[1])

@@ -150,7 +150,16 @@ def read_card(folder: Path) -> Card:
             }
         return Card(**raw)
     except FileNotFoundError:
-        raise BadInput(f"expected a checkpoint folder, got no card.json in {folder}") from None
+        inside = folder / "checkpoints" / "best"
+        hint = f"; name {inside}" if inside.exists() else ""
+        raise BadInput(
+            f"expected a checkpoint folder, got no card.json in {folder}{hint}"
+        ) from None
+    except NotADirectoryError:
+        raise BadInput(
+            f"expected a checkpoint folder, got the file {folder}; weights of torch.save are for "
+            "load_state_dict of a network of holdfast.model.create"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"expected a model card in {folder}, got a damaged one ({error})") from None
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,10 +43,16 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A table: a line for each run, or for the runs that differ in seeds alone."""
+    """A table: a line for each run, or for the runs that differ in seeds alone.
+
+    rows: the same for machines, accuracies as shares. Of several runs `runs` says how many, and of
+    each accuracy the mean, the standard deviation and a 95 % interval of the mean over runs, which
+    Student's t makes wide for few.
+    """
 
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    rows: tuple[record.Row, ...] = ()
 
     def __repr__(self) -> str:
         return self.text()
@@ -71,8 +78,11 @@ class Summary:
         return "\n".join(parts)
 
     def csv(self) -> str:
-        told = io.StringIO()
-        csv.writer(told, lineterminator="\n").writerows([self.head, *self.lines])
+        """The rows for machines."""
+        told, names = io.StringIO(), dict.fromkeys(name for row in self.rows for name in row)
+        writer = csv.DictWriter(told, list(names), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
         return told.getvalue()
 
 
@@ -100,7 +110,43 @@ def summary(
         for group in groups
     ]  # fmt: skip
     head = ("runs" if over_seeds else "run", *map(_shown, names), *scores)
-    return Summary(head=head if over_seeds else (*head, "95 % interval"), lines=tuple(lines))
+    told = _over_runs if over_seeds else _alone
+    return Summary(
+        head=head if over_seeds else (*head, "95 % interval"), lines=tuple(lines),
+        rows=tuple(told(group, names, scores) for group in groups),
+    )  # fmt: skip
+
+
+def _alone(group: Sequence[Measured], names: Sequence[str], scores: Sequence[str]) -> record.Row:
+    (one,) = group
+    settings = {_shown(name): one.settings.get(name) for name in names}
+    shares = {name: one.accuracy.get(name) for name in scores}
+    return (
+        {"run": one.run} | settings | shares | dict(zip(("low", "high"), one.interval, strict=True))
+    )
+
+
+def _over_runs(
+    group: Sequence[Measured], names: Sequence[str], scores: Sequence[str]
+) -> record.Row:
+    row: record.Row = {"runs": len(group)}
+    row |= {_shown(name): group[0].settings.get(name) for name in names}
+    for name in scores:
+        values = [one.accuracy[name] for one in group if name in one.accuracy]
+        mean = statistics.fmean(values) if values else math.nan
+        spread = statistics.stdev(values) if len(values) > 1 else math.nan
+        half = student(len(values) - 1) * spread / math.sqrt(max(len(values), 1))
+        known = zip(("", " sd", " low", " high"), (mean, spread, mean - half, mean + half),
+                    strict=True)  # fmt: skip
+        row |= {name + part: None if math.isnan(one) else one for part, one in known}
+    return row
+
+
+def student(freedom: int) -> float:
+    """The 97.5 percentile of Student's t with so many degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def measured(runs: Sequence[Path | str], battery: str | None = None) -> list[Measured]:
@@ -108,6 +154,8 @@ def measured(runs: Sequence[Path | str], battery: str | None = None) -> list[Mea
 
     Raises BadInput where none has.
     """
+    if isinstance(runs, (str, Path)):
+        raise BadInput(f"expected a list of runs, got {str(runs)!r}; put it into brackets")
     found = [one for run in runs if (one := _measured(Path(run), battery))]
     if not found:
         raise BadInput(

@@ -104,6 +104,9 @@ class AttackResult(Standing):
         told = {"led": led, "reached": self.reached.accuracy}
         return told | {"reached_interval": [near.low, near.high]} if led else {}
 
+    def __repr__(self) -> str:
+        return f"{self.name} ({self.norm} {self.radius:.4g}): {super().__repr__()} stand"
+
     def as_row(self) -> Row:
         return self._short_curve() | self._arrived() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,

@@ -51,6 +51,9 @@ class Standing:
     def interval(self) -> Interval:
         return wilson(int(self.correct.sum()), len(self.correct))
 
+    def __repr__(self) -> str:
+        return f"{{}} ({{}}) of {len(self.correct)} images".format(*shares(self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

@@ -31,7 +31,18 @@ class Trained:
     def __repr__(self) -> str:
         last = len(self.history)
         rows = self.table(every=max(1, -(-last // 10)))
-        return f"Trained for {last} epochs ({self.precision}), best {self.best_epoch}\n{rows}"
+        head = f"Trained for {last} epochs ({self.precision}), best {self.best_epoch}\n{rows}"
+        return "\n".join([head, f"The model has the weights of epoch {last}{self._others()}."])
+
+    def _others(self) -> str:
+        """Where weights are that the model in hand has not."""
+        averaged = "; the averaged ones are in .averaged" if self.averaged else ""
+        if not self.folder:
+            return averaged
+        place = self.folder / "checkpoints" / "best"
+        return (
+            f"{averaged}; those of epoch {self.best_epoch} are for holdfast.model.load('{place}')"
+        )
 
     @property
     def seconds(self) -> float:

@@ -38,6 +38,9 @@ class Round:
         """Growth of the mean margin over the judging images, in the judge's scale."""
         return growth(self.before, self.after)
 
+    def __repr__(self) -> str:
+        return f"Round of {sum(self.examples)} examples, {'kept' if self.kept else 'undone'}"
+
     def as_row(self) -> Row:
         return {
             "examples": self.examples, "measured": self.measured.as_dict(),
@@ -71,3 +74,6 @@ class Retrained:
     def table(self) -> str:
         """The rounds as aligned text."""
         return aligned(self.head, self.rows())
+
+    def __repr__(self) -> str:
+        return f"Retrained in {len(self.rounds)} rounds\n{self.table()}"

@@ -1,6 +1,7 @@
 """What a run is set up from: the job, which stays the same, and the session, which changes."""
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
 from holdfast.types import Batch
 
+log = logging.getLogger("holdfast")
 Tick = Callable[[int, int, int], None]
 Tell = Callable[[record.Row], None]
 
@@ -82,6 +84,9 @@ def make_job(
     for name, split in splits.items():
         if not len(split):
             raise BadInput(f"expected images in the {name} split, got none; give it some")
+    if recipe.adversary is not None and recipe.best == "auto" and "clean" in recipe.criterion:
+        log.warning("the adversary states no radius: the best epoch is chosen by clean accuracy; "
+                    "say watch=Watch(radius=...) for PGD's")  # fmt: skip
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
     return Job(
         recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,

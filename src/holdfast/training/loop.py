@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from holdfast import feedback, noise, record
+from holdfast import attack, feedback, noise, own, record
 from holdfast import team as teams
 from holdfast.data import Augment, Dataset
 from holdfast.engine import choose_engine
@@ -121,7 +121,8 @@ def train(
     )  # fmt: skip
     recipe = Recipe(
         objective=feedback.suited(objective, data.train.counts(data.classes)),
-        adversary=adversary, adversarial=adversarial, epochs=epochs, batch_size=batch_size,
+        adversary=own.valued(adversary, 3, attack.FILLED), adversarial=adversarial,
+        epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
         guard=guard, watch=watch, best=best, keep_every=keep_every, precision=precision,
         device=device, seed=seed,

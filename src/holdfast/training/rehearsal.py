@@ -56,7 +56,14 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
             )
             if twins.adv is not None:
                 _require_pixels(twins.adv)
-            _require_losses(one(twin, twins if pairs(one) else replace(twins, adv=None), {}), few)
+            seen = twins if pairs(one) else replace(twins, adv=None)
+            try:
+                answer = one(twin, seen, {})
+            except (TypeError, AttributeError) as error:  # as of a loss of logits and labels
+                raise BadInput(
+                    f"expected an objective for (model, batch, state), got: {cause(error)}"
+                ) from error
+            _require_losses(answer, few)
             losses, _ = objective(twin, twins, recipe, {})
             if twin is not bench.model:
                 _require_gradient(losses)
