@@ -156,6 +156,16 @@ def test_a_warm_start_takes_the_weights_of_another_run(say):
     assert code == 0
     one, two = (Path(n) / "checkpoints/last/model.safetensors" for n in ("first", "second"))
     assert one.read_bytes() == two.read_bytes()
+    assert record.read_yaml(Path("second/config.yaml"))["weights"] == "first/checkpoints/last"
+    for part in ("checkpoints", "metrics.jsonl"):  # as if it had been stopped in its first epoch
+        record.remove(Path("second") / part)
+    assert say("train", "--resume", "second")[0] == 0
+    assert one.read_bytes() == two.read_bytes()
+    assert say("train", "--resume", "second", "--epochs", "2")[0] == 0
+    record.remove(Path("second/checkpoints"))
+    Path("second/evaluation.jsonl").touch()
+    code, _, err = say("train", "--resume", "second")
+    assert code == 2 and "expected a checkpoint at second" in err
 
 
 OWN = """

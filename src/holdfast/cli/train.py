@@ -17,6 +17,7 @@ from holdfast.errors import BadInput
 from holdfast.model.create import is_own
 from holdfast.record import Row
 from holdfast.result import Trained
+from holdfast.training.folder import unbegun
 from holdfast.types import Objective, Reward
 
 ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")
@@ -75,7 +76,8 @@ def train_options(
             default it does, but for a MODULE:FUNCTION of your own, which may do so itself.
         weights: checkpoint folder, such as runs/NAME/checkpoints/best, to start from: a warm start.
         out: run folder; by default runs/ and a readable name.
-        resume: run folder of a run to continue with its own settings.
+        resume: run folder of a run to continue with its own settings; one that was stopped before
+            its first checkpoint begins again.
         force: replace an existing run folder.
         tensorboard: write the metrics for TensorBoard too, into the run folder.
         json: print the result as JSON.
@@ -100,9 +102,9 @@ def train(argv: Sequence[str]) -> None:
             tick=partial(show.bars(bar), "images"),
         )  # fmt: skip
     model = _new_model(parsed, data, front["normalize"])
-    if front["weights"] and not resumed:
-        start = Path(front["weights"])
-        models.restore(model, models.read_weights(start), start)
+    anew = resumed is None or unbegun(Path(resumed))
+    if front["weights"]:
+        _warm(model, Path(front["weights"]), anew)
     settings = values | {name: build(parsed.slots[name]) for name in SLOTS if name != "model"}
     out = resumed or front["out"] or _fresh_name(parsed, data.name)
     boards = [report.tensorboard(Path(out) / "tensorboard")] if front["tensorboard"] else []
@@ -114,7 +116,8 @@ def train(argv: Sequence[str]) -> None:
                 told(row)
 
         trained = training.train(
-            model, data, **settings, out=out, resume=resumed is not None, force=front["force"],
+            model, data, **settings, out=out, force=front["force"],
+            resume="auto" if resumed and anew else resumed is not None,
             tick=seen.tick, tell=tell,
         )  # fmt: skip
     if team.leads():
@@ -149,6 +152,13 @@ def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -
         chosen.name, image=data.image, classes=data.classes, mean=mean, std=std, seed=seed,
         **chosen.options,
     )  # fmt: skip
+
+
+def _warm(model: models.Network, start: Path, anew: bool) -> None:
+    """The model with a card that names a checkpoint and, beginning anew, the weights of it."""
+    model.card = replace(model.card, provenance={"weights": str(start)})
+    if anew:
+        models.restore(model, models.read_weights(start), start)
 
 
 def _fresh_name(parsed: Parsed, data: str) -> str:

@@ -35,7 +35,7 @@ def settled(run: Path | None, resume: Any, force: bool) -> tuple[bool, Force]:
         return bool(resume) and resume != "auto", force
     if _trained(run):
         return True, False
-    return False, "unbegun" if _unbegun(run) else False
+    return False, "unbegun" if unbegun(run) else False
 
 
 def _trained(run: Path) -> bool:
@@ -43,11 +43,12 @@ def _trained(run: Path) -> bool:
     return (run / "checkpoints" / "last").exists() or any((run / "checkpoints").glob("epoch-*"))
 
 
-def _unbegun(run: Path) -> bool:
+def unbegun(run: Path) -> bool:
     """Whether a folder holds no more than a run does that was stopped before its first checkpoint;
     hidden files are those that were being written."""
     known = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "tensorboard"}
-    return run.is_dir() and all(p.name in known or p.name[0] == "." for p in run.iterdir())
+    held = run.is_dir() and all(p.name in known or p.name[0] == "." for p in run.iterdir())
+    return held and not _trained(run)
 
 
 def prepare(
@@ -82,7 +83,8 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
         "model": {"name": card.architecture} | record.plain(card.options),
         "normalize": bool(card.mean),
     }
-    return head | {name: record.plain(value) for name, value in recipe.__dict__.items()}
+    start = {"weights": card.provenance["weights"]} if "weights" in card.provenance else {}
+    return head | start | {name: record.plain(value) for name, value in recipe.__dict__.items()}
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def _taken(run: Path, resume: bool, force: Force, team: Team, held: ExitStack) -
     if not resume:
         _make(run, bool(force))
     held.enter_context(record.alone(run))
-    if force == "unbegun" and (_trained(run) or not _unbegun(run)):
+    if force == "unbegun" and not unbegun(run):
         raise BadInput(
             f"expected {run} to be without a checkpoint, got one that another process has made "
             "meanwhile; say the same again to go on behind it"
