@@ -385,6 +385,7 @@ def test_the_demo_compares_five_classifiers(say, monkeypatch):
         "boundary feedback",
     ]  # fmt: skip
     assert Path(found["figure"]).read_bytes().startswith(b"\x89PNG")
+    assert Path(found["page"]).read_text().count("<h2>") == 5
     assert len(list(Path("demo").glob("*/checkpoints/last/model.safetensors"))) >= 4
     (row,) = record.rows(Path("demo") / "boundary-feedback" / "retraining.jsonl")
     assert row["kept"] == (Path("demo") / "boundary-feedback" / "checkpoints").exists()

@@ -14,6 +14,7 @@ from holdfast.cli.diagnose import diagnose
 from holdfast.cli.evaluate import evaluate
 from holdfast.cli.landscape import landscape
 from holdfast.cli.margins import margins
+from holdfast.cli.report import report
 from holdfast.cli.retrain import retrain
 from holdfast.cli.table import table
 from holdfast.cli.train import train
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "landscape": (landscape, "map the losses over planes through images or through the weights"),
     "margins": (margins, "measure how far images are from the decision boundary"),
     "retrain": (retrain, "train further on examples beyond that boundary"),
+    "report": (report, "put what run folders hold on one page of HTML"),
     "table": (table, "put what attacks left of several runs side by side"),
 }
 

@@ -24,7 +24,7 @@ def demo_options(
     """Train five small classifiers of handwritten digits, attack them, compare: under a minute.
 
     Args:
-        out: folder of the run folders and two figures.
+        out: folder of the run folders, two figures and a page of HTML.
         epochs: of training, for each.
         seed: of everything random.
         processes: that train classifiers at the same time, with one thread each.
@@ -58,14 +58,17 @@ def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
     matrices = {o.name: o.margins.matrix() for o in outcomes if o.margins}
     report.heat(out / "margins.png", matrices, "Mean margin from class to class (digits)")
     report.bars(figure, {o.name: o.accuracies for o in outcomes}, title)
+    runs = [demonstration.folder(out, o.name) for o in outcomes]
+    page = report.page(runs, out / "report.html")
     sentence = demonstration.verdict(outcomes)
     if json:
         rows = [{"name": o.name, "seconds": o.seconds} | o.evaluation.as_dict() for o in outcomes]
-        print(record.as_json({"classifiers": rows, "verdict": sentence, "figure": str(figure)}))
+        print(record.as_json({"classifiers": rows, "verdict": sentence, "figure": str(figure),
+                              "page": str(page)}))  # fmt: skip
         return
     cells = [
         [o.name, *(f"{v:.1%}" for v in o.accuracies.values()), f"{o.evaluation.entropy:.2f} bits",
          f"{o.seconds:.1f}"] for o in outcomes
     ]  # fmt: skip
     show.table(title, ["classifier", "clean", "FGSM", "PGD-20", "entropy", "train s"], cells)
-    print(f"{sentence}\nRun folders, {figure.name} and margins.png are in {out}")
+    print(f"{sentence}\nRun folders, {figure.name} and margins.png are in {out}; all of it: {page}")

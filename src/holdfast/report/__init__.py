@@ -1,13 +1,14 @@
-"""Records as figures and tables, and for TensorBoard."""
+"""Records as figures, tables and a page, and for TensorBoard."""
 
 from holdfast.report.budgets import budgets
 from holdfast.report.figures import bars, curves, heat, histograms
 from holdfast.report.landscapes import contour, surface
+from holdfast.report.page import page
 from holdfast.report.ranges import ranges
 from holdfast.report.summary import Measured, Summary, measured, summary
 from holdfast.report.tensorboard import tensorboard
 
 __all__ = [
     "Measured", "Summary", "bars", "budgets", "contour", "curves", "heat", "histograms",
-    "measured", "ranges", "summary", "surface", "tensorboard",
+    "measured", "page", "ranges", "summary", "surface", "tensorboard",
 ]  # fmt: skip

@@ -96,14 +96,15 @@ def run(plan: Plan, processes: int = 1, said: Callable[[str], None] | None = Non
     return [done[name] for name in (*(entrant.name for entrant in ENTRANTS), FEEDBACK)]
 
 
-def _folder(out: Path, name: str) -> Path:
+def folder(out: Path, name: str) -> Path:
+    """The run folder of one of the classifiers."""
     return out / name.replace(" + ", "-").replace(" ", "-")
 
 
 def _claim(out: Path) -> None:
     """Mark the folder as a demonstration's. Raises BadInput for run folders that are not."""
     mark = out / MARK
-    runs = [_folder(out, name) for name in (*(one.name for one in ENTRANTS), FEEDBACK)]
+    runs = [folder(out, name) for name in (*(one.name for one in ENTRANTS), FEEDBACK)]
     taken = [run for run in runs if run.exists()]
     if taken and not mark.exists():
         raise BadInput(
@@ -124,7 +125,7 @@ def _made(entrant: Entrant, plan: Plan) -> list[Outcome]:
 
 
 def _outcome(entrant: Entrant, digits: datasets.Dataset, plan: Plan) -> Outcome:
-    run_folder, epochs = _folder(plan.out, entrant.name), plan.epochs
+    run_folder, epochs = folder(plan.out, entrant.name), plan.epochs
     model = models.create(
         "gupta_cnn", image=digits.image, classes=digits.classes, mean=digits.mean, std=digits.std,
         seed=plan.seed, widths=(16, 32), dense=128,
@@ -140,8 +141,8 @@ def _outcome(entrant: Entrant, digits: datasets.Dataset, plan: Plan) -> Outcome:
 
 def _retrained(digits: datasets.Dataset, plan: Plan) -> tuple[Margins, Outcome]:
     """The first entrant's margins, and what boundary feedback made of it."""
-    run_folder = _folder(plan.out, FEEDBACK)
-    model = models.load(_folder(plan.out, ENTRANTS[0].name) / "checkpoints" / "last")
+    run_folder = folder(plan.out, FEEDBACK)
+    model = models.load(folder(plan.out, ENTRANTS[0].name) / "checkpoints" / "last")
     before = plan.judging(model, digits.test, plan.seed)
     done = retrain(
         model, digits, feedback=NEAR, probe=plan.feeding, judge=plan.judging,

@@ -1,0 +1,46 @@
+"""One page of HTML for what run folders hold, with its pictures inside: a file to hand on."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from holdfast import record
+from holdfast.errors import BadInput
+from holdfast.report.chapter import Table, chapter
+from holdfast.report.summary import summary
+
+
+def page(runs: Sequence[Path | str], out: Path | str) -> Path:
+    """Write the page about these runs, in one step, and give its path.
+
+    Of each run it shows what is there: the verdict of its diagnosis, the newest evaluation by each
+    battery, training curves, curves over budgets, margins, landscapes, rounds of retraining, its
+    settings and where it came from. Nothing is computed anew, and nothing is loaded from elsewhere.
+    Raises BadInput for no run, and for a folder that is none.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    if isinstance(runs, (str, Path)) or not runs:
+        raise BadInput(f"expected a list of run folders, one at least, got {runs!r:.60}")
+    folders = [Path(run) for run in runs]
+    chapters = [chapter(folder) for folder in folders]
+    text = resources.files("holdfast.report").joinpath("page.html").read_text("utf-8")
+    made = record.provenance()
+    html = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    ).from_string(text).render(
+        title=folders[0].name if len(folders) == 1 else f"{len(folders)} runs",
+        version=made["holdfast"], time=made["time"][:16].replace("T", " "),
+        beside=_beside(folders), chapters=chapters,
+    )  # fmt: skip
+    record.write(Path(out), html)
+    return Path(out)
+
+
+def _beside(folders: Sequence[Path]) -> Table | None:
+    """The runs that have an evaluation side by side; None where they are fewer than two."""
+    judged = [folder for folder in folders if (folder / "evaluation.jsonl").exists()]
+    if len(judged) < 2:
+        return None
+    found = summary(judged)
+    return Table(head=found.head, rows=found.lines)

@@ -1,0 +1,100 @@
+"""One page of HTML: everything is on it, nothing else is needed, and names are no code."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from small import blobs, network
+
+from holdfast import attack, diagnosis, evaluation, margin, record, report, retraining, training
+from holdfast.cli import main
+from holdfast.errors import BadInput
+
+NAME = "a <b>bold & brave</b> run"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """A run of which everything is known, and one that was only trained."""
+    place, data = tmp_path_factory.mktemp("runs"), blobs()
+    watch = training.Watch(images=6, radius=0.1)
+    x, y = data.test.x, data.test.y
+    for name in (NAME, "other"):
+        model = network(data)
+        training.train(model, data, epochs=2, watch=watch, out=place / name)
+    judged, run = evaluation.evaluate(model.eval(), x, y, radius=0.1), place / NAME
+    for seed in (0, 1):
+        evaluation.save(judged, run, y, about={"battery": "quick", "split": "test", "seed": seed})
+    weak = {"fgsm": attack.FGSM(radius=0.05)}
+    evaluation.save(evaluation.evaluate(model, x, y, attacks=weak, radius=0.1), run, y)
+    found = diagnosis.diagnose(model, x, y, radius=0.1, depth=diagnosis.QUICK)
+    record.write_json(run / "findings.json", found.as_dict())
+    rays = margin.search(model, x, y, step=0.1, directions=margin.Orthonormal(count=3))
+    margin.save(rays, run / "margins", y, {})
+    report.heat(run / "margins" / "matrix.png", {"run": rays.matrix()}, "")
+    report.budgets(run / "curve.png", {"run": evaluation.curve(model, x, y, [0.1]).as_dict()}, "")
+    probe = retraining.Probe(images=12, step=0.1, directions=margin.Orthonormal(count=3))
+    fed = retraining.retrain(model, data, probe=probe, judge=probe, epochs=1, watch=watch)
+    for one in fed.rounds:
+        record.append(run / "retraining.jsonl", one.as_row())
+    return place
+
+
+def words(file: Path) -> str:
+    return re.sub(
+        r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub('base64,[^"]+', "", file.read_text()))
+    )
+
+
+def test_all_that_a_run_holds_is_on_its_page(runs, tmp_path):
+    made = report.page([runs / NAME], tmp_path / "page.html")
+    text, shown = made.read_text(), words(made)
+    rows = record.rows(runs / NAME / "evaluation.jsonl")
+    for row in rows:
+        assert row["name"] in shown and f"{row['accuracy']:.1%}" in shown
+    assert text.count("<td>pgd-margin</td>") == 1  # the newest of two alike
+    assert shown.count("Evaluation: quick") == 1 and "seed 1" in shown and "seed 0" not in shown
+    assert "attacks of Python" in shown and "no attack of the budget" in shown
+    verdict = record.read_json(runs / NAME / "findings.json")["verdict"]
+    assert verdict in shown.replace("&lt;", "<").replace("&#39;", "'")
+    for part in ("Diagnosis", "Accuracy over budgets", "Margins", "Retraining", "Training"):
+        assert f"<h3>{part}" in text, part
+    assert "2 epochs in" in shown and "config.yaml" in shown and "optimizer:" in shown
+    assert text.count("data:image/png;base64,iVBOR") == text.count("<img") == 3
+
+
+def test_nothing_is_loaded_from_elsewhere_and_names_are_no_code(runs, tmp_path):
+    text = report.page([runs / NAME, runs / "other"], tmp_path / "page.html").read_text()
+    assert "<b>bold" not in text and "&lt;b&gt;bold &amp; brave" in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text) and "<script" not in text
+    assert "not diagnosed" in text and text.count("<h2>") == 2 and "Side by side" not in text
+
+
+def test_runs_that_were_attacked_stand_side_by_side(runs, tmp_path):
+    flags = torch.zeros(len(blobs().test.y), dtype=torch.long)
+    found = evaluation.evaluate(network(blobs()), blobs().test.x, flags, radius=0.1)
+    for name in ("one", "two"):
+        evaluation.save(found, tmp_path / name, flags, about={"battery": name})
+    text = report.page([tmp_path / "one", tmp_path / "two"], tmp_path / "page.html").read_text()
+    assert "Side by side" in text and "<th>battery</th>" in text
+
+
+def test_the_command_says_where_the_page_is(runs, tmp_path, monkeypatch, capsys):
+    assert main(["report", str(runs / "other")]) == 0
+    assert (runs / "other" / "report.html").exists()
+    assert "report.html" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", str(runs / "other"), str(runs / NAME), "--json"]) == 0
+    assert capsys.readouterr().out == '{"page": "report.html"}\n' and Path("report.html").exists()
+    assert main(["report", str(runs / "other"), "--out", "deep/er.html"]) == 0
+    assert Path("deep/er.html").exists()
+
+
+def test_what_is_no_run_is_said_in_one_line(tmp_path, capsys):
+    for given in ([], "run", [tmp_path]):
+        with pytest.raises(BadInput, match=r"expected a .*run folder"):
+            report.page(given, tmp_path / "page.html")
+    assert main(["report"]) == 2 and main(["report", str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 2
+    assert not list(tmp_path.iterdir())
