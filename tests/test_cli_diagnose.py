@@ -65,7 +65,7 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     kept = record.read_json(run / "findings.json")
     assert kept["claim"] == "mim"
     assert kept["findings"][0]["name"] == "saturated cross-entropy" and kept["radius"] == 0.05
-    assert len(record.rows(run / "diagnosis.jsonl")) == 2 and not any((run / "drafts").iterdir())
+    assert len(record.rows(run / "diagnosis.jsonl")) == 2 and not (run / "drafts").exists()
 
 
 def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, mon
     again = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert calls[4:6] == ["momentum", "smoothed"] and len(set(calls)) == len(calls)
     timed = {"seconds": 0, "time": "", "command": ""}
-    assert again | timed == whole | timed and not any((run / "drafts").iterdir())
+    assert again | timed == whole | timed and not (run / "drafts").exists()
 
 
 def test_bad_input_is_one_line(run, capsys):

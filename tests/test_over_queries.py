@@ -131,7 +131,8 @@ def test_counts_survive_a_kill_and_reach_the_file(tmp_path):
 
 
 def test_in_a_cascade_what_had_fallen_asks_nothing():
-    attacks = {"square": resized(ATTACKS["square"], queries=8), "simba": ATTACKS["simba"]}
+    square = resized(ATTACKS["square"], queries=8, norm="l2", radius=3 * FAR)
+    attacks = {"square": square, "simba": ATTACKS["simba"]}
     found = evaluate(MODEL, X, Y, attacks=attacks, cascade=True, radius=3 * FAR, norm="l2")
     first, second = found.attacks
     assert (asked(second)[~first.correct] == 0).all() and (~first.correct).sum() > 1

@@ -223,3 +223,40 @@ def test_a_model_that_goes_another_way_by_chance_has_no_cheaper_form():
     coin, x = Coin().eval(), torch.rand(4, 3, 8, 8)
     assert all(swift(coin, x) is coin for _ in range(20))
     assert swift(Body(), x) is not coin
+
+
+class Twice(nn.Module):
+    """A convolution that is called twice, each time before another normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(48, 4)
+        self.one, self.other = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.head(self.other(self.conv(self.one(self.conv(x)))).flatten(1))
+
+
+class InPlace(nn.Module):
+    """A rectifier that changes what another layer sees too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True)
+        self.pool, self.wide, self.narrow = nn.MaxPool2d(2), nn.Linear(128, 4), nn.Linear(32, 4)
+
+    def forward(self, x):
+        z = self.conv(x)
+        pooled = self.pool(self.relu(z))
+        return self.narrow(pooled.flatten(1)) + self.wide(z.flatten(1))
+
+
+@pytest.mark.parametrize("kind", [Twice, InPlace])
+def test_what_two_see_is_not_folded_for_one(kind):
+    torch.manual_seed(0)
+    model, x = kind().eval(), torch.rand(4, 3, 4, 4)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.weight.data.uniform_(0.5, 2)
+            part.bias.data.uniform_(-1, 1)
+    torch.testing.assert_close(folded(model)(x), model(x))

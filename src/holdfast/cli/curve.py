@@ -58,7 +58,7 @@ def curve(argv: Sequence[str]) -> None:
         about = {key: o[key] for key in ("checkpoint", "split", "seed", "suite")} | {"run": run}
         row = one.as_dict() | record.provenance(**about)
         record.append(runs.place(o | {"run": run}) / "curve.jsonl", row)
-        record.remove(drafts[run])
+        runs.done(drafts[run])
 
 
 def _say(found: dict[str, Curve], title: str, json: bool) -> None:

@@ -67,7 +67,7 @@ def diagnose(argv: Sequence[str]) -> None:
     record.append(place / "diagnosis.jsonl", kept)
     record.write_json(place / "findings.json", kept)
     _draw(found, place, f"{run}")
-    record.remove(drafts)
+    runs.done(drafts)
     if o["json"]:
         print(record.as_json(kept))
     else:

@@ -83,7 +83,7 @@ def evaluate(argv: Sequence[str]) -> None:
                 found,
                 evaluation.save(found, runs.place(o), split.y, index=split.index, about=about),
             )
-            record.remove(drafts)
+            runs.done(drafts)
     if team.leads():
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)
 

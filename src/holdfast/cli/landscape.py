@@ -60,7 +60,7 @@ def landscape(argv: Sequence[str]) -> None:
     earlier = record.set_aside(place, f"{found.axes}[-.]*")
     found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
     _draw(found, place, o["run"])
-    record.remove(drafts)
+    runs.done(drafts)
     if o["json"]:
         print(record.as_json(found.as_dict()))
         return

@@ -60,7 +60,7 @@ def margins(argv: Sequence[str]) -> None:
         earlier = record.set_aside(folder)
         margin.save(found, folder, split.y, about | {"directions": chosen["directions"]})
         report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
-        record.remove(drafts)
+        runs.done(drafts)
         _say(found, f"{o['run']}, {named}", earlier, o["json"])
 
 

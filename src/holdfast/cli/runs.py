@@ -172,6 +172,13 @@ def drafts(
     return place(o) / "drafts" / f"{name}-{key}"
 
 
+def done(drafts: Path) -> None:
+    """Forget what was kept on the way to a result, and the folder of all drafts if it is empty."""
+    record.remove(drafts)
+    if drafts.parent.is_dir() and not any(drafts.parent.iterdir()):
+        record.remove(drafts.parent)
+
+
 def _checkpoint(run: Path, name: str) -> Path:
     """The folder of a run's checkpoint. Raises BadInput for what is no run."""
     place = run / "checkpoints"

@@ -6,6 +6,7 @@ shared directions instead of once to each point.
 """
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine
+from holdfast.errors import cause
 from holdfast.loss import full
 from holdfast.margin.rays import PIECE, Ids, Rays
 from holdfast.model import Metered, Network, folded, near, steady
 from holdfast.types import Classifier, device_of
 
+log = logging.getLogger("holdfast")
 TRIED = 64  # points on which they are compared
 SHARED = 2**27  # numbers that the first layer may make of all directions: half a gigabyte
 
@@ -40,7 +43,8 @@ def swifter(sample: Rays) -> Callable[[Rays], Rays]:
     try:
         form = formed(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
         other = form(sample).at(*points)
-    except Exception:  # a module that cannot be copied, or a view of what has another layout now
+    except Exception as error:  # cannot be copied, or has a view of what has another layout now
+        log.debug("no cheaper form: %s", cause(error))
         return lambda rays: rays
     return form if near(own, other) else lambda rays: rays
 

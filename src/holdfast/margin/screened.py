@@ -3,6 +3,7 @@
 The form is that of `forms`, in bf16 where the device has bf16 arithmetic.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
+from holdfast.errors import cause
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.margin.forms import bare, formed, spread
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
 from holdfast.model import steady
 from holdfast.types import device_of
+
+log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,8 @@ class Screened:
         try:
             form = formed(sample, model, _engine(model, sample, self.precision))
             pays = self.precision != "auto" or _pays(sample, form(sample))
-        except Exception:  # a module that cannot be copied, or a view of what has another layout
+        except Exception as error:  # cannot be copied, or has a view of what has another layout
+            log.debug("no cheaper form: %s", cause(error))
             pays, form = False, lambda rays: rays
         width = self._width(sample, form(sample)) if pays else math.inf
         if not math.isfinite(width):

@@ -1,6 +1,8 @@
 """A cheaper form of the same classifier, for those who ask it thousands of times."""
 
 import copy
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from holdfast import noise
+from holdfast.errors import cause
 from holdfast.loss import full
 from holdfast.model.modes import examined
 from holdfast.model.thin import thinned
@@ -17,6 +20,7 @@ FOLDED: dict[tuple[type, type], Callable[..., nn.Module]] = {
     (nn.Conv2d, nn.BatchNorm2d): fuse_conv_bn_eval,
     (nn.Linear, nn.BatchNorm1d): fuse_linear_bn_eval,
 }
+log = logging.getLogger("holdfast")
 LOOKS = 16  # of a model that tosses a coin, all alike once in 30,000 times
 NEAR = 1e-4  # largest difference from the model itself, as a share of its largest number
 
@@ -57,12 +61,14 @@ def folded(model: nn.Module) -> nn.Module:
     form = copy.deepcopy(model).eval()
     try:
         traced = fx.symbolic_trace(form)
-    except Exception:  # whatever a user's forward does with a stand-in for a tensor
+    except Exception as error:  # whatever a user's forward does with a stand-in for a tensor
+        log.debug("cannot be traced, so nothing is folded: %s", cause(error))
         return form
     parts: dict[str, nn.Module] = dict(traced.named_modules())
+    calls = Counter(str(node.target) for node in traced.graph.nodes)
     for node in list(traced.graph.nodes):
         before = _feeding(node, parts)
-        if before is None:
+        if before is None or calls[str(before.target)] > 1:
             continue
         layer, norm = parts[str(before.target)], parts[str(node.target)]
         traced.set_submodule(str(before.target), FOLDED[type(layer), type(norm)](layer, norm))
@@ -82,8 +88,10 @@ def _pool_first(relu: fx.Node, parts: dict[str, nn.Module]) -> None:
     if pool is None or len(relu.users) > 1 or {relu.op, pool.op} != {"call_module"}:
         return
     one, other = parts[str(relu.target)], parts[str(pool.target)]
+    (source,) = relu.all_input_nodes
+    if type(one) is nn.ReLU and one.inplace and len(source.users) > 1:
+        return  # others see what it rectified
     if type(one) is nn.ReLU and type(other) is nn.MaxPool2d and not other.return_indices:
-        (source,) = relu.all_input_nodes
         pool.replace_all_uses_with(relu)
         pool.replace_input_with(relu, source)
         relu.replace_input_with(source, pool)
@@ -115,7 +123,8 @@ def _forms(model: nn.Module, x: Images) -> Iterator[nn.Module]:
     """Cheaper forms, the cheapest first: with the layout too, on a CPU where that is safe."""
     try:
         form = folded(model).requires_grad_(False)
-    except Exception:  # a module that cannot be copied
+    except Exception as error:  # a module that cannot be copied
+        log.debug("no cheaper form: %s", cause(error))
         return
     if x.ndim == 4 and x.device.type == "cpu" and not any(map(_unsafe, form.modules())):
         yield Laid(thinned(copy.deepcopy(form)))
@@ -139,7 +148,8 @@ def _alike(model: nn.Module, form: nn.Module, x: Images) -> bool:
     try:
         one, other = (copy.deepcopy(kind).double() for kind in (model, form))
         return _agree(one, other, some.double())
-    except Exception:  # a module that cannot be copied
+    except Exception as error:  # a module that cannot be copied
+        log.debug("no cheaper form: %s", cause(error))
         return False
 
 
@@ -153,7 +163,8 @@ def _agree(model: nn.Module, form: nn.Module, some: Images) -> bool:
         with examined(model), noise.forked(some.device):  # for a model that draws
             pairs = zip(_asked(model, some), _asked(form, some), strict=True)
             return all(near(one, other) for one, other in pairs)
-    except Exception:  # such as a view of what has another layout now, or a module that looks
+    except Exception as error:  # a view of what has another layout now, or a module that looks
+        log.debug("no cheaper form: %s", cause(error))
         return False
 
 
