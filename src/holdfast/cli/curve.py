@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from holdfast import engine, evaluation, record, report
+from holdfast import evaluation, record, report
 from holdfast.cli import runs, show, words
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput, choose
@@ -42,12 +42,12 @@ def curve(argv: Sequence[str]) -> None:
     asked = [words.budget(one) for some in o["radii"] or [] for one in some.split(",")]
     radius, norm = runs.budget(o | {"radius": max(asked)} if asked else o)
     radii = asked or [share * radius for share in SHARES]
-    device, found, drafts = engine.find_device(o["device"]), {}, {}
+    found, drafts = {}, {}
     for run, network in networks.items():
         drafts[run] = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
         with show.progress(o["json"]) as (bar, _):
             found[run] = evaluation.curve(
-                network.to(device), split.x, split.y, radii, o["suite"], norm=norm,
+                network, split.x, split.y, radii, o["suite"], norm=norm,
                 batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts[run],
                 said=show.bars(bar),
             )  # fmt: skip

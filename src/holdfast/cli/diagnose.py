@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from holdfast import diagnosis, engine, record, report
+from holdfast import diagnosis, record, report
 from holdfast.cli import attacks, runs, show
 from holdfast.cli.options import parse
 from holdfast.types import Norm
@@ -45,12 +45,11 @@ def diagnose(argv: Sequence[str]) -> None:
         argv,
     )  # fmt: skip
     o, claim = parsed.values, parsed.slots["claim"]
-    run, device = Path(o["run"]), engine.find_device(o["device"])
+    run = Path(o["run"])
     network = runs.network(o)
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
     twin = runs.other(o, o["against"], network.card) if o["against"] else None
-    network, twin = network.to(device), twin.to(device) if twin else None
     drafts = runs.drafts(o, "diagnosis", parsed.slots, {"fail_on"})
     claimed = attacks.named(claim, radius, norm, o["seed"]) if claim.kind else None
     with show.progress(o["json"]) as (bar, _):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from holdfast import attack, engine, evaluation, record, team
+from holdfast import attack, evaluation, record, team
 from holdfast import model as models
 from holdfast.cli import attacks, runs, show
 from holdfast.cli.choices import Choice
@@ -66,7 +66,6 @@ def evaluate(argv: Sequence[str]) -> None:
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
         battles["reference"] = {quoted.name: quoted}
-    model = model.to(engine.find_device(o["device"]))
     told = {}
     for name, some in battles.items():
         drafts = runs.drafts(o, name, parsed.slots, {"against", "reference"})
@@ -123,8 +122,7 @@ def _battery(
         target = "least" if o["target"] is None else o["target"]
         name, one = f"targeted {name}", attack.Targeted(attack=one, target=target)
     if sources:
-        device = engine.find_device(o["device"])
-        source = models.ensemble([runs.other(o, run, card).to(device) for run in sources])
+        source = models.ensemble([runs.other(o, run, card) for run in sources])
         name += " from " + " + ".join(Path(run).resolve().name for run in sources)
         one = attack.Transfer(attack=one, source=source, origin=" + ".join(sources))
     return name, {name: one}
@@ -137,10 +135,7 @@ def _say(
     found, file = next(iter(told.values()))
     pairs = {o["against"]: evaluation.compare(file, other)} if other else {}
     if "reference" in told:
-        quoted = told["reference"][0].worst_case
-        pairs["the reference"] = {
-            "worst case": evaluation.paired(found.worst_case.correct, quoted.correct)
-        }
+        pairs["the reference"] = {"worst case": evaluation.paired(found, told["reference"][0])}
     if o["json"]:
         about = {key: o[key] for key in ("run", "checkpoint", "split", "seed")}
         row = about | {"battery": next(iter(told))} | found.as_dict()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from holdfast import diagnosis, engine, record, report
+from holdfast import diagnosis, record, report
 from holdfast.cli import runs, show
 from holdfast.cli.options import asked, parse
 from holdfast.types import Norm
@@ -46,7 +46,7 @@ def landscape(argv: Sequence[str]) -> None:
         landscape_options: frozenset(), diagnosis.landscape: SUPPLIED, runs.options: OWN,
     }  # fmt: skip
     o = parse("landscape", functions, {}, argv).values
-    run, device = Path(o["run"]), engine.find_device(o["device"])
+    run = Path(o["run"])
     network = runs.network(o)
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
@@ -54,7 +54,7 @@ def landscape(argv: Sequence[str]) -> None:
     place, drafts = runs.place(o) / "landscape", runs.drafts(o, "landscape", {})
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.landscape(
-            network.to(device), split.x, split.y, **settings, radius=radius, norm=norm,
+            network, split.x, split.y, **settings, radius=radius, norm=norm,
             index=split.index, folder=drafts, said=show.bars(bar),
         )  # fmt: skip
     earlier = record.set_aside(place, f"{found.axes}[-.]*")

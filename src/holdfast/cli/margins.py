@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from holdfast import engine, margin, own, record, report, team
+from holdfast import margin, own, record, report, team
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import asked, parse
@@ -50,7 +50,6 @@ def margins(argv: Sequence[str]) -> None:
     settings = asked(margin.search, o, SUPPLIED)
     folder, drafts = runs.place(o) / "margins", runs.drafts(o, "margins", parsed.slots)
     chosen = {name: build(choice) for name, choice in parsed.slots.items()}
-    network = network.to(engine.find_device(o["device"]))
     with show.progress(o["json"] or not team.leads()) as (bar, _):
         found = margin.search(
             network, split.x, split.y, **settings, **chosen, index=split.index,

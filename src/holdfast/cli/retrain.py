@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast import engine, margin, record, retraining, team, training
+from holdfast import margin, record, retraining, team, training
 from holdfast.cli import runs, show
 from holdfast.cli.choices import Choice, Slot, build
 from holdfast.cli.margins import DIRECTIONS
@@ -56,11 +56,10 @@ def retrain(argv: Sequence[str]) -> None:
     parsed = parse("retrain", functions, SLOTS, argv)
     o = dict(parsed.values)
     front = {name: o.pop(name) for name in FRONT}
-    network = runs.network(front)
+    network = runs.network(front | {"device": o["device"]})
     data = runs.data(front, network.card)
     _warn_of_the_recipe(Path(front["run"]), parsed.slots)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
-    network = network.to(engine.find_device(settings["device"]))
     with show.progress(front["json"] or not team.leads()) as (bar, _):
         found = retraining.retrain(
             network, data, **settings, out=front["out"], force=front["force"], seed=front["seed"],

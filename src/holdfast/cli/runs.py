@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from holdfast import data as datasets
+from holdfast import engine, own, record
 from holdfast import model as models
-from holdfast import own, record
 from holdfast.cli import show
 from holdfast.cli.choices import Choice
 from holdfast.cli.words import Options
@@ -60,8 +60,8 @@ def options(
 
 
 def network(o: Options) -> models.Network:
-    """The model of the checkpoint; code of one's own that has changed since is said. Raises
-    BadInput where the run has others, but not this one."""
+    """The model of the checkpoint on the device; code of one's own that has changed since is said.
+    Raises BadInput where the run has others, but not this one."""
     run = Path(o["run"])
     found = models.load(_checkpoint(run, o["checkpoint"]), architecture=o["model"])
     head = run / "provenance.json"
@@ -69,11 +69,12 @@ def network(o: Options) -> models.Network:
     for name, one in own.digests(o["model"]).items():
         if isinstance(before, dict) and before.get(name, one) != one:
             log.warning("the code of %s has changed since %s was trained", name, run)
-    return found
+    return found.to(engine.find_device(o["device"]))
 
 
 def other(o: Options, run: str, card: models.Card) -> models.Network:
-    """The network of another run. Raises BadInput where its images or classes are others."""
+    """The network of another run on the device. Raises BadInput where its images or classes are
+    others."""
     place = _checkpoint(Path(run), o["checkpoint"])
     code = o["model"] if is_own(models.read_card(place).architecture) else None
     found = models.load(place, architecture=code)
@@ -83,7 +84,7 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
             f"expected a run on images {wanted[0]} and {wanted[1]} classes, as the first, got "
             f"{got[0]} and {got[1]} in {run}; name runs on the same data"
         )
-    return found
+    return found.to(engine.find_device(o["device"]))
 
 
 def several(o: Options) -> dict[str, models.Network]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from holdfast import engine, evaluation, record
+from holdfast import evaluation, record
 from holdfast.cli import attacks, runs, show, words
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
@@ -41,11 +41,9 @@ def transfer(argv: Sequence[str]) -> None:
     radius, norm = runs.budget(o)
     place = runs.place(o)
     one = attacks.named(parsed.slots["attack"], radius, norm, o["seed"])
-    device = engine.find_device(o["device"])
     with show.progress(o["json"]) as (bar, _):
         found = evaluation.transfer_matrix(
-            {name: network.to(device) for name, network in networks.items()},
-            split.x, split.y, one, radius=radius, norm=norm, batch_size=o["batch_size"],
+            networks, split.x, split.y, one, radius=radius, norm=norm, batch_size=o["batch_size"],
             index=split.index, said=show.bars(bar),
         )  # fmt: skip
     about = {key: o[key] for key in ("checkpoint", "split", "seed")}
