@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from holdfast import evaluation, record
 from holdfast.cli import main
+from holdfast.evaluation.compare import standing as standing_of
 
 parser = argparse.ArgumentParser(description="Suites on trained runs")
 parser.add_argument("runs", nargs="+", type=Path)
@@ -39,8 +39,9 @@ def standing(run: Path, battery: str) -> dict[int, bool]:
     """Which images the newest evaluation by this battery left standing, by their positions."""
     rows = [r for r in record.rows(run / "evaluation.jsonl") if r["battery"] == battery]
     held = load_file(run / rows[-1]["per_image"])
-    left: list[Tensor] = [value for name, value in held.items() if name.endswith(".correct")]
-    return dict(zip(held["index"].tolist(), torch.stack(left).all(0).tolist(), strict=True))
+    names = [name.removesuffix(".correct") for name in held if name.endswith(".correct")]
+    left = standing_of(held, names, held.get("budget"))
+    return dict(zip(held["index"].tolist(), left.tolist(), strict=True))
 
 
 def compared(run: Path, names: list[str]) -> record.Row:

@@ -156,11 +156,20 @@ def test_a_warm_start_takes_the_weights_of_another_run(say):
     assert code == 0
     one, two = (Path(n) / "checkpoints/last/model.safetensors" for n in ("first", "second"))
     assert one.read_bytes() == two.read_bytes()
-    assert record.read_yaml(Path("second/config.yaml"))["weights"] == "first/checkpoints/last"
+    assert record.read_yaml(Path("second/config.yaml"))["weights"] == str(
+        Path("first/checkpoints/last").absolute()
+    )
     for part in ("checkpoints", "metrics.jsonl"):  # as if it had been stopped in its first epoch
         record.remove(Path("second") / part)
+    assert say("report", "second")[0] == 0  # whose page is no result
     assert say("train", "--resume", "second")[0] == 0
     assert one.read_bytes() == two.read_bytes()
+    config = record.read_yaml(Path("second/config.yaml"))
+    record.write_yaml(
+        Path("third/config.yaml"), {k: v for k, v in config.items() if k != "weights"}
+    )
+    code, _, err = say("train", "--resume", "third")  # of Python: from what, nobody knows
+    assert code == 2 and "expected a checkpoint at third" in err
     assert say("train", "--resume", "second", "--epochs", "2")[0] == 0
     record.remove(Path("second/checkpoints"))
     Path("second/evaluation.jsonl").touch()
@@ -385,7 +394,7 @@ def test_the_demo_compares_five_classifiers(say, monkeypatch):
         "boundary feedback",
     ]  # fmt: skip
     assert Path(found["figure"]).read_bytes().startswith(b"\x89PNG")
-    assert Path(found["page"]).read_text().count("<h2>") == 5
+    assert Path(found["page"]).read_text().count("<h2 id=") == 5
     assert len(list(Path("demo").glob("*/checkpoints/last/model.safetensors"))) >= 4
     (row,) = record.rows(Path("demo") / "boundary-feedback" / "retraining.jsonl")
     assert row["kept"] == (Path("demo") / "boundary-feedback" / "checkpoints").exists()

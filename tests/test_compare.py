@@ -131,3 +131,21 @@ def test_what_is_paired_may_come_as_it_is():
     assert evaluation.paired(found.attacks[0], other.worst_case) == wanted
     flags = found.worst_case.correct.numpy()
     assert evaluation.paired(flags, other.worst_case.correct.numpy()) == wanted
+
+
+def test_one_budget_is_that_of_both(tmp_path, caplog):
+    """Of a file of an earlier holdfast, which kept none, that of the other; of two none is made."""
+    attacks = {"pgd": PGD(radius=0.1), "l2": PGD(norm="l2", radius=1.0)}
+    same: dict = {"attacks": attacks, "norm": "linf"}
+    found = {r: evaluate(MODEL, X, Y, radius=r, **same) for r in (0.1, 0.001)}
+    files = {}
+    for radius, one in found.items():
+        evaluation.save(one, tmp_path / str(radius), Y)
+        files[radius] = evaluation.latest(tmp_path / str(radius))
+    old = tmp_path / "old.safetensors"
+    save_file({k: v for k, v in load_file(files[0.1]).items() if k != "budget"}, old)
+    assert evaluation.compare(files[0.1], old)["worst case"].difference == 0
+    assert evaluation.compare(old, old)["worst case"].difference == 0
+    assert not caplog.messages
+    assert "worst case" not in evaluation.compare(files[0.1], files[0.001])
+    assert "of other budgets" in caplog.text

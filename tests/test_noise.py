@@ -2,10 +2,43 @@ import pytest
 import torch
 
 from holdfast import noise
+from holdfast.diagnosis.filters import normalised
 
 INDEX = torch.arange(4000)
 GOLDEN = [[0.13870936632156372, 0.9711020588874817], [0.6935120820999146, 0.9717668294906616]]
 SCRAMBLED = 1279368494785126216
+
+
+STREAMS = {
+    "PGD": 1,
+    "ACTIONS": 2,
+    "DROPOUT": 3,
+    "HOP_SKIP_JUMP": 11,
+    "SIMBA": 12,
+    "SQUARE": 20,
+    "UNIFORM": 21,
+    "GAUSSIAN": 22,
+    "FAB": 23,
+    "APGD": 30,
+    "MIN_MARGIN": 34,
+    "TRANSFER_MIM": 41,
+    "BOUNDARY": 42,
+    "SPREAD": 51,
+    "STATIC": 52,
+    "VIEWS": 53,
+    "POINTS": 54,
+    "PROBES": 55,
+    "PLANES": 56,
+    "GATHER": 57,
+    "EXAMPLES": 61,
+    "STRENGTHS": 62,
+    "JUDGED": 71,
+    "DRAWN": 72,
+    "LANES": 81,
+    "AUDIT": 0x617564,
+    "AUGMENT": 0x617567,
+    "DIRECTIONS": 0x726179,
+}
 
 
 def test_numbers_depend_on_the_index_and_not_on_the_batch():
@@ -61,3 +94,10 @@ def test_the_numbers_never_change():
     drawn = noise.uniform(torch.tensor([0, 1]), (2,), 0)
     torch.testing.assert_close(drawn, torch.tensor(GOLDEN), rtol=0, atol=0)
     assert noise.scramble(0) == SCRAMBLED
+
+
+def test_planes_through_weights_are_those_of_earlier_versions():
+    drawn = normalised(torch.nn.Linear(3, 2, bias=False).requires_grad_(False), 0, 0)["weight"]
+    key = noise.normal(torch.tensor([0]), (2, 3), 0, 56, 2, 0)[0]
+    torch.testing.assert_close(drawn / drawn.norm(dim=1)[:, None], key / key.norm(dim=1)[:, None])
+    assert {one.name: one.value for one in noise.Stream} == STREAMS

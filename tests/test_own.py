@@ -11,6 +11,7 @@ from small import blobs, network
 
 from holdfast import attack, own, record, training
 from holdfast.cli import main
+from holdfast.errors import BadInput
 
 CODE = '''
 from dataclasses import dataclass
@@ -297,5 +298,51 @@ def test_what_has_settings_to_be_named_stays_as_it_is() -> None:
     def many(model, x, y, **settings):
         return x
 
-    for one in (needs, many, attack.PGD(), lambda model, x, y, index: x):
+    def places(model, x, y, radius=0.1, /):
+        return x
+
+    def named(model, x, y, *, name="it"):
+        return x
+
+    @functools.wraps(needs)
+    def wrapped(model, x, y):
+        return x
+
+    bound = functools.partial(many, "first")
+    thing = functools.partial(attack.PGD(radius=0.1), index=None)
+    for one in (needs, many, places, named, wrapped, bound, thing, attack.PGD(),
+                lambda model, x, y, index: x):  # fmt: skip
         assert own.valued(one, 3, attack.FILLED) is one
+
+
+def test_a_partial_has_the_attributes_that_it_was_given() -> None:
+    def ours(model, x, y, *, radius: "torch.Tensr" = 0.1):  # pyright: ignore
+        return x
+
+    changed = functools.partial(ours, radius=0.5)
+    for one, norm in ((ours, "l1"), (changed, "l2")):
+        one.__dict__["norm"] = norm
+    found = own.valued(changed, 3), own.valued(ours, 3)
+    assert [(one.radius, one.norm) for one in found] == [(0.5, "l2"), (0.1, "l1")]
+
+
+def test_a_run_whose_function_was_known_by_its_name_goes_on(tmp_path) -> None:
+    """As an earlier holdfast wrote it down; with another radius it does not."""
+    data, run = blobs(), tmp_path / "run"
+    few: Any = {"out": run, "watch": training.Watch(images=6)}
+    training.train(network(data), data, adversary=moved, epochs=1, **few)
+    config = record.read_yaml(run / "config.yaml")
+    for before, adversary in (
+        (f"{__name__}:moved", moved),
+        ({"name": f"{__name__}:moved", "given": [{"radius": 0.2}]},
+         functools.partial(moved, radius=0.2)),
+    ):  # fmt: skip
+        record.write_yaml(run / "config.yaml", config | {"adversary": before})
+        training.train(network(data), data, adversary=adversary, epochs=1, resume=True, **few)
+    with pytest.raises(BadInput, match="got adversary"):
+        training.train(network(data), data, adversary=functools.partial(moved, radius=0.3),
+                       epochs=1, resume=True, **few)  # fmt: skip
+
+
+def moved(model, x, y, *, radius: float = 0.1):
+    return (x + radius).clamp(0, 1)

@@ -1,6 +1,7 @@
 """One page of HTML: everything is on it, nothing else is needed, and names are no code."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,8 @@ def test_all_that_a_run_holds_is_on_its_page(runs, tmp_path):
 def test_nothing_is_loaded_from_elsewhere_and_names_are_no_code(runs, tmp_path):
     text = report.page([runs / NAME, runs / "other"], tmp_path / "page.html").read_text()
     assert "<b>bold" not in text and "&lt;b&gt;bold &amp; brave" in text
-    assert not re.search(r"(src|href)=\"(?!data:)", text) and "<script" not in text
-    assert "not diagnosed" in text and text.count("<h2>") == 2 and "Side by side" not in text
+    assert not re.search(r"(src|href)=\"(?!data:|#run-)", text) and "<script" not in text
+    assert "not diagnosed" in text and text.count("<h2 ") == 2 and "Side by side" not in text
 
 
 def test_runs_that_were_attacked_stand_side_by_side(runs, tmp_path):
@@ -77,7 +78,7 @@ def test_runs_that_were_attacked_stand_side_by_side(runs, tmp_path):
     for name in ("one", "two"):
         evaluation.save(found, tmp_path / name, flags, about={"battery": name})
     text = report.page([tmp_path / "one", tmp_path / "two"], tmp_path / "page.html").read_text()
-    assert "Side by side" in text and "<th>battery</th>" in text
+    assert "Side by side" in text and '<th scope="col">battery</th>' in text
 
 
 def test_the_command_says_where_the_page_is(runs, tmp_path, monkeypatch, capsys):
@@ -98,3 +99,56 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path, capsys):
     assert main(["report"]) == 2 and main(["report", str(tmp_path)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_the_worst_case_is_under_its_own_budget_and_what_is_known_of_it_is_said(tmp_path):
+    data, run = blobs(), tmp_path / "run"
+    model, (x, y) = network(data), (data.test.x, data.test.y)
+    mixed = {"pgd": attack.PGD(radius=0.1), "l2": attack.PGD(radius=1.0, norm="l2")}
+    for radius in (0.1, 0.2):
+        found = evaluation.evaluate(model, x, y, attacks=mixed, radius=radius, norm="linf")
+        evaluation.save(found, run, y, about={"battery": "mine"})
+    led = {"led": attack.Targeted(attack=attack.PGD(radius=0.1), target="least")}
+    evaluation.save(evaluation.evaluate(model, x, y, attacks=led, cascade=True, radius=0.1), run, y)
+    shown = words(report.page([run], tmp_path / "page.html"))
+    assert "worst case within linf 0.1 " in shown and "worst case within linf 0.2 " in shown
+    assert shown.count("Not in the worst case, as in another norm than linf: l2.") == 2
+    assert "images led to another class" in shown
+    rows = record.rows(run / "evaluation.jsonl")
+    assert rows[1]["budget"] == {"norm": "linf", "radius": 0.1} and rows[1]["norm"] == "l2"
+
+
+def test_a_damaged_file_is_said_in_its_place(runs, tmp_path):
+    shutil.copytree(runs / NAME, tmp_path / "run", symlinks=True)
+    findings = record.read_json(tmp_path / "run" / "findings.json")
+    del findings["remedies"]
+    record.write_json(tmp_path / "run" / "findings.json", findings)
+    (tmp_path / "run" / "margins" / "matrix.json").write_text('{"mean_margin": nul')
+    (tmp_path / "run" / "curve.png").write_bytes(b"\x89PNG torn")
+    (tmp_path / "run" / "config.yaml").write_bytes(b"data: \xff\xfe")
+    text = report.page([tmp_path / "run"], tmp_path / "page.html").read_text()
+    assert text.count("This cannot be read: ") == 2 and text.count("<img") == 1
+    assert "<h3>Training" in text and "<h3>Evaluation: quick" in text
+
+
+def test_nothing_but_an_earlier_page_is_replaced(runs, tmp_path, capsys):
+    kept = tmp_path / "kept.html"
+    kept.write_text("mine")
+    for out in (kept, tmp_path, Path("/dev/null")):
+        assert main(["report", str(runs / "other"), "--out", str(out)]) == 2
+    assert kept.read_text() == "mine" and Path("/dev/null").is_char_device()
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    link.symlink_to(page)
+    for _ in range(2):
+        assert main(["report", str(runs / "other"), "--out", str(link)]) == 0
+    assert link.is_symlink() and page.read_bytes().startswith(b"<!doctype html>")
+
+
+def test_a_run_is_told_once_and_by_its_name(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(runs / "other")
+    text = report.page([".", runs / "other", "../other"], tmp_path / "page.html").read_text()
+    assert text.count("<h2 ") == 1 and "<title>other</title>" in text
+    (tmp_path / "new" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "new" / "evaluation.jsonl").touch()
+    text = report.page([tmp_path / "new", runs / "other"], tmp_path / "page.html").read_text()
+    assert "Nothing to show yet" in text and "Side by side" not in text

@@ -186,13 +186,17 @@ def test_means_over_seeds_are_numbers_for_machines(capsys):
     assert (three["runs"], one["runs"], three["data"], one["data"]) == (3, 1, "digits", "mnist")
     assert (three["pgd"], three["pgd sd"]) == pytest.approx((0.4, 0.2))
     half = 4.302653 * 0.2 / 3**0.5  # Student's t, two degrees of freedom
-    assert (three["pgd low"], three["pgd high"]) == pytest.approx(
-        (0.4 - half, 0.4 + half), rel=1e-5
-    )
+    assert (three["pgd low"], three["pgd high"]) == pytest.approx((0.0, 0.4 + half), rel=1e-5)
     assert (one["pgd"], one["pgd sd"], one["pgd low"]) == (0.5, None, None)
     assert main(["table", *names, "--over-seeds", "--form", "csv"]) == 0
     (row, _) = csv.DictReader(capsys.readouterr().out.splitlines())
     assert float(row["worst case high"]) == pytest.approx(0.4 + half, rel=1e-5)
+
+
+def test_an_interval_of_shares_stays_among_them_and_warm_starts_are_no_setting():
+    names = [run("a", 9, seed=0, weights="x"), run("b", 8, seed=1, weights="y")]
+    (row,) = report.summary(names, over_seeds=True).rows
+    assert row["runs"] == 2 and row["pgd high"] == 1.0 and row["pgd low"] > 0
 
 
 def test_one_run_is_no_list_of_letters():

@@ -56,6 +56,7 @@ class Stream(enum.IntEnum):
     JUDGED = 71
     DRAWN = 72
     LANES = 81
+    AUDIT = 0x617564
     AUGMENT = 0x617567
     DIRECTIONS = 0x726179
 
@@ -97,7 +98,7 @@ def settle(seed: int) -> None:
     require_seed(seed)
     torch.default_generator.manual_seed(int(seed))
     if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(seed)
+        torch.cuda.manual_seed_all(int(seed))
 
 
 def forked(device: torch.device) -> AbstractContextManager[object]:

@@ -71,14 +71,14 @@ def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any
 def valued(found: Any, taken: int, offered: Sequence[str] = ()) -> Any:
     """A function or a partial one whose parameters beyond the first `taken`, and but for those
     `offered`, all have defaults, as a value with these settings; anything else as it is."""
-    if not (inspect.isfunction(found) or isinstance(found, functools.partial)):
+    bare = found.func if isinstance(found, functools.partial) and not found.args else found
+    if not inspect.isfunction(bare):
         return found
-    parameters = list(inspect.signature(found).parameters.values())
-    options = [one for one in parameters[taken:] if one.name not in offered]
-    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    if not options or any(one.kind in many or one.default is one.empty for one in options):
-        return found
-    return _settings(found, taken, offered)()
+    signature = inspect.signature(found, follow_wrapped=False)
+    options = [p for p in [*signature.parameters.values()][taken:] if p.name not in offered]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    fit = (p.kind in named and p.default is not p.empty and p.name != "name" for p in options)
+    return _settings(found, taken, offered, signature)() if options and all(fit) else found
 
 
 def digests(settings: object) -> dict[str, str]:
@@ -95,11 +95,14 @@ def digests(settings: object) -> dict[str, str]:
     return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]}
 
 
-def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) -> Any:
+def _settings(
+    function: Callable[..., Any], taken: int, offered: Sequence[str],
+    signature: inspect.Signature | None = None,
+) -> Any:  # fmt: skip
     """A frozen dataclass of a function's options, whose instances are the function with those, and
     have its attributes, such as `minimal` of an attack."""
     named = function.func if isinstance(function, functools.partial) else function
-    signature, hints = inspect.signature(function), _hints(named)
+    signature, hints = signature or inspect.signature(function), _hints(named)
     options = [p for p in list(signature.parameters.values())[taken:] if p.name not in offered]
     names = [p.name for p in options]
 
@@ -112,7 +115,7 @@ def _settings(function: Callable[..., Any], taken: int, offered: Sequence[str]) 
     made = dataclasses.make_dataclass(
         named.__name__,
         [(p.name, hints.get(p.name, Any), _field(p)) for p in options],
-        namespace=_attributes(named) | {"__call__": call},
+        namespace=_attributes(named) | _attributes(function) | {"__call__": call},
         frozen=True, kw_only=True,
     )  # fmt: skip
     for name in ("__module__", "__qualname__", "__doc__"):
@@ -128,7 +131,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The types of its parameters, where their names can be looked up."""
     try:
         return typing.get_type_hints(function)
-    except NameError:  # a name that only the type checker knows
+    except Exception:  # such as a name that only the type checker knows
         return {}
 
 

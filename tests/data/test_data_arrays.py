@@ -147,7 +147,7 @@ def test_images_for_validation_are_used_as_they_are(way, tmp_path, caplog):
     assert len(found.train) == len(GOOD["train_y"]) and len(found.test) == len(GOOD["test_y"])
     assert np.array_equal(found.validation.pixels.numpy(), own["validation_x"])
     assert found.validation.y.tolist() == own["validation_y"].tolist()
-    assert found.validation.index.tolist() == [0, 1, 2, 3]
+    assert found.validation.index.tolist() == [30, 31, 32, 33]  # none of train's
     assert ("passed over in" in caplog.text and "val_x" in caplog.text) == (way == "npz")
     assert way == "npz" or {*own} < {*found.digests}
 

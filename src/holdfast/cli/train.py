@@ -102,9 +102,11 @@ def train(argv: Sequence[str]) -> None:
             tick=partial(show.bars(bar), "images"),
         )  # fmt: skip
     model = _new_model(parsed, data, front["normalize"])
-    anew = resumed is None or unbegun(Path(resumed))
-    if front["weights"]:
-        _warm(model, Path(front["weights"]), anew)
+    anew = resumed is None or _may_begin_again(Path(resumed))
+    start = Path(front["weights"]).absolute() if front["weights"] else None
+    model.card = replace(model.card, provenance={"weights": start and str(start)})
+    if start and anew:
+        models.restore(model, models.read_weights(start), start)
     settings = values | {name: build(parsed.slots[name]) for name in SLOTS if name != "model"}
     out = resumed or front["out"] or _fresh_name(parsed, data.name)
     boards = [report.tensorboard(Path(out) / "tensorboard")] if front["tensorboard"] else []
@@ -154,11 +156,10 @@ def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -
     )  # fmt: skip
 
 
-def _warm(model: models.Network, start: Path, anew: bool) -> None:
-    """The model with a card that names a checkpoint and, beginning anew, the weights of it."""
-    model.card = replace(model.card, provenance={"weights": str(start)})
-    if anew:
-        models.restore(model, models.read_weights(start), start)
+def _may_begin_again(run: Path) -> bool:
+    """Whether a run was stopped before its first checkpoint and says what weights it began with:
+    Python, and an earlier holdfast, do not."""
+    return unbegun(run) and "weights" in record.read_yaml(run / "config.yaml")
 
 
 def _fresh_name(parsed: Parsed, data: str) -> str:

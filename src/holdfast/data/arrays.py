@@ -77,11 +77,14 @@ def assemble(
     The index counts the rows of each pair, or is given as `(train, test)` where it does not.
     """
     at = index or (np.arange(len(train[1])), np.arange(len(test[1])))
-    held = held_out(train[1], at[0], tenths=1) & (validation is None)
+    held = (
+        np.zeros(len(train[1]), dtype=bool) if validation else held_out(train[1], at[0], tenths=1)
+    )
+    first = len(train[1])  # of the images for validation: no index is one of train's
     return Dataset(
         name=name,
         train=split(*train, at[0], ~held),
-        validation=_whole(*validation) if validation else split(*train, at[0], held),
+        validation=_whole(*validation, first) if validation else split(*train, at[0], held),
         test=split(*test, at[1], np.ones(len(test[1]), dtype=bool)),
         class_names=class_names,
         digests=digests,
@@ -99,8 +102,8 @@ def check_labels(y: np.ndarray, classes: int, what: str) -> None:
         )
 
 
-def _whole(x: np.ndarray, y: np.ndarray) -> Split:
-    return split(x, y, np.arange(len(y)), np.ones(len(y), dtype=bool))
+def _whole(x: np.ndarray, y: np.ndarray, first: int) -> Split:
+    return split(x, y, first + np.arange(len(y)), np.ones(len(y), dtype=bool))
 
 
 def _checked(
@@ -124,10 +127,10 @@ def _checked(
             "expected at least two train images of some class, one of them for validation, "
             "got one of each; add images"
         )
-    made = {
+    digests = digests or {
         f"{part}_{k}": md5(a) for part, p in pairs.items() for k, a in zip("xy", p, strict=True)
     }
-    return assemble(name=name, class_names=names, digests=digests or made, **pairs)
+    return assemble(name=name, class_names=names, digests=digests, **pairs)
 
 
 def _names(given: Any) -> tuple[str, ...]:

@@ -124,7 +124,9 @@ def _examined(
             index=patient.index[rows], folder=folder, said=said,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
-        noise.settle(patient.seed + len(spent))  # whether attacks were run or recalled
+        noise.settle(
+            (patient.seed + len(spent)) % noise.SEEDS
+        )  # whether attacks were run or recalled
         return found
 
     everything = torch.arange(len(patient.x))

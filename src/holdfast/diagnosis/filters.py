@@ -26,7 +26,8 @@ def normalised(model: nn.Module, seed: int, which: int) -> Weights:
     for place, (name, weight) in enumerate(model.named_parameters()):
         if weight.ndim > 1:
             key = torch.tensor([place], device=weight.device)
-            drawn = noise.normal(key, tuple(weight.shape), seed, 2, which)[0].to(weight)
+            stream = (noise.Stream.PLANES, 2, which)
+            drawn = noise.normal(key, tuple(weight.shape), seed, *stream)[0].to(weight)
             found[name] = drawn * (_sizes(weight.detach()) / _sizes(drawn))
     return found
 

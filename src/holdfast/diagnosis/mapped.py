@@ -50,7 +50,7 @@ def _made(
     surface: Surface, plane: int, places: PerImage, rows: Tensor, file: Path | None, seed: int
 ) -> Values:
     """The maps of some rows; a model that draws does so from a seed of the piece's own."""
-    noise.settle(noise.scramble(seed, plane, int(rows[0])))
+    noise.settle(noise.scramble(seed, noise.Stream.PLANES, plane, int(rows[0])))
     up, across = torch.meshgrid(places[rows], places, indexing="ij")
     found = surface(plane, across.flatten(), up.flatten())
     kept.write(file, found)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,21 +127,26 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     if names == ["clean"]:
         log.warning("no attack of %s is in %s with the same budget and settings: only clean images "
                     "are compared", first, second)  # fmt: skip
+        return {name: paired(*pair) for name, pair in pairs.items()}
+    asked = [held["budget"] for held in (one, two) if "budget" in held]
+    if len(asked) == 2 and not torch.equal(*asked):
+        log.warning("no worst case is compared: the two evaluations are of other budgets")
     else:
-        stand = [torch.stack([_stands(name, held) for name in names]).all(0) for held, _ in both]
-        pairs["worst case"] = [flags[row] for flags, (_, row) in zip(stand, both, strict=True)]
+        budget = asked[0] if asked else None
+        pairs["worst case"] = [standing(held, names, budget)[row] for held, row in both]
     return {name: paired(*pair) for name, pair in pairs.items()}
 
 
-def _stands(name: str, held: dict[str, Tensor]) -> Flags:
-    """Images that this attack left standing within the budget of the evaluation; of an earlier
-    holdfast, which did not keep that, within the attack's own."""
-    correct, asked = held[f"{name}.correct"], held.get("budget")
-    if name == "clean" or asked is None:
-        return correct
-    order, radius = asked.tolist()
-    in_norm = held[f"{name}.budget"][0].item() == order
-    return ~(held[f"{name}.distance"] <= radius + SLACK) if in_norm else torch.ones_like(correct)
+def standing(held: dict[str, Tensor], names: Iterable[str], budget: Tensor | None) -> Flags:
+    """Images of a file that these attacks left standing within a budget, that of the evaluation (an
+    earlier holdfast did not keep it); None: each within its own."""
+    stand = [held["clean.correct"]]
+    for name in (name for name in names if name != "clean"):
+        if budget is None:
+            stand.append(held[f"{name}.correct"])
+        elif held[f"{name}.budget"][0] == budget[0]:
+            stand.append(~(held[f"{name}.distance"] <= budget[1].item() + SLACK))
+    return torch.stack(stand).all(0)
 
 
 def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:

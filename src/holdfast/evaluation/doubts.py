@@ -31,7 +31,7 @@ def budgets(found: Evaluation, asked: float | None) -> Iterator[Finding]:
         yield _no_attack(
             {"asked": found.norm, "norms": norms},
             f"within {found.norm} was asked for, but all attacks are within {norms[0]}, where the "
-            "same length is another budget",
+            "same length is another budget: the worst case is that of clean images",
             f"say norm='{norms[0]}', or attack within {found.norm}",
         )
     if not radii:

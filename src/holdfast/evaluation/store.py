@@ -75,6 +75,7 @@ def save(
     file = record.write_new(free, tensors.save({n: t.contiguous() for n, t in held.items()}))
     whole = found.as_dict()
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**(about or {}))
+    shared["budget"] = {"norm": found.norm, "radius": found.radius}  # that of the worst case
     for row in whole["attacks"]:
         record.append(run / "evaluation.jsonl", shared | row | {"per_image": file.name})
     return file

@@ -16,7 +16,6 @@ from holdfast.margin.rays import Crossings, Finder, Grid, Ids, Rays, nowhere
 from holdfast.model import Metered
 from holdfast.types import Classifier, Images, Labels, Logits
 
-AUDIT = 0x617564  # "aud": the key of which rays are audited
 SAMPLE = 32  # images on whose rays a method prepares
 
 
@@ -110,7 +109,7 @@ def passes_of(rays: Rays) -> int:
 
 def _audited(job: Job, rays: Rays, found: Crossings) -> tuple[int, int]:
     """How many rays were searched again by `linear`, and how many came out otherwise."""
-    chance = noise.uniform(rays.key, (rays.each,), job.seed, AUDIT).flatten()
+    chance = noise.uniform(rays.key, (rays.each,), job.seed, noise.Stream.AUDIT).flatten()
     ray = (chance < job.audit).nonzero().flatten()
     truth = linear(rays, ray)
     other = (truth.step != found.step[ray]) | (truth.entered != found.entered[ray])

@@ -1,16 +1,18 @@
 """What one run folder holds, in the order in which a page tells it."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from holdfast import record
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
+from holdfast.model import trained_on
 from holdfast.report.figures import curves
 
+ASKED = ("checkpoint", "split", "seed")
 MOODS = {"no sign of masking": "good", "masked": "bad"}  # every other word leaves a doubt
 MEASURES = {
     "loss": ("loss", 1.0), "clean": ("clean accuracy (%)", 100.0),
@@ -50,6 +52,7 @@ class Part:
 
     title: str
     lines: Sequence[str] = ()
+    tiles: Sequence[Tile] = ()
     table: Table | None = None
     findings: Sequence[Mapping[str, Any]] = ()
     pictures: Sequence[Picture] = ()
@@ -63,7 +66,6 @@ class Chapter:
     word: str
     mood: str
     verdict: str
-    tiles: Sequence[Tile]
     parts: Sequence[Part]
     files: Mapping[str, str]
 
@@ -73,27 +75,33 @@ def chapter(run: Path) -> Chapter:
     known = ("config.yaml", "evaluation.jsonl", "retraining.jsonl", "checkpoints")
     if not any((run / name).exists() for name in known):
         raise BadInput(f"expected a run folder, got {run}: none of {', '.join(known)} is there")
-    found = _json(run / "findings.json")
-    word = found.get("word", "not diagnosed")
-    parts = [part for make in PARTS for part in make(run)]
+    parts = [part for title, make in PARTS.items() for part in _safely(title, make, run)]
     texts = {name: run / name for name in ("config.yaml", "provenance.json")}
+    word, verdict = _verdict(run)
+    mood = "doubt" if verdict else "unknown"
     return Chapter(
-        name=str(run), word=word, mood=MOODS.get(word, "doubt" if found else "unknown"),
-        verdict=found.get("verdict", ""), tiles=[*_tiles(run)], parts=parts,
-        files={name: path.read_text() for name, path in texts.items() if path.exists()},
+        name=str(run) if run.name else run.resolve().name, word=word, mood=MOODS.get(word, mood),
+        verdict=verdict, parts=parts or [Part(title="Nothing to show yet")],
+        files={name: path.read_text("utf-8", "replace") for name, path in texts.items()
+               if path.exists()},
     )  # fmt: skip
 
 
-def _tiles(run: Path) -> Iterator[Tile]:
-    """The newest evaluation in three numbers."""
-    for row in record.rows(run / "evaluation.jsonl")[-1:]:
-        low, high = row["worst_case_interval"]
-        within = f"{row['norm']} {row['radius']:.4g}"
-        yield Tile(label="clean", value=f"{row['clean_accuracy']:.1%}", note="accuracy")
-        yield Tile(label=f"worst case, {within}", value=f"{row['worst_case_accuracy']:.1%}",
-                   note=f"{low:.1%} to {high:.1%}")  # fmt: skip
-        about = [str(row[key]) for key in ("split", "battery") if row.get(key)]
-        yield Tile(label="images", value=str(row["images"]), note=", ".join(about))
+def _safely(title: str, make: Callable[[Path], Iterator[Part]], run: Path) -> list[Part]:
+    """What is made of one kind of result; where a file is damaged, that it is."""
+    try:
+        return [*make(run)]
+    except (BadInput, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return [Part(title=title, lines=[f"This cannot be read: {cause(error)}."])]
+
+
+def _verdict(run: Path) -> tuple[str, str]:
+    """The word and the line of the diagnosis."""
+    try:
+        found = _json(run / "findings.json")
+        return str(found.get("word", "not diagnosed")), str(found.get("verdict", ""))
+    except (BadInput, AttributeError, ValueError):  # as its part will say
+        return "not diagnosed", ""
 
 
 def _training(run: Path) -> Iterator[Part]:
@@ -110,9 +118,15 @@ def _training(run: Path) -> Iterator[Part]:
         curves(file := Path(place) / "curves.png", splits, shown, "Over the epochs")
         picture = _picture(file)
     seconds = sum(row["seconds"] for row in rows)
-    said = f"{rows[-1]['epoch']} epochs in {seconds:.0f} s."
-    warnings = [f"Epoch {row['epoch']}: {row['warning']}." for row in rows if "warning" in row]
-    yield Part(title="Training", lines=[said, *warnings], pictures=[picture])
+    warned: dict[str, list[str]] = {}
+    for row in (row for row in rows if "warning" in row):
+        warned.setdefault(row["warning"], []).append(str(row["epoch"]))
+    averaged = "; the curves are those of averaged weights" * ("raw_validation_clean" in rows[-1])
+    said = [f"{rows[-1]['epoch']} epochs in {seconds:.0f} s{averaged}."]
+    for text, epochs in warned.items():
+        more = f" and {len(epochs) - 5} more" if len(epochs) > 5 else ""
+        said.append(f"Epoch {', '.join(epochs[:5])}{more}: {text}.")
+    yield Part(title="Training", lines=said, pictures=[picture])
 
 
 def _of(split: str, row: record.Row) -> record.Row:
@@ -122,37 +136,60 @@ def _of(split: str, row: record.Row) -> record.Row:
 
 
 def _evaluations(run: Path) -> Iterator[Part]:
-    """The newest by each battery; of those that Python saved without a name, the newest."""
-    newest: dict[Any, list[record.Row]] = {}
+    """The newest by each battery within each budget, on each split, of each checkpoint."""
+    newest: dict[str, list[record.Row]] = {}
     for row in record.rows(run / "evaluation.jsonl"):
-        before = newest.get(row.get("battery"), [])
+        where = (row.get(name) for name in ("battery", "budget", "checkpoint", "split"))
+        key = repr([*where])
+        before = newest.get(key, [])
         same = bool(before) and before[-1]["per_image"] == row["per_image"]
-        newest[row.get("battery")] = [*before, row] if same else [row]
-    for battery, rows in reversed(newest.items()):
+        newest[key] = [*before, row] if same else [row]
+    for rows in reversed(newest.values()):
         last = rows[-1]
-        named = f"{last['norm']} {max(row['radius'] for row in rows):.4g}"
-        about = [f"{key} {last[key]}" for key in ("checkpoint", "split", "seed") if key in last]
+        budget, (low, high) = _budget(last), last["worst_case_interval"]
+        about = [f"{name} {last[name]}" for name in (*ASKED, "epoch") if last.get(name) is not None]
+        within = f"{budget['norm']} {budget['radius']:.4g}"
         yield Part(
-            title=f"Evaluation: {battery or 'attacks of Python'}",
-            lines=[", ".join([f"{last['images']} images", *about, f"within {named}"])],
+            title=f"Evaluation: {last.get('battery') or 'attacks of Python'}",
+            tiles=[
+                Tile(label="clean", value=f"{last['clean_accuracy']:.1%}", note="accuracy"),
+                Tile(label=f"worst case within {within}",
+                     value=f"{last['worst_case_accuracy']:.1%}", note=f"{low:.1%} to {high:.1%}"),
+            ],
+            lines=[", ".join([f"{last['images']} images", *about]) + ".",
+                   *_remarks(run, rows, budget["norm"])],
             table=_attacks(rows), findings=last.get("findings", ()),
         )  # fmt: skip
 
 
+def _budget(row: record.Row) -> record.Row:
+    """That of the worst case; an earlier holdfast wrote that of the attack alone."""
+    return row.get("budget") or {"norm": row["norm"], "radius": row["radius"]}
+
+
+def _remarks(run: Path, rows: Sequence[record.Row], norm: str) -> Iterator[str]:
+    if since := trained_on(run, rows[-1]):
+        yield f"{since}."
+    if apart := [row["name"] for row in rows if row["norm"] != norm]:
+        yield f"Not in the worst case, as in another norm than {norm}: {', '.join(apart)}."
+    if any(row["attacked"] < row["images"] for row in rows):
+        yield "Each attack was shown what the ones before it left; accuracies are over all images."
+    for row in (row for row in rows if "led" in row):
+        yield (f"{row['name']}: of {row['led']} images led to another class, {row['reached']:.1%} "
+               "are taken for it.")  # fmt: skip
+
+
 def _attacks(rows: Sequence[record.Row]) -> Table:
-    low, high = rows[-1]["worst_case_interval"]
     body = [
         [row["name"], f"{row['norm']} {row['radius']:.4g}", f"{row['accuracy']:.1%}",
-         f"{row['low']:.1%} to {row['high']:.1%}", _number(row["median_distance"]),
-         f"{row['forward'] / row['images']:.0f}", f"{row['backward'] / row['images']:.0f}",
-         f"{row['seconds']:.1f}"]
+         f"{row['low']:.1%} to {row['high']:.1%}", str(row["attacked"]), str(row["refused"]),
+         _number(row["median_distance"]), f"{row['forward'] / row['images']:.0f}",
+         f"{row['backward'] / row['images']:.0f}", f"{row['seconds']:.1f}"]
         for row in rows
     ]  # fmt: skip
-    worst = ["worst case", "", f"{rows[-1]['worst_case_accuracy']:.1%}",
-             f"{low:.1%} to {high:.1%}"]  # fmt: skip
-    head = ("attack", "budget", "accuracy", "95 % interval", "median distance", "forward/image",
-            "backward/image", "seconds")  # fmt: skip
-    return Table(head=head, rows=[*body, worst + [""] * 4])
+    head = ("attack", "budget", "left", "95 % interval", "attacked", "refused", "median distance",
+            "forward/image", "backward/image", "seconds")  # fmt: skip
+    return Table(head=head, rows=body)
 
 
 def _diagnosis(run: Path) -> Iterator[Part]:
@@ -162,10 +199,20 @@ def _diagnosis(run: Path) -> Iterator[Part]:
                 for one in found["remedies"]]  # fmt: skip
         yield Part(
             title="Diagnosis", findings=found["findings"], pictures=_pictures(run, "entropy.png"),
-            lines=[f"Points of accuracy that each attack takes from the claim of {found['claim']}, "
-                   f"on {found['sample']} images:"],
+            lines=[
+                ", ".join([f"{found['images']} images", *_about(found)]) + ".",
+                f"Points of accuracy that each attack takes from the claim of {found['claim']}, on "
+                f"{found['sample']} images:",
+            ],
             table=Table(head=("attack", "alone", "beyond all others"), rows=rows),
         )  # fmt: skip
+
+
+def _about(found: record.Row) -> list[str]:
+    """Of what a diagnosis was made, and within what."""
+    said = [f"{name} {found[name]}" for name in ASKED if found.get(name) is not None]
+    said += [f"within {found['norm']} {found['radius']:.4g}"] if "norm" in found else []
+    return said + (["quick"] if found.get("quick") else [])
 
 
 def _margins(run: Path) -> Iterator[Part]:
@@ -207,7 +254,10 @@ def _looks(run: Path) -> Iterator[Part]:
             yield Part(title=title, pictures=pictures)
 
 
-PARTS = (_evaluations, _diagnosis, _looks, _margins, _rounds, _training)
+PARTS: dict[str, Callable[[Path], Iterator[Part]]] = {
+    "Evaluation": _evaluations, "Diagnosis": _diagnosis, "Pictures": _looks, "Margins": _margins,
+    "Retraining": _rounds, "Training": _training,
+}  # fmt: skip
 
 
 def _json(path: Path) -> record.Row:
@@ -215,7 +265,9 @@ def _json(path: Path) -> record.Row:
 
 
 def _pictures(place: Path, names: str) -> list[Picture]:
-    return [_picture(file) for file in sorted(place.glob(names))]
+    """Those that are whole."""
+    files = (file for file in sorted(place.glob(names)) if b"IEND" in file.read_bytes()[-12:])
+    return [_picture(file) for file in files]
 
 
 def _picture(file: Path) -> Picture:

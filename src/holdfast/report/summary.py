@@ -99,7 +99,7 @@ def summary(
     """
     found = measured(runs, battery)
     _warn_of_other_attacks(found)
-    names = [name for name in _differing(found) if not (over_seeds and _is_seed(name))]
+    names = [name for name in _differing(found) if not (over_seeds and _is_drawn(name))]
     groups = _grouped(found, names) if over_seeds else [[one] for one in found]
     scores = [*dict.fromkeys(n for one in found for n in one.accuracy if n != WORST), WORST]
     lines = [
@@ -136,8 +136,8 @@ def _over_runs(
         mean = statistics.fmean(values) if values else math.nan
         spread = statistics.stdev(values) if len(values) > 1 else math.nan
         half = student(len(values) - 1) * spread / math.sqrt(max(len(values), 1))
-        known = zip(("", " sd", " low", " high"), (mean, spread, mean - half, mean + half),
-                    strict=True)  # fmt: skip
+        ends = max(mean - half, 0.0), min(mean + half, 1.0)
+        known = zip(("", " sd", " low", " high"), (mean, spread, *ends), strict=True)
         row |= {name + part: None if math.isnan(one) else one for part, one in known}
     return row
 
@@ -175,11 +175,12 @@ def _measured(run: Path, battery: str | None) -> Measured | None:
         log.warning("%s", since)
     newest = [row for row in rows if row["per_image"] == rows[-1]["per_image"]]
     last, config = newest[-1], run / "config.yaml"
+    about = last | last.get("budget", {})  # which an earlier holdfast did not write
     settings = _flat(record.read_yaml(config)) if config.exists() else {}
     scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
     low, high = last["worst_case_interval"]
     return Measured(
-        run=str(run), settings=settings | {f"evaluation.{k}": last.get(k) for k in ABOUT},
+        run=str(run), settings=settings | {f"evaluation.{k}": about.get(k) for k in ABOUT},
         accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
         attacks={row["name"]: _flat(row["settings"]) for row in newest},
     )  # fmt: skip
@@ -239,6 +240,11 @@ def _warn_of_other_attacks(found: Sequence[Measured]) -> None:
 
 def _is_seed(path: str) -> bool:
     return path.rpartition(".")[2] == "seed"
+
+
+def _is_drawn(path: str) -> bool:
+    """Whether a setting differs from seed to seed: a run may start from one of the same seed."""
+    return _is_seed(path) or path == "weights"
 
 
 def _shown(path: str) -> str:

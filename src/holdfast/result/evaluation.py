@@ -219,8 +219,8 @@ class Evaluation:
         there, in a line each."""
         told = {one.name: one.reached for one in self.attacks if len(one.reached.correct)}
         apart = [one.name for one in self.attacks if one.norm != self.norm]
-        said = [f"not in the worst case, as in another norm than {self.norm}: {', '.join(apart)}"]
-        return said[: len(apart)] + [
+        other = f"not in the worst case, as in another norm than {self.norm}: {', '.join(apart)}"
+        return ([other] if apart else []) + [
             "{}: of {} images led to another class, {} ({}) are taken for it".format(
                 name, len(one.correct), *shares(one)
             )

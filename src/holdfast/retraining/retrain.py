@@ -175,8 +175,8 @@ def _round(
     before, accuracy = judged(), _accuracy(model, job.judges)
     with _undone(model) as weights:
         trained = train(
-            model, mixed(job.data, made), seed=job.seed + number, processes=job.team.size,
-            **_place(job, number, force), **job.training,
+            model, mixed(job.data, made), seed=(job.seed + number) % noise.SEEDS,
+            processes=job.team.size, **_place(job, number, force), **job.training,
         )  # fmt: skip
         if trained.averaged is not None:
             as_network(model, job.data).load_state_dict(trained.averaged.state_dict())

@@ -20,7 +20,7 @@ from holdfast.training.checkpoint import Session
 from holdfast.training.recipe import Recipe
 
 log = logging.getLogger("holdfast")
-FREE = {"epochs", "precision", "device"}  # may differ when a run is resumed
+FREE = {"epochs", "precision", "device", "weights"}  # may differ when a run is resumed
 
 Force = bool | Literal["unbegun"]  # what may be replaced: all, or only what was never trained
 
@@ -46,7 +46,8 @@ def _trained(run: Path) -> bool:
 def unbegun(run: Path) -> bool:
     """Whether a folder holds no more than a run does that was stopped before its first checkpoint;
     hidden files are those that were being written."""
-    known = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "tensorboard"}
+    known = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "tensorboard",
+             "report.html"}  # fmt: skip
     held = run.is_dir() and all(p.name in known or p.name[0] == "." for p in run.iterdir())
     return held and not _trained(run)
 
@@ -136,7 +137,9 @@ def _begun(
 def _write_head(
     run: Path, recipe: Recipe, data: Dataset, session: Session, past: list[record.Row]
 ) -> None:
-    settings = config(recipe, data, session.model)
+    before = record.read_yaml(run / "config.yaml") if past else {}
+    kept = {"weights": before["weights"]} if "weights" in before else {}
+    settings = config(recipe, data, session.model) | kept
     code = own.digests(settings)
     _warn_of_code(run, settings, code, past)
     record.write_yaml(run / "config.yaml", settings)
@@ -218,7 +221,14 @@ def _alike(name: str, before: object, now: object, known: bool) -> bool:
 
 
 def _covers(now: object, before: object) -> bool:
-    """Whether what was written down is the same now, at any depth."""
+    """Whether what was written down is the same now, at any depth. An earlier holdfast wrote of a
+    function with settings no more than its name and what a partial had changed."""
+    if isinstance(now, dict) and isinstance(before, str):
+        return now.get("name") == before
+    if isinstance(now, dict) and isinstance(before, dict) and "given" in {*before} - {*now}:
+        before = {"name": before["name"]} | {
+            k: v for part in before["given"] for k, v in part.items()
+        }
     if isinstance(before, dict) and isinstance(now, dict):
         return all(key in now and _covers(now[key], value) for key, value in before.items())
     return before == now
