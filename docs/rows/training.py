@@ -12,10 +12,11 @@ WAYS = ("forward", "backward")
 
 def cifar10(study: str = "cifar10-objectives") -> str:
     rows = record.rows(RESULTS / f"{study}.jsonl")
-    last = {row["objective_name"]: row for row in rows if row.get("epoch") == row["epochs"]}
+    ended = (row for row in rows if row.get("epoch") == row["epochs"])
+    last = {(row["objective_name"], row["seed"]): row for row in ended}
     body = []
     for row in (row for row in rows if "test" in row):
-        end = last[row["objective_name"]]
+        end = last[row["objective_name"], row["seed"]]
         body.append([
             f"`{row['objective_name']}`", *tested(row), f"{100 * end['gap']:+.1f}",
             f"{end['validation_entropy']:.2f}", f"{row['images']:,}", str(row["seed"]),
