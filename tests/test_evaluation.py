@@ -468,14 +468,13 @@ class Threshold(torch.nn.Module):
         return torch.stack([-height, height], 1)
 
 
-@pytest.mark.parametrize("suite", ["seeds", "full"])
-def test_the_worst_case_is_that_of_the_budget_alone(suite):
-    """C&W and others are measured in l2 at a larger radius: what they find there fells nothing
+def test_the_worst_case_is_that_of_the_budget_alone():
+    """C&W is measured in l2 at a larger radius: what it finds there fells nothing
     within linf 8/255, where this model is robust; nor does it leave a cascade, or a comparison."""
     x = torch.full((6, 1, 8, 8), 0.4)
     x[:, 0, 0, 0] = torch.tensor([0.455, 0.46, 0.54, 0.545, 0.1, 0.51])
     y = (x[:, 0, 0, 0] > 0.5).long()
-    found = evaluate(Threshold(), x, y, suite, radius=8 / 255)
+    found = evaluate(Threshold(), x, y, "seeds", radius=8 / 255)
     far = {one.name: one for one in found.attacks if one.norm == "l2"}
     assert far["cw"].accuracy == pytest.approx(1 / 6)
     assert found.worst_case.correct.tolist() == [True] * 5 + [False]
