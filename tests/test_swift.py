@@ -260,3 +260,23 @@ def test_what_two_see_is_not_folded_for_one(kind):
             part.weight.data.uniform_(0.5, 2)
             part.bias.data.uniform_(-1, 1)
     torch.testing.assert_close(folded(model)(x), model(x))
+
+
+class Forked(nn.Module):
+    """A layer of two inputs in front of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2)
+        self.both, self.head = nn.Bilinear(32, 32, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        z = self.norm(self.conv(x)).flatten(1)
+        return self.head(self.both(z, 2 * z))
+
+
+def test_a_layer_of_two_inputs_is_no_obstacle():
+    model, x = Forked().eval(), torch.rand(3, 1, 4, 4)
+    form = folded(model)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in form.modules())
+    torch.testing.assert_close(form(x), model(x))

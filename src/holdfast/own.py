@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 
 
 def imported(name: str, what: str) -> Any:
@@ -30,8 +30,7 @@ def imported(name: str, what: str) -> Any:
         return found
     except (Exception, SystemExit) as error:  # the user's module runs here: anything may come
         raise BadInput(
-            f"expected {what} at '{name}', got {type(error).__name__}: {error}; "
-            "mend the module or correct the name"
+            f"expected {what} at '{name}', got {cause(error)}; mend the module or correct the name"
         ) from error
 
 
@@ -60,7 +59,7 @@ def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any
         raise
     except (Exception, SystemExit) as error:
         raise BadInput(
-            f"expected {name} to take its options, got {type(error).__name__}: {error}; "
+            f"expected {name} to take its options, got {cause(error)}; "
             "correct the options or the code"
         ) from error
     if not callable(found):

@@ -7,7 +7,6 @@ from holdfast import record
 from holdfast import report as reports
 from holdfast.cli import words
 from holdfast.cli.options import parse
-from holdfast.errors import BadInput
 
 
 def report_options(runs: list[str], *, out: str | None = None, json: bool = False) -> None:
@@ -26,8 +25,6 @@ def report_options(runs: list[str], *, out: str | None = None, json: bool = Fals
 
 def report(argv: Sequence[str]) -> None:
     o = parse("report", {report_options: frozenset()}, {}, words.listed(argv)).values
-    if not o["runs"]:
-        raise BadInput("expected a run, got none; name it before the options")
     alone = Path(o["runs"][0]) if len(o["runs"]) == 1 else Path()
     made = reports.page(o["runs"], o["out"] or alone / "report.html")
     print(record.as_json({"page": str(made)}) if o["json"] else f"{made}: open it in a browser")

@@ -5,6 +5,7 @@ import json as jsonlib
 import logging
 import os
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -176,8 +177,8 @@ def drafts(
 def done(drafts: Path) -> None:
     """Forget what was kept on the way to a result, and the folder of all drafts if it is empty."""
     record.remove(drafts)
-    if drafts.parent.is_dir() and not any(drafts.parent.iterdir()):
-        record.remove(drafts.parent)
+    with suppress(OSError):  # of another command, which is not done
+        drafts.parent.rmdir()
 
 
 def _checkpoint(run: Path, name: str) -> Path:

@@ -77,18 +77,16 @@ def assemble(
     The index counts the rows of each pair, or is given as `(train, test)` where it does not.
     """
     at = index or (np.arange(len(train[1])), np.arange(len(test[1])))
-    held = (
-        np.zeros(len(train[1]), dtype=bool) if validation else held_out(train[1], at[0], tenths=1)
-    )
-    first = len(train[1])  # of the images for validation: no index is one of train's
+    if validation:  # no index of which is one of train's
+        kept = _whole(*train, at[0])
+        held = _whole(*validation, len(train[1]) + np.arange(len(validation[1])))
+    else:
+        out = held_out(train[1], at[0], tenths=1)
+        kept, held = split(*train, at[0], ~out), split(*train, at[0], out)
     return Dataset(
-        name=name,
-        train=split(*train, at[0], ~held),
-        validation=_whole(*validation, first) if validation else split(*train, at[0], held),
-        test=split(*test, at[1], np.ones(len(test[1]), dtype=bool)),
-        class_names=class_names,
-        digests=digests,
-    )
+        name=name, train=kept, validation=held, test=_whole(*test, at[1]),
+        class_names=class_names, digests=digests,
+    )  # fmt: skip
 
 
 def check_labels(y: np.ndarray, classes: int, what: str) -> None:
@@ -102,8 +100,8 @@ def check_labels(y: np.ndarray, classes: int, what: str) -> None:
         )
 
 
-def _whole(x: np.ndarray, y: np.ndarray, first: int) -> Split:
-    return split(x, y, first + np.arange(len(y)), np.ones(len(y), dtype=bool))
+def _whole(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> Split:
+    return split(x, y, index, np.ones(len(y), dtype=bool))
 
 
 def _checked(

@@ -124,9 +124,8 @@ def _examined(
             index=patient.index[rows], folder=folder, said=said,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
-        noise.settle(
-            (patient.seed + len(spent)) % noise.SEEDS
-        )  # whether attacks were run or recalled
+        again = (patient.seed + len(spent)) % noise.SEEDS
+        noise.settle(again)  # whether attacks were run or recalled
         return found
 
     everything = torch.arange(len(patient.x))

@@ -88,10 +88,10 @@ def _pool_first(relu: fx.Node, parts: dict[str, nn.Module]) -> None:
     if pool is None or len(relu.users) > 1 or {relu.op, pool.op} != {"call_module"}:
         return
     one, other = parts[str(relu.target)], parts[str(pool.target)]
-    (source,) = relu.all_input_nodes
-    if type(one) is nn.ReLU and one.inplace and len(source.users) > 1:
-        return  # others see what it rectified
     if type(one) is nn.ReLU and type(other) is nn.MaxPool2d and not other.return_indices:
+        (source,) = relu.all_input_nodes
+        if one.inplace and len(source.users) > 1:
+            return  # others see what it rectified
         pool.replace_all_uses_with(relu)
         pool.replace_input_with(relu, source)
         relu.replace_input_with(source, pool)

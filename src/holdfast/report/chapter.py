@@ -137,13 +137,11 @@ def _of(split: str, row: record.Row) -> record.Row:
 
 def _evaluations(run: Path) -> Iterator[Part]:
     """The newest by each battery within each budget, on each split, of each checkpoint."""
-    newest: dict[str, list[record.Row]] = {}
+    made: dict[str, list[record.Row]] = {}
     for row in record.rows(run / "evaluation.jsonl"):
-        where = (row.get(name) for name in ("battery", "budget", "checkpoint", "split"))
-        key = repr([*where])
-        before = newest.get(key, [])
-        same = bool(before) and before[-1]["per_image"] == row["per_image"]
-        newest[key] = [*before, row] if same else [row]
+        made.setdefault(row["per_image"], []).append(row)
+    where = ("battery", "budget", "checkpoint", "split")
+    newest = {repr([rows[-1].get(name) for name in where]): rows for rows in made.values()}
     for rows in reversed(newest.values()):
         last = rows[-1]
         budget, (low, high) = _budget(last), last["worst_case_interval"]
