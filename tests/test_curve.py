@@ -2,11 +2,11 @@
 
 import inspect
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from worlds import linear_world
 
 from holdfast import evaluation, record, report
@@ -125,8 +125,7 @@ def test_no_radius_is_asked_for_where_there_are_radii_and_any_name_is_drawn(say)
 
 def test_every_line_has_its_name(tmp_path, monkeypatch):
     drawn = []
-    keep = lambda figure, path: drawn.append(figure)  # noqa: E731
-    monkeypatch.setattr(sys.modules["holdfast.report.budgets"], "save", keep)
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     row = evaluation.curve(WORLD.model, WORLD.x, WORLD.y, RADII).as_dict()
     report.budgets(tmp_path / "a.png", {"_u": row, "r": row}, "title")
     assert [one.get_text().strip() for one in drawn[0].axes[0].get_legend().get_texts()] == [

@@ -1,10 +1,10 @@
 """The study of Song et al. 2019: what the paper states, and tables and figures from rows."""
 
 import statistics
-import sys
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from holdfast import margin, report
 from holdfast.study import song
@@ -135,9 +135,7 @@ def test_ranges_over_seeds_are_drawn(tmp_path):
 
 def test_no_run_is_left_out_where_there_are_more_than_colours(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        sys.modules["holdfast.report.ranges"], "save", lambda *a: drawn.append(a[0])
-    )
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     lines = {str(number): [[0.9, 0.5]] for number in range(9)}
     report.ranges(
         tmp_path / "a.png", {"noise": lines}, [0.0, 0.05], ("radius", "accuracy"), "title"

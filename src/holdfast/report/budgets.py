@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast.record import Row
-from holdfast.report.figures import COLOURS, listed, save
+from holdfast.report.figures import COLOURS, dressed, listed, panels
 
 
 def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
@@ -13,23 +13,18 @@ def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
 
     curves: what `holdfast.evaluation.Curve.as_dict` gives, by name.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(5.4, 3.6), layout="constrained")
-    for (name, row), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
-        clean = {"radius": 0.0, "accuracy": row["clean_accuracy"]}
-        places, shares = (
-            [point[key] for point in (clean, *row["points"])] for key in ("radius", "accuracy")
-        )
-        values, label = [100 * share for share in shares], listed(name)
-        axes.plot(places, values, "o-", ms=3, label=label, color=colour)
-        low, high = ([100 * point[key] for point in row["points"]] for key in ("low", "high"))
-        axes.fill_between(places[1:], low, high, color=colour, alpha=0.2)
     norm = next(iter(curves.values()))["norm"]
-    axes.set_xlabel(f"radius ({norm})")
-    axes.set_ylabel("accuracy left (%)")
-    axes.set_ylim(0, 100)
-    axes.set_title(title, loc="left", fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    save(figure, path)
+    with panels(path, 1, (5.4, 3.6), title) as (axes,):
+        for (name, row), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
+            clean = {"radius": 0.0, "accuracy": row["clean_accuracy"]}
+            places, shares = (
+                [point[key] for point in (clean, *row["points"])] for key in ("radius", "accuracy")
+            )
+            values, label = [100 * share for share in shares], listed(name)
+            axes.plot(places, values, "o-", ms=3, label=label, color=colour)
+            low, high = ([100 * point[key] for point in row["points"]] for key in ("low", "high"))
+            axes.fill_between(places[1:], low, high, color=colour, alpha=0.2)
+        axes.set_ylabel("accuracy left (%)")
+        axes.set_ylim(0, 100)
+        dressed(axes, "", f"radius ({norm})")
+        axes.legend(frameon=False, fontsize=8)

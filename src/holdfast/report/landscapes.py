@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.report.figures import save
+from holdfast.report.figures import panels
 
 GREY_LEVEL = 1 / 255  # how far outside the pixel box the dashed line is drawn
 
@@ -27,38 +27,32 @@ def contour(
     the predicted classes, without them the loss itself; the cross is the middle of the plane.
     outside: how far points lie outside the pixel box; dashed: one grey level.
     """
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(
-        1, len(losses), figsize=(4.6 * len(losses), 4.2), layout="constrained", squeeze=False
-    )
     at = places.numpy()
-    for axes, (name, loss) in zip(panels[0], losses.items(), strict=True):
-        if classes is None:
-            drawn = axes.pcolormesh(at, at, loss.numpy(), cmap="viridis", rasterized=True)
-            figure.colorbar(drawn, ax=axes, shrink=0.8)
-        else:
-            _regions(axes, places, classes)
-        if loss.max() > loss.min():
-            lines = axes.contour(at, at, loss.numpy(), 12, colors="0.15", linewidths=0.7)
-            axes.clabel(lines, fontsize=6)
-        if outside is not None and outside.min() < GREY_LEVEL < outside.max():
-            axes.contour(at, at, outside.numpy(), [GREY_LEVEL], colors="k", linestyles="--")
-            name += " (dashed: one grey level outside the pixel box)"
-        axes.plot(0, 0, "x", color="k")
-        axes.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
-        axes.set_title(name, loc="left", fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    save(figure, path)
+    with panels(path, len(losses), (4.6, 4.2), title) as drawn:
+        for axes, (name, loss) in zip(drawn, losses.items(), strict=True):
+            if classes is None:
+                mesh = axes.pcolormesh(at, at, loss.numpy(), cmap="viridis", rasterized=True)
+                axes.figure.colorbar(mesh, ax=axes, shrink=0.8)
+            else:
+                _regions(axes, places, classes)
+            if loss.max() > loss.min():
+                lines = axes.contour(at, at, loss.numpy(), 12, colors="0.15", linewidths=0.7)
+                axes.clabel(lines, fontsize=6)
+            if outside is not None and outside.min() < GREY_LEVEL < outside.max():
+                axes.contour(at, at, outside.numpy(), [GREY_LEVEL], colors="k", linestyles="--")
+                name += " (dashed: one grey level outside the pixel box)"
+            axes.plot(0, 0, "x", color="k")
+            axes.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
+            axes.set_title(name, loc="left", fontsize=9)
 
 
 def _regions(axes: Any, places: Tensor, classes: Tensor) -> None:
     """Each predicted class in a colour of its own, named beside the plane."""
-    import matplotlib.pyplot as plt
+    from matplotlib import colormaps
     from matplotlib.patches import Patch
 
     found = classes.unique()
-    colours = plt.get_cmap("tab20" if len(found) > 10 else "tab10")
+    colours: Any = colormaps["tab20" if len(found) > 10 else "tab10"]
     inks = [colours(i % colours.N) for i in range(len(found))]
     picture = torch.tensor(inks)[torch.searchsorted(found, classes.contiguous())]
     step = (places[1] - places[0]).item() / 2
@@ -79,20 +73,16 @@ def surface(
 ) -> None:
     """Losses over a plane as hills, a panel for each. Arguments as for `contour`. Written as
     PNG."""
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=(4.8 * len(losses), 4.4))
     across, up = torch.meshgrid(places, places, indexing="xy")
-    for i, (name, loss) in enumerate(losses.items()):
-        axes: Any = figure.add_subplot(1, len(losses), i + 1, projection="3d")
-        axes.plot_surface(
-            across.numpy(), up.numpy(), loss.numpy(), cmap="viridis", rcount=100, ccount=100,
-            linewidth=0,
-        )  # fmt: skip
-        axes.set_xlabel(labels[0], fontsize=7)
-        axes.set_ylabel(labels[1], fontsize=7)
-        axes.tick_params(labelsize=7, pad=0)
-        axes.set_box_aspect(None, zoom=0.85)
-        axes.set_title(name, loc="left", fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    save(figure, path)
+    solid = {"projection": "3d"}
+    with panels(path, len(losses), (4.8, 4.4), title, subplot_kw=solid) as drawn:
+        for axes, (name, loss) in zip(drawn, losses.items(), strict=True):
+            axes.plot_surface(
+                across.numpy(), up.numpy(), loss.numpy(), cmap="viridis", rcount=100, ccount=100,
+                linewidth=0,
+            )  # fmt: skip
+            axes.set_xlabel(labels[0], fontsize=7)
+            axes.set_ylabel(labels[1], fontsize=7)
+            axes.tick_params(labelsize=7, pad=0)
+            axes.set_box_aspect(None, zoom=0.85)
+            axes.set_title(name, loc="left", fontsize=9)
