@@ -27,6 +27,12 @@ def per_image(value: Shaped[Tensor, " batch"], like: Images) -> Shaped[Tensor, "
     return value.reshape(-1, *(1,) * (like.ndim - 1))
 
 
+def higher(top: Images, height: PerImage, adv: Images, loss: PerImage) -> tuple[Images, PerImage]:
+    """Per image, whichever of the best so far and the newcomer has the higher loss."""
+    better = loss > height
+    return torch.where(per_image(better, top), adv, top), torch.where(better, loss, height)
+
+
 def length(change: Images, norm: Norm) -> PerImage:
     """Length of each image's change, in pixel units of [0, 1]; many pixels are summed in fp64."""
     wide = change.dtype if norm == "linf" else torch.float64

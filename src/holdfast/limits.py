@@ -10,8 +10,10 @@ from holdfast.errors import BadInput, require_words
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Numbers from `low` to `high`, those two themselves left out where they are `open`; infinity
-    is none of them but where the range is `endless`, nor is a fraction where it is `whole`."""
+    """Numbers from `low` to `high`.
+
+    open: which of the two ends is left out. endless: infinity is allowed. whole: only integers are.
+    """
 
     low: float
     high: float = math.inf
@@ -43,16 +45,16 @@ AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = Range(low=0), Range(low=1), Range(low=2)
 COUNT = Range(low=1, whole=True)
 WHOLE = Range(low=0, whole=True)
 FINITE = Range(low=-math.inf)
-ABOVE_0, ENDLESS = Range(low=0, open="low"), Range(low=0, open="low", endless=True)
+ABOVE_0, ABOVE_0_OR_INF = Range(low=0, open="low"), Range(low=0, open="low", endless=True)
 SHARE = Range(low=0, high=1)
-PART = Range(low=0, high=1, open="low")  # a share that is not nothing
-PAST = Range(low=0, high=1, open="high")  # of which not all is kept
-BETWEEN = Range(low=0, high=1, open="both")
+SHARE_ABOVE_0 = Range(low=0, high=1, open="low")
+SHARE_BELOW_1 = Range(low=0, high=1, open="high")
+SHARE_INSIDE = Range(low=0, high=1, open="both")
 
 
 def require_range(name: str, value: Any, allowed: Range) -> None:
-    """Raises BadInput for what is no number, or one outside; None, where a default holds, is
-    neither."""
+    """Raises BadInput for what is no number, or one outside. None is accepted: the default
+    applies."""
     if isinstance(value, str) or not isinstance(value, SupportsFloat | None):
         raise BadInput(f"expected {name} as a number, got {value!r:.60}")
     number: Any = value

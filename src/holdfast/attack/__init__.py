@@ -3,7 +3,7 @@
 Each file holds one attack; `run` hands an attack what it asks for.
 """
 
-from holdfast.attack._climb import positions
+from holdfast.attack._common import positions
 from holdfast.attack._run import (
     FILLED,
     aimed_at,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import clearly
+from holdfast.attack._common import clearly
 from holdfast.geometry import length
 from holdfast.loss import full
 from holdfast.types import Classifier, Images, Labels, Norm, Note

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import ENOUGH, clearly, higher, positions, pushed, require_dense
+from holdfast.attack._common import ENOUGH, clearly, positions, pushed, require_dense
 from holdfast.errors import BadInput
-from holdfast.geometry import length, per_image, steepest
+from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, LossName, called, full, gradient, rivals, targeted_dlr
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage

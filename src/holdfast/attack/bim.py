@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from holdfast.attack._climb import ascend, require_dense
+from holdfast.attack._common import require_dense
+from holdfast.attack.pgd import PGD
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, called
 from holdfast.types import Classifier, Images, Labels, Norm
@@ -41,9 +40,9 @@ class BIM:
         require_dense(self.norm)
         called(self.loss)
 
-    @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
-        return ascend(
-            model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,
-            decay=0.0, stop=stop,
+        climb = PGD(
+            radius=self.radius, norm=self.norm, steps=self.steps, stride=self.stride, start="clean",
+            loss=self.loss,
         )  # fmt: skip
+        return climb(model, x, y, stop=stop)

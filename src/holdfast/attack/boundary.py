@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import positions, shortened
+from holdfast.attack._common import positions, shortened
 from holdfast.attack._decisions import noise_start, note_start, wrong
 from holdfast.attack._run import unheard
 from holdfast.geometry import length, per_image, steepest
-from holdfast.limits import AT_LEAST_1, BETWEEN, PART, require_ranges
+from holdfast.limits import AT_LEAST_1, SHARE_ABOVE_0, SHARE_INSIDE, require_ranges
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
 HALVINGS = 10  # of the way between image and start, before the walk
@@ -52,7 +52,7 @@ class Boundary:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_ranges(self, queries=AT_LEAST_1, along=PART, ahead=BETWEEN)
+        require_ranges(self, queries=AT_LEAST_1, along=SHARE_ABOVE_0, ahead=SHARE_INSIDE)
 
     @torch.no_grad()
     def __call__(

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import shortened
+from holdfast.attack._common import shortened
 from holdfast.geometry import length, per_image
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin, rounding

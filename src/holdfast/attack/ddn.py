@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import clearly, higher, shortened
-from holdfast.geometry import length, per_image, steepest
-from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, BETWEEN, require_ranges
+from holdfast.attack._common import clearly, shortened
+from holdfast.geometry import higher, length, per_image, steepest
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
 from holdfast.loss import cross_entropy, full, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
@@ -43,7 +43,9 @@ class DDN:
     stride: float = 1.0
 
     def __post_init__(self) -> None:
-        require_ranges(self, steps=AT_LEAST_1, first=AT_LEAST_0, change=BETWEEN, stride=ABOVE_0)
+        require_ranges(
+            self, steps=AT_LEAST_1, first=AT_LEAST_0, change=SHARE_INSIDE, stride=ABOVE_0
+        )
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:

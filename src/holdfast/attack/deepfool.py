@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import clearly, positions, require_dense
+from holdfast.attack._common import clearly, positions, require_dense
 from holdfast.geometry import per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, require_ranges
 from holdfast.loss import full, lead, others, rounding, slope

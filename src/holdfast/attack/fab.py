@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import clearly, positions, require_dense
+from holdfast.attack._common import clearly, positions, require_dense
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import full, gradient, lead, margin, right, rivals

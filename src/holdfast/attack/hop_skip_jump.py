@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._climb import positions, require_dense
+from holdfast.attack._common import positions, require_dense
 from holdfast.attack._decisions import noise_start, note_start, wrong
 from holdfast.attack._run import unheard
 from holdfast.geometry import length, per_image, steepest

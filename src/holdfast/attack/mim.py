@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._climb import ascend, require_dense
+from holdfast.attack._common import ENOUGH, clearly, levelled, positions, require_dense
+from holdfast.geometry import confine, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import Loss, LossName, called
+from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm
 
 
@@ -45,7 +46,21 @@ class MIM:
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
-        return ascend(
-            model, x, y, called(self.loss), self.radius, self.norm, self.steps, self.stride,
-            self.decay, stop,
-        )  # fmt: skip
+        loss, size = called(self.loss), self.stride * self.radius
+        out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
+        for _ in range(self.steps):
+            slope, logits = gradient(model, adv, y, loss)
+            velocity = self.decay * velocity + levelled(slope)
+            moved = confine(x, adv + size * steepest(velocity, self.norm), self.radius, self.norm)
+            if not stop:
+                adv = moved
+                continue
+            stands = ~clearly(logits, y)
+            adv = torch.where(per_image(stands, x), moved, adv)
+            if stands.sum() < ENOUGH * len(rows):
+                out[rows] = adv
+                rows, x, y, adv, velocity = (part[stands] for part in (rows, x, y, adv, velocity))
+            if not len(rows):
+                return out
+        out[rows] = adv
+        return out

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import clearly, higher, positions, pushed, require_dense
-from holdfast.geometry import confine, sample, steepest
+from holdfast.attack._common import clearly, positions, pushed, require_dense
+from holdfast.geometry import confine, higher, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, full, gradient, lead, margin, rivals
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require_dense
-from holdfast.geometry import confine, sample
+from holdfast.attack._common import positions, require_dense
+from holdfast.geometry import confine, higher, sample
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import torch
 
 from holdfast import noise
-from holdfast.attack._climb import ENOUGH, clearly, higher, positions
-from holdfast.geometry import ascent, confine, per_image, sample
+from holdfast.attack._common import ENOUGH, clearly, positions
+from holdfast.geometry import ascent, confine, higher, per_image, sample
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._climb import positions
+from holdfast.attack._common import positions
 from holdfast.attack._run import unheard
 from holdfast.geometry import length
 from holdfast.limits import ABOVE_0, AT_LEAST_1, require_ranges

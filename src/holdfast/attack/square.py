@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import higher, positions, require_dense, require_images
+from holdfast.attack._common import positions, require_dense, require_images
 from holdfast.attack._run import unheard
-from holdfast.geometry import confine, length, steepest
-from holdfast.limits import AT_LEAST_0, AT_LEAST_1, PART, require_ranges
+from holdfast.geometry import confine, higher, length, steepest
+from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE_ABOVE_0, require_ranges
 from holdfast.loss import full, margin
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
@@ -56,7 +56,9 @@ class Square:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_ranges(self, radius=AT_LEAST_0, restarts=AT_LEAST_1, queries=AT_LEAST_1, share=PART)
+        require_ranges(
+            self, radius=AT_LEAST_0, restarts=AT_LEAST_1, queries=AT_LEAST_1, share=SHARE_ABOVE_0
+        )
         require_dense(self.norm)
 
     def covered(self, step: int) -> float:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from holdfast.attack._climb import positions
+from holdfast.attack._common import positions
 from holdfast.attack._run import resized, run, settings_of, stated
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from holdfast.attack._climb import positions
+from holdfast.attack._common import positions
 from holdfast.attack._run import aimed_at, relentless, run, stated
 from holdfast.model import Metered, lent, usable
 from holdfast.types import Attack, Classifier, Images, Labels

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._climb import levelled, positions, require_dense, require_images
+from holdfast.attack._common import levelled, positions, require_dense, require_images
 from holdfast.geometry import confine, steepest
-from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PART, SHARE, require_ranges
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE, SHARE_ABOVE_0, require_ranges
 from holdfast.loss import Loss, LossName, called, gradient
 from holdfast.types import Classifier, Images, Labels, Norm, image_shape
 
@@ -56,7 +56,7 @@ class TransferMIM:
     def __post_init__(self) -> None:
         require_ranges(
             self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0, decay=AT_LEAST_0,
-            diversity=SHARE, smallest=PART, smoothing=AT_LEAST_0,
+            diversity=SHARE, smallest=SHARE_ABOVE_0, smoothing=AT_LEAST_0,
         )  # fmt: skip
         require_dense(self.norm)
         called(self.loss)

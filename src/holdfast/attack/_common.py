@@ -1,12 +1,12 @@
-"""What gradient attacks share: steps up a gradient, and the check of their settings."""
+"""What attacks share: when an image counts as wrong, moves towards it, checks of settings."""
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import BadInput
-from holdfast.geometry import confine, length, per_image, steepest
-from holdfast.loss import Loss, full, gradient, margin, rounding
-from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+from holdfast.geometry import confine, length, per_image
+from holdfast.loss import full, margin, rounding
+from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
 MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
@@ -16,34 +16,6 @@ ENOUGH = 0.8  # a batch is packed again once less than this share of it still st
 def clearly(logits: Logits, y: Labels) -> Tensor:
     """`[batch]` flags: wrong by more than rounding can undo when the image is seen again alone."""
     return margin(logits, y) > rounding(logits)
-
-
-def ascend(
-    model: Classifier, x: Images, y: Labels, loss: Loss, radius: float, norm: Norm, steps: int,
-    stride: float, decay: float, stop: bool,
-) -> Images:  # fmt: skip
-    """Steps of `stride * radius` along the gradients of all steps so far, older ones fading by
-    `decay` at each step; each gradient is first divided by its mean absolute value.
-
-    With `stop` an image stays where it is first found wrong, and leaves the batch.
-    """
-    out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
-    for _ in range(steps):
-        slope, logits = gradient(model, adv, y, loss)
-        velocity = decay * velocity + levelled(slope)
-        moved = confine(x, adv + stride * radius * steepest(velocity, norm), radius, norm)
-        if not stop:
-            adv = moved
-            continue
-        stands = ~clearly(logits, y)
-        adv = torch.where(per_image(stands, x), moved, adv)
-        if stands.sum() < ENOUGH * len(rows):
-            out[rows] = adv
-            rows, x, y, adv, velocity = (part[stands] for part in (rows, x, y, adv, velocity))
-        if not len(rows):
-            return out
-    out[rows] = adv
-    return out
 
 
 def pushed(
@@ -65,12 +37,6 @@ def levelled(slope: Images) -> Images:
         whole = size(slope.flatten(1).abs(), 1)
         slope = slope / per_image(whole.where(whole > 0, 1), slope)
     return slope
-
-
-def higher(top: Images, height: PerImage, adv: Images, loss: PerImage) -> tuple[Images, PerImage]:
-    """Per image, whichever of the best so far and the newcomer has the higher loss."""
-    better = loss > height
-    return torch.where(per_image(better, top), adv, top), torch.where(better, loss, height)
 
 
 @torch.no_grad()
