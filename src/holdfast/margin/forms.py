@@ -6,7 +6,6 @@ shared directions instead of once to each point.
 """
 
 import copy
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,13 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine
-from holdfast.errors import cause
 from holdfast.loss import full
 from holdfast.margin.rays import PIECE, Ids, Rays
-from holdfast.model import Metered, Network, folded, near, steady
+from holdfast.model import Metered, Network, attempt, folded, near, steady
 from holdfast.types import Classifier, device_of
 
-log = logging.getLogger("holdfast")
 TRIED = 64  # points on which they are compared
 SHARED = 2**27  # numbers that the first layer may make of all directions: half a gigabyte
 
@@ -31,25 +28,24 @@ def bare(rays: Rays) -> nn.Module | None:
     return model if isinstance(model, nn.Module) else None
 
 
-def swifter(sample: Rays) -> Callable[[Rays], Rays]:
+def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
     """Gives rays a cheaper form of their model, in fp32. Rays come back as they are where there is
     none, or where it says other things on some points of this sample: so of a model that draws."""
     model = bare(sample)
     if model is None or not steady(model, sample.x):
         return lambda rays: rays
-    points = spread(sample, TRIED)
+    points = points_of(sample, TRIED)
     own = sample.at(*points)
     where = device_of(model, sample.x.device)
-    try:
+
+    def made() -> Callable[[Rays], Rays] | None:
         form = formed(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
-        other = form(sample).at(*points)
-    except Exception as error:  # cannot be copied, or has a view of what has another layout now
-        log.debug("no cheaper form: %s", cause(error))
-        return lambda rays: rays
-    return form if near(own, other) else lambda rays: rays
+        return form if near(own, form(sample).at(*points)) else None
+
+    return attempt(made) or (lambda rays: rays)
 
 
-def spread(rays: Rays, count: int) -> tuple[Ids, Ids]:
+def points_of(rays: Rays, count: int) -> tuple[Ids, Ids]:
     """So many points of the grid at most, each as its ray and its step, of rays evenly from all."""
     ray, most = rays.all(), min(count, len(rays.all()))
     ray = ray[torch.arange(most, device=ray.device) * len(ray) // max(most, 1)]

@@ -13,7 +13,7 @@ from holdfast.margin import measures
 from holdfast.margin.measures import Estimate, Sums
 from holdfast.margin.rays import Grid
 from holdfast.record import Row
-from holdfast.result import Interval, aligned, wilson
+from holdfast.result import Interval, aligned, fraction, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Margins:
 
     def none_share(self) -> float:
         """Share of rays without adjacent class."""
-        return (self.entered < 0).double().mean().item()
+        return fraction(self.entered < 0)
 
     def shares(self) -> Float[Tensor, " columns"]:
         """Share of all rays that enter each class; the last: none (Table I)."""

@@ -3,8 +3,8 @@
 The form is that of `forms`, in bf16 where the device has bf16 arithmetic.
 """
 
-import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine, interleaved, multiplies_bf16
-from holdfast.errors import cause
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.margin.forms import bare, formed, spread
+from holdfast.margin.forms import bare, formed, points_of
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
-from holdfast.model import steady
+from holdfast.model import attempt, steady
 from holdfast.types import device_of
-
-log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +46,22 @@ class Screened:
         model = bare(sample)
         if model is None or not steady(model, sample.x):
             return Linear()(sample)
-        try:
+
+        def made() -> Callable[[Rays], Rays] | None:
             form = formed(sample, model, _engine(model, sample, self.precision))
             pays = self.precision != "auto" or _pays(sample, form(sample))
-        except Exception as error:  # cannot be copied, or has a view of what has another layout
-            log.debug("no cheaper form: %s", cause(error))
-            pays, form = False, lambda rays: rays
-        width = self._width(sample, form(sample)) if pays else math.inf
-        if not math.isfinite(width):
+            return form if pays else None
+
+        form = attempt(made)
+        width = self._width(sample, form(sample)) if form else math.inf
+        if form is None or not math.isfinite(width):
             return Linear()(sample)
         return lambda rays: _sift(rays, form(rays), width)
 
     def _width(self, exact: Rays, cheaper: Rays) -> float:
         """How near two logits are that the model itself must tell apart; inf or NaN: all, as where
         a logit is infinite in one of the forms alone."""
-        own, other = (rays.at(*spread(exact, self.sample)) for rays in (exact, cheaper))
+        own, other = (rays.at(*points_of(exact, self.sample)) for rays in (exact, cheaper))
         off = torch.where(other == own, 0, other - own)  # two infinite ones are the same
         return self.safety * (off.amax(1) - off.amin(1)).max().item()
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.limits import ABOVE_0, AT_LEAST_2, require_ranges
-from holdfast.margin.forms import swifter
+from holdfast.margin.forms import with_faster_model
 from holdfast.margin.linear import Linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays, nowhere
 
@@ -56,7 +56,7 @@ class Traced:
     def __call__(self, sample: Rays) -> Finder:
         if sample.each < 4 * self.pilots:
             return Linear()(sample)
-        form = swifter(sample)
+        form = with_faster_model(sample)
         sample = form(sample)
         curves = _curves(sample, _pilots(sample, self.pilots))
         _, deviation, scale = _moments(_gaps(sample, curves))

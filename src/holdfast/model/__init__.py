@@ -24,7 +24,7 @@ from holdfast.model.store import (
     trained_on,
     weights,
 )
-from holdfast.model.swift import folded, near, steady, swift
+from holdfast.model.swift import attempt, folded, near, steady, swift
 
 __all__ = [
     "NETWORKS",
@@ -41,6 +41,7 @@ __all__ = [
     "ZouCNN4",
     "ZouCNN6",
     "at_once",
+    "attempt",
     "by_batch",
     "clean_logits",
     "create",

@@ -4,6 +4,7 @@ import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -21,6 +22,7 @@ FOLDED: dict[tuple[type, type], Callable[..., nn.Module]] = {
     (nn.Linear, nn.BatchNorm1d): fuse_linear_bn_eval,
 }
 log = logging.getLogger("holdfast")
+T = TypeVar("T")
 LOOKS = 16  # of a model that tosses a coin, all alike once in 30,000 times
 NEAR = 1e-4  # largest difference from the model itself, as a share of its largest number
 
@@ -107,7 +109,7 @@ def _feeding(node: fx.Node, parts: dict[str, nn.Module]) -> fx.Node | None:
     return before if kinds in FOLDED else None
 
 
-class Laid(nn.Module):
+class ChannelsLast(nn.Module):
     """A module that is given its images in channels_last layout."""
 
     def __init__(self, body: nn.Module) -> None:
@@ -121,13 +123,11 @@ class Laid(nn.Module):
 
 def _forms(model: nn.Module, x: Images) -> Iterator[nn.Module]:
     """Cheaper forms, the cheapest first: with the layout too, on a CPU where that is safe."""
-    try:
-        form = folded(model).requires_grad_(False)
-    except Exception as error:  # a module that cannot be copied
-        log.debug("no cheaper form: %s", cause(error))
+    form = attempt(lambda: folded(model).requires_grad_(False))
+    if form is None:
         return
     if x.ndim == 4 and x.device.type == "cpu" and not any(map(_unsafe, form.modules())):
-        yield Laid(thinned(copy.deepcopy(form)))
+        yield ChannelsLast(thinned(copy.deepcopy(form)))
     if isinstance(form, fx.GraphModule):
         yield form
 
@@ -145,12 +145,18 @@ def _alike(model: nn.Module, form: nn.Module, x: Images) -> bool:
     some = torch.cat([x, 1 - x])
     if _agree(model, form, some):
         return True
+    twins = attempt(lambda: (copy.deepcopy(model).double(), copy.deepcopy(form).double()))
+    return twins is not None and _agree(*twins, some.double())
+
+
+def attempt(make: Callable[[], T]) -> T | None:
+    """What is made; None, with a line in the log for debugging, where a module cannot be copied or
+    traced, looks at its own layout, or holds a view of what has another layout now."""
     try:
-        one, other = (copy.deepcopy(kind).double() for kind in (model, form))
-        return _agree(one, other, some.double())
-    except Exception as error:  # a module that cannot be copied
+        return make()
+    except Exception as error:  # code of the user's own: anything may come
         log.debug("no cheaper form: %s", cause(error))
-        return False
+        return None
 
 
 def near(one: Tensor, other: Tensor) -> bool:
@@ -159,13 +165,12 @@ def near(one: Tensor, other: Tensor) -> bool:
 
 
 def _agree(model: nn.Module, form: nn.Module, some: Images) -> bool:
-    try:
+    def told() -> bool:
         with examined(model), noise.forked(some.device):  # for a model that draws
             pairs = zip(_asked(model, some), _asked(form, some), strict=True)
             return all(near(one, other) for one, other in pairs)
-    except Exception as error:  # a view of what has another layout now, or a module that looks
-        log.debug("no cheaper form: %s", cause(error))
-        return False
+
+    return bool(attempt(told))
 
 
 def _asked(model: Classifier, x: Images) -> tuple[Tensor, Tensor]:
