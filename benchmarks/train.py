@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from holdfast import attack, feedback, model, record, training
 from holdfast.data import Augment
-from holdfast.engine import Engine
+from holdfast.engine import Engine, multiplies_bf16
 from holdfast.training.recipe import Recipe
 from holdfast.training.step import Bench, step
 from holdfast.types import Batch
@@ -114,15 +114,6 @@ def main() -> None:
                 twin = copy.deepcopy(network)
                 steps[f"{method} {precision}"] = ours(twin, x, y, method, precision)
         report(name, timed(steps, options.rounds), options.batch)
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has bf16 arithmetic of its own."""
-    return (
-        device.type == "cuda"
-        or torch.backends.cpu.get_cpu_capability() == "AVX512_BF16"
-        or (torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )
 
 
 def report(network: str, seconds: dict[str, list[float]], batch: int) -> None:

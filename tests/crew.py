@@ -22,7 +22,7 @@ from holdfast.cli import main
 from holdfast.evaluation import evaluate
 from holdfast.margin import Orthonormal, pieces, search
 from holdfast.retraining import Probe, retrain
-from holdfast.training import AWP, SGD, loop, train
+from holdfast.training import AWP, SGD, epoch, train
 
 SEARCH: dict[str, Any] = {"piece": 72, "tolerance": 1e-3}  # a piece for each of five images
 REWARD = feedback.PolicyGradient(
@@ -58,7 +58,7 @@ def exact(out: Path, rank: int, processes: int) -> None:
 
 def replicas(out: Path, rank: int) -> None:
     """A digest of weights and state after every step of a network that begins unlike."""
-    data, original = blobs(), loop.step
+    data, original = blobs(), epoch.step
     body = model.create("resnet18", image=data.image, classes=3, width=8, seed=rank)
 
     def spied(bench: Any, *rest: Any) -> Any:
@@ -69,12 +69,12 @@ def replicas(out: Path, rank: int) -> None:
             print(digest, file=file)
         return found
 
-    loop.step = spied
+    epoch.step = spied
     train(
         body, data, objective=REWARD, adversary=FGSM(radius=0.05), epochs=2, batch_size=50,
         precision="fp32", processes=2,
     )  # fmt: skip
-    loop.step = original
+    epoch.step = original
 
 
 def retrained(out: Path, processes: int) -> record.Row:
@@ -83,7 +83,7 @@ def retrained(out: Path, processes: int) -> record.Row:
     probe = Probe(images=30, directions=Orthonormal(count=8), reach=1.0, step=0.05)
     retrain(
         network(data), data, feedback=feedback.Boundary(low=6, medium=4, high=2, rays=5),
-        probe=probe, judge=probe, epochs=1, batch_size=60, precision="fp32", loss=1.0, out=out,
+        probe=probe, judge=probe, epochs=1, batch_size=60, precision="fp32", max_drop=1.0, out=out,
         processes=processes,
     )  # fmt: skip
     (row,) = record.rows(out / "retraining.jsonl")
@@ -114,7 +114,7 @@ def first(out: Path, rank: int) -> None:
     retrained(out / "retrained", processes=2)
     words = "train --data digits --epochs 1 --processes 2 --precision fp32 --batch_size 256 --out"
     assert main([*words.split(), str(out / "by-command")]) == 0
-    original, steps = loop.step, []
+    original, steps = epoch.step, []
 
     def stumbles(*rest: Any) -> Any:
         steps.append(1)
@@ -122,7 +122,7 @@ def first(out: Path, rank: int) -> None:
             os.kill(os.getpid(), 9)
         return original(*rest)
 
-    loop.step = stumbles
+    epoch.step = stumbles
     trains(out / "killed")
 
 

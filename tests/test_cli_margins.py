@@ -97,7 +97,7 @@ def test_a_killed_search_goes_on(trained, capsys, monkeypatch):
 
 def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys, caplog):
     out = tmp_path / "feedback"
-    words = ["retrain", str(trained), "--out", str(out), "--epochs", "1", "--loss", "1",
+    words = ["retrain", str(trained), "--out", str(out), "--epochs", "1", "--max-drop", "1",
              "--probe.images", "40", "--probe.directions.count", "8", "--probe.reach", "1",
              "--feedback.rays", "3", "--feedback.low", "4", "--judge.images", "20",
              "--precision", "fp32", "--objective", "reward", "--watch.images", "20"]  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys, caplog):
     assert "trained with the objective ce and is retrained with reward" in caplog.text
     assert "adversary" not in caplog.text
     row = record.rows(out / "retraining.jsonl")[0]
-    assert row["loss"] == 1 and row["reuse"] is False and row["judge"]["images"] == 20
+    assert row["max_drop"] == 1 and row["reuse"] is False and row["judge"]["images"] == 20
     assert code == 0 and found["rounds"][0]["kept"] in (True, False)
     assert record.read_yaml(out / "round-1" / "config.yaml")["objective"]["name"] == "reward"
     assert max(found["rounds"][0]["examples"]) > 0

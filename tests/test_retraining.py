@@ -139,7 +139,7 @@ def test_rounds_are_judged_recorded_and_left_as_a_run(trained, tmp_path):
     model = models.create("gupta_cnn", image=data.image, classes=3, widths=(4,), dense=16,
                           mean=data.mean, std=data.std)  # fmt: skip
     model.load_state_dict(trained[0].state_dict())
-    found = retrain(model, data, rounds=2, loss=1.0, out=tmp_path / "run", **SETTINGS)
+    found = retrain(model, data, rounds=2, max_drop=1.0, out=tmp_path / "run", **SETTINGS)
     rows = record.rows(tmp_path / "run" / "retraining.jsonl")
     assert len(found.rounds) == len(rows) and rows[0]["examples"] == found.rounds[0].examples
     first = found.rounds[0]
@@ -170,7 +170,7 @@ def test_a_killed_call_goes_on_and_ends_as_one_that_was_not(trained, tmp_path, m
                 raise KeyboardInterrupt
 
     probe = dataclasses.replace(PROBE, images=15, directions=Orthonormal(count=6), step=0.1)
-    settings: dict[str, Any] = SETTINGS | {"epochs": 2, "rounds": 2, "loss": 1.0, "tick": tick}
+    settings: dict[str, Any] = SETTINGS | {"epochs": 2, "rounds": 2, "max_drop": 1.0, "tick": tick}
     settings |= {"probe": probe, "judge": probe}
     again, whole = copy.deepcopy(trained[0]), copy.deepcopy(trained[0])
     with pytest.raises(KeyboardInterrupt):
@@ -202,7 +202,7 @@ def test_a_round_that_costs_too_much_is_undone_and_is_the_last(trained):
 def test_margins_may_be_reused(trained, monkeypatch):
     model, data = trained
     model = copy.deepcopy(model)
-    gentle: dict[str, Any] = SETTINGS | {"loss": 1.0, "epochs": 1}
+    gentle: dict[str, Any] = SETTINGS | {"max_drop": 1.0, "epochs": 1}
     monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
     reused = retrain(model, data, rounds=2, reuse=True, **gentle)
     assert reused.rounds[0].measured is reused.rounds[1].measured
@@ -211,16 +211,16 @@ def test_margins_may_be_reused(trained, monkeypatch):
     assert not torch.equal(fresh.rounds[0].measured.distance, fresh.rounds[1].measured.distance)
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"loss": -0.1}, {"loss": 2.0}])
+@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"max_drop": -0.1}, {"max_drop": 2.0}])
 def test_rounds_that_make_no_sense_are_refused(trained, wrong):
-    with pytest.raises(BadInput, match=r"expected (rounds|loss) (as|from) .*, got"):
+    with pytest.raises(BadInput, match=r"expected (rounds|max_drop) (as|from) .*, got"):
         retrain(*trained, **wrong)
 
 
 def test_what_cannot_be_retrained_replaces_nothing(trained, tmp_path):
     model, data = copy.deepcopy(trained[0]), trained[1]
     run = tmp_path / "run"
-    quick: dict[str, Any] = SETTINGS | {"epochs": 1, "loss": 1.0}
+    quick: dict[str, Any] = SETTINGS | {"epochs": 1, "max_drop": 1.0}
     retrain(model, data, out=run, **quick)
     before = sorted(str(path) for path in run.rglob("*"))
     for said, settings in {
@@ -269,6 +269,8 @@ def test_directions_that_follow_the_model_are_not_reused(trained):
     steep = dataclasses.replace(PROBE, directions=Gradient(count=3))
     with pytest.raises(BadInput, match="got gradient"):
         retrain(*trained, rounds=2, reuse=True, **SETTINGS | {"probe": steep})
+    with pytest.raises(BadInput, match="a probe with clip"):
+        retrain(*trained, **SETTINGS | {"probe": dataclasses.replace(PROBE, clip=False)})
 
 
 def test_a_module_of_ones_own_gets_the_averaged_weights(trained, monkeypatch):
@@ -307,9 +309,12 @@ def test_a_loss_as_large_as_allowed_is_allowed(trained):
     done = Trained(history=(), best_epoch=1, criterion="", precision="", averaged=None, folder=None)
     found = Round(
         examples=[], measured=measured, before=measured, after=more, clean=(14 / 200, 12 / 200),
-        trained=done, loss=0.01,
+        trained=done, max_drop=0.01,
     )  # fmt: skip
-    assert found.kept and not dataclasses.replace(found, loss=0.009).kept
+    assert found.kept and not found.fault
+    strict = dataclasses.replace(found, max_drop=0.009)
+    assert not strict.kept and strict.fault == "clean accuracy fell by 1.0 points, of 0.9 allowed"
+    assert "did not grow (-0.1" in dataclasses.replace(found, before=more, after=measured).fault
 
 
 def test_examples_along_the_gradients_of_a_model_in_double_precision(trained):

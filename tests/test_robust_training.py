@@ -9,13 +9,13 @@ import torch
 from small import blobs, network
 from torch import nn
 
-from holdfast import feedback, record, training
+from holdfast import feedback, noise, record, training
 from holdfast.attack import APGD, FGSM, PGD
 from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
 from holdfast.team import Team
-from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, train
+from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, checkpoint, train
 from holdfast.training.guard import hardened
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
@@ -137,9 +137,9 @@ def test_passes_are_counted():
 
 
 HISTORY = [
-    {"epoch": 1, "validation_pgd": 0.30, "validation_clean": 0.2},
-    {"epoch": 2, "validation_pgd": 0.40, "validation_clean": 0.6},
-    {"epoch": 3, "validation_clean": 0.6},
+    {"epoch": 1, "validation_pgd": 0.90, "validation_clean": 0.9, "radius_share": 0.0},
+    {"epoch": 2, "validation_pgd": 0.40, "validation_clean": 0.6, "radius_share": 0.5},
+    {"epoch": 3, "validation_clean": 0.6, "radius_share": 1.0},
 ]
 
 
@@ -160,8 +160,33 @@ def test_the_guard_knows_catastrophic_overfitting(pgd, clean, fires):
     assert alarm is None or "from 40.0%" in alarm
     assert Guard(catastrophe="ignore").alarm(row, HISTORY) is None
     assert Guard().alarm(row, []) is None
-    small = [{"validation_pgd": 0.04, "validation_clean": 0.6}]
+    assert Guard().alarm(row | {"validation_pgd": 0.0}, HISTORY[:1]) is None  # not yet attacked
+    small = [HISTORY[1] | {"validation_pgd": 0.04}]
     assert Guard().alarm(row | {"validation_pgd": 0.0}, small) is None
+
+
+@pytest.mark.parametrize(("drop", "pgd", "clean", "fires"), [
+    (0.9, 0.03, 0.5, True), (0.9, 0.03, 0.05, False), (0.2, 0.3, 0.3, False), (0.2, 0.3, 0.5, True)
+])  # fmt: skip
+def test_a_drop_is_of_robust_accuracy_and_none_of_clean(drop, pgd, clean, fires):
+    row = {"epoch": 4, "validation_pgd": pgd, "validation_clean": clean}
+    assert (Guard(drop=drop).alarm(row, HISTORY) is not None) is fires
+
+
+def test_where_weights_are_averaged_the_guard_looks_at_the_raw_ones():
+    row = {"epoch": 4, "validation_pgd": 0.39, "validation_clean": 0.6, "raw_validation_pgd": 0.1,
+           "raw_validation_clean": 0.6}  # fmt: skip
+    before = [HISTORY[1] | {"raw_validation_pgd": 0.5, "raw_validation_clean": 0.6}]
+    assert "from 50.0% to 10.0%" in (Guard().alarm(row, before) or "")
+
+
+def test_a_guard_waits_for_the_adversary(monkeypatch):
+    """Robust accuracy that is lost before it comes was luck; patience begins with it too."""
+    falls(monkeypatch, at=2)
+    late: Any = {"adversary": FGSM(radius=0.1), "adversarial": Adversarial(start=4)}
+    for guard, epochs in ((Guard(catastrophe="stop"), 6), (Guard(patience=2), 6)):
+        trained = train(network(DATA), DATA, guard=guard, **late, **fast(epochs=7))
+        assert len(trained.history) == epochs + (guard.patience == 0), trained.stopped
 
 
 def falls(monkeypatch, at: int, until: int = 10**9) -> None:
@@ -210,20 +235,25 @@ def test_a_rolled_back_epoch_leaves_no_trace(monkeypatch):
     def later(job, session):
         return hard if session.epoch else FGSM(radius=0.1)
 
-    monkeypatch.setattr("holdfast.training.loop._adversary", later)
+    monkeypatch.setattr("holdfast.training.epoch.present_adversary", later)
     train(twin, DATA, adversary=FGSM(radius=0.1), **settings)
     for name, tensor in twin.state_dict().items():
         assert torch.equal(tensor, back.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("catastrophe", ["warn", "stop", "ignore"])
-def test_the_guard_stops_or_only_warns(catastrophe, monkeypatch):
+def test_the_guard_stops_or_only_warns(catastrophe, monkeypatch, tmp_path):
     falls(monkeypatch, at=2)
     trained = train(
         network(DATA), DATA, adversary=FGSM(radius=0.1), guard=Guard(catastrophe=catastrophe),
-        **fast(epochs=3),
+        out=tmp_path / "run", **fast(epochs=3),
     )  # fmt: skip
     assert len(trained.history) == (2 if catastrophe == "stop" else 3)
+    again = train(
+        network(DATA), DATA, adversary=FGSM(radius=0.1), guard=Guard(catastrophe=catastrophe),
+        out=tmp_path / "run", resume=True, **fast(epochs=4),
+    )  # fmt: skip
+    assert len(again.history) == (2 if catastrophe == "stop" else 4)  # what is stopped stays so
     assert ("warning" in trained.history[1]) is (catastrophe != "ignore")
     assert (trained.stopped is not None) is (catastrophe == "stop")
 
@@ -288,6 +318,14 @@ def test_hardened_adversaries():
         lambda: captured_recipe(feedback.CrossEntropy(), FGSM(), loss="kl"),
         lambda: captured_recipe(feedback.Handover(second=feedback.Trades()), FGSM()),
         lambda: hardened(lambda model, x, y: x, 1),
+        lambda: captured_recipe(feedback.Trades(), PGD(), mix="both"),
+        lambda: train(
+            network(DATA),
+            DATA,
+            adversary=FGSM(),
+            guard=Guard(catastrophe="rollback"),
+            watch=Watch(every=2),
+        ),
     ],
 )
 def test_bad_settings_are_one_clear_line(bad):
@@ -366,3 +404,45 @@ def test_the_gradient_s_norm_is_a_mean_over_all_updates_of_a_batch():
     batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
     found = step(at, batch, 1.0, batch.index, {})
     assert len(set(norms)) == 3 and found.norm.item() == pytest.approx(sum(norms) / 3)
+
+
+def test_frozen_weights_with_a_gradient_of_old_change_nothing():
+    """Neither the norm that is clipped, nor the weights that are trained."""
+    found = []
+    for old in (0.0, 1e6):
+        body = network(DATA)
+        frozen = next(iter(body.parameters()))
+        frozen.requires_grad_(False).grad = torch.full_like(frozen, old)
+        trained = train(body, DATA, **fast(epochs=1, clip=0.5))
+        found.append((trained.history[0]["gradient_norm"], [*body.parameters()][-1].detach()))
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_averaging_keeps_infinities_and_knows_what_is_not_saved():
+    def made(value: float) -> Any:
+        one = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(one.weight, value)
+        one.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        one.register_buffer("mean", torch.tensor(value), persistent=False)
+        return one
+
+    kept, new = made(0.0), made(1.0)
+    checkpoint.average(kept, new, 0.5, updates=100)
+    assert kept.mask.tolist() == [0.0, -torch.inf]
+    assert kept.mean.item() == kept.weight.item() == 0.5
+
+
+def test_one_seed_is_that_of_actions_and_of_the_adversary_too():
+    nested = feedback.Handover(second=feedback.PolicyGradient(seed=0))
+    assert noise.seeded(nested, 3).second == feedback.PolicyGradient(seed=3)
+    assert nested.second == feedback.PolicyGradient()
+    assert noise.seeded(PGD(seed=5), 3) == PGD(seed=5) and noise.seeded(PGD(), 3) == PGD(seed=3)
+    assert noise.seeded(nested, 0) is nested
+    told = []
+    for seed in (0, 1):
+        body = network(DATA)
+        train(body, DATA, objective=feedback.PolicyGradient(), seed=seed,
+              **fast(epochs=1, batch_size=len(DATA.train)))  # fmt: skip
+        told.append([*body.parameters()][-1].detach())
+    assert not torch.equal(*told)  # one batch of all images: only their actions can differ

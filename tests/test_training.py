@@ -131,7 +131,7 @@ def test_both_adds_the_adversarial_loss_at_its_rate():
         "clean": {},
         "both": {
             "adversary": lambda model, x, y: x,
-            "adversarial": Adversarial(mix="both", rate=0.5),
+            "adversarial": Adversarial(mix="both", weight=0.5),
         },
     }
     for name, settings in runs.items():
@@ -331,7 +331,7 @@ def test_a_model_that_cannot_be_trained_is_refused_in_one_line(model, said, tmp_
 
 def test_watch_and_entry_settings_are_checked():
     for make in (lambda: Watch(images=0), lambda: Adversarial(ramp=-1), lambda: Watch(steps=0),
-                 lambda: Adversarial(ramp=math.inf), lambda: Adversarial(rate=math.nan),
+                 lambda: Adversarial(ramp=math.inf), lambda: Adversarial(weight=math.nan),
                  lambda: training.AWP(gamma=math.inf), lambda: training.AWP(start=-1)):  # fmt: skip
         with pytest.raises(BadInput, match=r"expected .* of [01] or more, got"):
             make()

@@ -100,7 +100,10 @@ def fastest(
 
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device has bf16 arithmetic of its own; one without emulates it, slowly."""
-    return device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()  # avx512_bf16, amx_bf16, and their like elsewhere
+    return any(has for name, has in found.items() if name.endswith("bf16"))
 
 
 def interleaved(steps: Sequence[Callable[[], object]], rounds: int) -> list[float]:

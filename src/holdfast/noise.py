@@ -7,6 +7,7 @@ generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea an
 "Fast splittable pseudorandom number generators", OOPSLA), applied once to each part of the key.
 """
 
+import dataclasses
 import enum
 import math
 from contextlib import AbstractContextManager
@@ -65,6 +66,18 @@ def require_seed(seed: Any, name: str = "a seed") -> None:
     """Raises BadInput for what is not one of the SEEDS."""
     if not (isinstance(seed, Integral) and 0 <= int(seed) < SEEDS):
         raise BadInput(f"expected {name} from 0 to 2**63 - 1, got {seed!r:.60}")
+
+
+def seeded(value: Any, seed: int) -> Any:
+    """A setting in which every `seed` of 0, at any depth, is this one; another was meant."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    now = {name: seeded(part, seed) for name, part in fields.items()}
+    if type(now.get("seed")) is int and now["seed"] == 0:
+        now["seed"] = seed
+    changed = {name: part for name, part in now.items() if part is not fields[name]}
+    return dataclasses.replace(value, **changed) if changed else value
 
 
 def uniform(

@@ -39,7 +39,7 @@ class Team:
         """The rank as part of a key for random numbers: nothing for the process that leads."""
         return (self.rank,) if self.rank else ()
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes: the same bits in every one."""
         if self.size == 1:
             return
@@ -55,32 +55,36 @@ class Team:
         if self.size == 1:
             return
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-        self.add_up(floating)
+        self.all_reduce(floating)
         for tensor in floating:
             tensor.detach().div_(self.size)
 
-    def spread(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Give every process the leading one's tensors."""
         if self.rank:
             for tensor in tensors:
                 tensor.detach().zero_()
-        self.add_up(tensors)
+        self.all_reduce(tensors)
 
-    def merge(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The state of all processes: means of floating-point entries, changes of others added."""
+    def merge(
+        self, before: dict[str, Tensor], after: dict[str, Tensor], share: float
+    ) -> dict[str, Tensor]:
+        """The state of all processes: means of floating-point entries, each weighted by its
+        process's share of the batch; changes of others added."""
         if self.size == 1:
             return after
         merged = {}
         for name in sorted(after):
             mine = after[name].clone()
             if mine.is_floating_point():
-                self.average([mine])
+                mine *= share
+                self.all_reduce([mine])
             else:
                 old = torch.zeros_like(mine)
                 if name in before:
                     old[tuple(map(slice, before[name].shape))] = before[name]
                 change = mine - old
-                self.add_up([change])
+                self.all_reduce([change])
                 mine = old + change
             merged[name] = mine
         return merged
@@ -107,11 +111,11 @@ class Team:
                 raise error
         return self.gather(found)  # pyright: ignore
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all processes are here."""
-        self.same(None)
+        self.broadcast_object(None)
 
-    def same(self, value: T) -> T:
+    def broadcast_object(self, value: T) -> T:
         """The leading process's value, in all of them."""
         if self.size == 1:
             return value

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def retrain(argv: Sequence[str]) -> None:
     o = dict(parsed.values)
     front = {name: o.pop(name) for name in FRONT}
     network = runs.network(front | {"device": o["device"]})
+    start = {"start": str(runs.checkpoint(Path(front["run"]), front["checkpoint"]).absolute())}
+    network.card = replace(network.card, provenance={**network.card.provenance, **start})
     data = runs.data(front, network.card)
     _warn_of_the_recipe(Path(front["run"]), parsed.slots)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
@@ -94,6 +97,4 @@ def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
             f"holdfast evaluate {front['out']}{how} --against {front['run']}"
         )
     else:
-        print(
-            "No round was kept: margins did not grow, or clean accuracy fell by more than --loss."
-        )
+        print(f"No round was kept: {found.rounds[0].fault}.")

@@ -158,7 +158,7 @@ def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -
 
 def _may_begin_again(run: Path) -> bool:
     """Whether a run was stopped before its first checkpoint and says what weights it began with:
-    Python, and an earlier holdfast, do not."""
+    one that Python made does not."""
     return unbegun(run) and "weights" in record.read_yaml(run / "config.yaml")
 
 

@@ -118,5 +118,5 @@ def _update(
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
+        nn.utils.clip_grad_norm_([w for w in model.parameters() if w.requires_grad], clip)
     optimizer.step()

@@ -11,7 +11,7 @@ from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import along
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
-from holdfast.limits import AT_LEAST_1, FINITE, PAST, SHARE, require_ranges
+from holdfast.limits import AT_LEAST_1, FINITE, SHARE, SHARE_BELOW_1, require_ranges
 from holdfast.loss import cross_entropy, entropy, full
 from holdfast.types import Batch, Classifier, PerImage, Reward, State
 
@@ -34,13 +34,13 @@ class CrossEntropy:
     weights: ClassWeights = ()
 
     def __post_init__(self) -> None:
-        require_ranges(self, smoothing=PAST)
+        require_ranges(self, smoothing=SHARE_BELOW_1)
         require_weights(self.weights)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = full(model(batch.x))
         loss = F.cross_entropy(
-            logits, batch.y, reduction="none", label_smoothing=self.smoothing
+            logits, batch.y.long(), reduction="none", label_smoothing=self.smoothing
         )  # fmt: skip
         if not self.weights:
             return loss, state

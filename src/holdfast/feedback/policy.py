@@ -21,7 +21,7 @@ from holdfast.feedback import sampling
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Actions, EpsilonGreedy, PerAction
-from holdfast.limits import ENDLESS, FINITE, require_ranges
+from holdfast.limits import ABOVE_0_OR_INF, FINITE, require_ranges
 from holdfast.loss import entropy, full
 from holdfast.types import Batch, Classifier, Logits, PerImage, Reward, State
 
@@ -72,7 +72,7 @@ class PolicyGradient:
     allow_divergent: bool = False
 
     def __post_init__(self) -> None:
-        require_ranges(self, clip=ENDLESS, entropy=FINITE)
+        require_ranges(self, clip=ABOVE_0_OR_INF, entropy=FINITE)
         sampling.require_samples(self.samples, self.baseline)
         if self.exploration.coin == "batch" and self.baseline == "leave_one_out":
             raise BadInput(

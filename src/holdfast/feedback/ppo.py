@@ -9,7 +9,7 @@ from holdfast.feedback import sampling
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Baseline, EpsilonGreedy
-from holdfast.limits import AT_LEAST_1, ENDLESS, FINITE, require_ranges
+from holdfast.limits import ABOVE_0_OR_INF, AT_LEAST_1, FINITE, require_ranges
 from holdfast.loss import entropy, full
 from holdfast.types import OF_BATCH, Batch, Classifier, PerImage, Reward, State
 
@@ -49,7 +49,7 @@ class PPO:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_ranges(self, passes=AT_LEAST_1, clip=ENDLESS, entropy=FINITE)
+        require_ranges(self, passes=AT_LEAST_1, clip=ABOVE_0_OR_INF, entropy=FINITE)
         sampling.require_samples(self.samples, self.baseline)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:

@@ -38,9 +38,10 @@ def of_class(weights: ClassWeights, y: Labels) -> PerImage:
 
 
 def balanced(counts: Sequence[int]) -> tuple[float, ...]:
-    """images / (classes x images of the class): 1 on average over the images; 0 for no images."""
-    total = sum(counts)
-    return tuple(total / (len(counts) * count) if count else 0.0 for count in counts)
+    """images / (classes x images of the class), over the classes that have images: 1 on average
+    over the images. Others weigh 0."""
+    total, there = sum(counts), sum(count > 0 for count in counts)
+    return tuple(total / (there * count) if count else 0.0 for count in counts)
 
 
 def suited(value: Any, counts: Sequence[int]) -> Any:

@@ -23,6 +23,7 @@ from holdfast.limits import COUNT, SHARE, require_range
 from holdfast.loss import right
 from holdfast.margin import Margins
 from holdfast.margin.directions import Gradient, Orthonormal
+from holdfast.result import fraction
 from holdfast.retraining.examples import examples, mixed
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
@@ -47,7 +48,8 @@ class _Job:
     feedback: Boundary
     probe: Probe
     judge: Probe
-    loss: float
+    max_drop: float
+    start: str | None
     reuse: bool
     seed: int
     folder: Path | None
@@ -66,7 +68,7 @@ def retrain(
     judge: Probe = JUDGE,
     rounds: int = 1,
     reuse: bool = False,
-    loss: float = 0.01,
+    max_drop: float = 0.01,
     seed: int = 0,
     out: Path | str | None = None,
     force: bool = False,
@@ -79,8 +81,8 @@ def retrain(
 
     Each round measures the margins of training images, generates examples beyond the boundary,
     and trains the trained model further on them and all training images. It is judged on held-out
-    images along fresh directions, and undone where clean accuracy there fell by more than `loss`
-    or the mean margin did not grow; then no further round is begun.
+    images along fresh directions, and undone where clean accuracy there fell by more than
+    `max_drop` or the mean margin did not grow; then no further round is begun.
 
     Args:
         model: trained; any torch module from images to logits.
@@ -91,7 +93,7 @@ def retrain(
         rounds: at most so many.
         reuse: later rounds draw their examples from the margins of the first, as the paper allows;
             False: from a fresh search.
-        loss: clean accuracy on the judging images that a round may cost, a share.
+        max_drop: how much clean accuracy on the judging images one round may cost; 0.01: one point.
         seed: of directions, examples and training.
         out: run folder; each round is a run folder within it, and its checkpoints those of the
             last round that was kept. A killed call that is made again with the same settings goes
@@ -107,30 +109,18 @@ def retrain(
     round that was kept, whatever is raised while another is made; see also `holdfast.train` and
     `holdfast.margin.search`.
     """
-    for name, value, example, kind in (
-        ("model", model, "model.create('gupta_cnn')", nn.Module),
-        ("data", data, "data.load('digits')", Dataset),
-        ("feedback", feedback, "feedback.Boundary()", Boundary),
-        ("probe", probe, "retraining.Probe()", Probe),
-        ("judge", judge, "retraining.Probe()", Probe),
-    ):  # fmt: skip
-        require_value(name, value, example, kind)
+    _require_kinds(model, data, feedback, probe, judge)
     require_range("rounds", rounds, COUNT)
-    require_range("loss", loss, SHARE)
-    if reuse and rounds > 1 and isinstance(probe.directions, Gradient):
-        raise BadInput(
-            "expected directions that do not depend on the model with reuse, got gradient; they "
-            "are others once it is trained"
-        )
-    _require(model, data, training)
-    if not len(data.validation):
-        raise BadInput("expected validation images, which judge each round, got none")
+    require_range("max_drop", max_drop, SHARE)
+    _require_fitting(data, probe, reuse and rounds > 1)
+    _require_training(model, data, training)
     team = teams.join(processes, device)
     model.to(engine.find_device(team.device or device))
     folder, going_on = _allowed(out, force, team)
     job = _Job(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
-        feedback=feedback, probe=probe, judge=judge, loss=loss, reuse=reuse, seed=seed,
+        feedback=noise.seeded(feedback, seed), probe=probe, judge=judge, max_drop=max_drop,
+        reuse=reuse, seed=seed, start=_start(model),
         folder=folder, going_on=going_on, said=said, team=team,
         training={**training, "device": device},
     )  # fmt: skip
@@ -155,7 +145,40 @@ def retrain(
     return Retrained(rounds=tuple(done), folder=job.folder)
 
 
-def _require(model: nn.Module, data: Dataset, training: Mapping[str, Any]) -> None:
+def _require_kinds(model: Any, data: Any, feedback: Any, probe: Any, judge: Any) -> None:
+    for name, value, example, kind in (
+        ("model", model, "model.create('gupta_cnn')", nn.Module),
+        ("data", data, "data.load('digits')", Dataset),
+        ("feedback", feedback, "feedback.Boundary()", Boundary),
+        ("probe", probe, "retraining.Probe()", Probe),
+        ("judge", judge, "retraining.Probe()", Probe),
+    ):  # fmt: skip
+        require_value(name, value, example, kind)
+
+
+def _require_fitting(data: Dataset, probe: Probe, reuse: bool) -> None:
+    """Raises BadInput for a probe whose margins no example can be made from, or no second round,
+    and for data that cannot judge."""
+    if reuse and isinstance(probe.directions, Gradient):
+        raise BadInput(
+            "expected directions that do not depend on the model with reuse, got gradient; they "
+            "are others once it is trained"
+        )
+    if not probe.clip:
+        raise BadInput(
+            "expected a probe with clip, as examples lie in the pixel box, got none; what lies "
+            "beyond the boundary outside may not inside"
+        )
+    if not len(data.validation):
+        raise BadInput("expected validation images, which judge each round, got none")
+
+
+def _start(model: nn.Module) -> str | None:
+    """The checkpoint that the command line has read the model from."""
+    return model.card.provenance.get("start") if isinstance(model, models.Network) else None
+
+
+def _require_training(model: nn.Module, data: Dataset, training: Mapping[str, Any]) -> None:
     """Raises BadInput for settings of training that make no sense, before a search is begun."""
     if "resume" in training:
         raise BadInput("expected retrain without resume, got it; the same call again goes on")
@@ -183,15 +206,12 @@ def _round(
         found = Round(
             examples=made.counts(job.data.classes), measured=measured, before=before,
             after=judged(), clean=(accuracy, _accuracy(model, job.judges)),
-            trained=trained, loss=job.loss,
+            trained=trained, max_drop=job.max_drop,
         )  # fmt: skip
     if not found.kept:
         model.load_state_dict(weights)
         if job.team.leads:
-            log.warning(
-                "round %d undone: mean margin %+.4f, clean accuracy %.1f %% to %.1f %%",
-                number + 1, found.gain.value, *(100 * share for share in found.clean),
-            )  # fmt: skip
+            log.warning("round %d undone: %s", number + 1, found.fault)
     return found
 
 
@@ -200,7 +220,7 @@ def _place(job: _Job, number: int, force: bool) -> dict[str, Any]:
     if job.folder is None:
         return {"out": None}
     out = job.folder / f"round-{number + 1}"
-    resume = job.team.same(job.going_on and (out / "checkpoints" / "last").exists())
+    resume = job.team.broadcast_object(job.going_on and (out / "checkpoints" / "last").exists())
     return {"out": out, "resume": resume, "force": (force or job.going_on) and not resume}
 
 
@@ -219,7 +239,7 @@ def _accuracy(model: nn.Module, split: Split) -> float:
     """Clean accuracy, a share."""
     where = device_of(model, torch.device("cpu"))
     logits = models.predict(model, split.x.to(where)).cpu()
-    return right(logits, split.y.cpu()).double().mean().item()
+    return fraction(right(logits, split.y.cpu()))
 
 
 def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | None, bool]:
@@ -229,7 +249,7 @@ def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | No
         return None, False
     out = Path(out)
     there = {path.name for path in out.iterdir()} if out.exists() else set()
-    begun = team.same(DRAFTS in there and not force)
+    begun = team.broadcast_object(DRAFTS in there and not force)
     there.discard(DRAFTS)
     if there and not (force or begun):
         raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
@@ -249,14 +269,16 @@ def _recorded(job: _Job, done: list[Round]) -> None:
     """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
     if job.folder and job.team.leads:
         _written(job.folder, job, done)
-    job.team.wait()  # no process goes on to write what another removes
+    job.team.barrier()  # no process goes on to write what another removes
 
 
 def _written(folder: Path, job: _Job, done: list[Round]) -> None:
     """What `_recorded` says, by the process that leads."""
     about = record.provenance(
-        round=len(done), feedback=job.feedback, probe=job.probe, judge=job.judge, loss=job.loss,
-        reuse=job.reuse, seed=job.seed, images=len(job.images), data=job.data.name,
+        round=len(done), feedback=job.feedback, probe=job.probe, judge=job.judge,
+        max_drop=job.max_drop, reuse=job.reuse, seed=job.seed, start=job.start,
+        images=len(job.images),
+        data=job.data.name,
     )  # fmt: skip
     if len(record.rows(folder / ROWS)) < len(done):  # else a killed call has written it
         record.append(folder / ROWS, done[-1].as_row() | about)

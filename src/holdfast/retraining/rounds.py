@@ -16,7 +16,7 @@ class Round:
 
     examples: how many were generated, for each class. measured: the margins they came from.
     before, after: margins of the judging images along fresh directions. clean: their accuracy
-    before and after, shares. loss: of it that the round may cost.
+    before and after, shares. max_drop: how much of it the round may cost.
     """
 
     examples: list[int]
@@ -25,13 +25,23 @@ class Round:
     after: Margins
     clean: tuple[float, float]
     trained: Trained
-    loss: float
+    max_drop: float
 
     @property
     def kept(self) -> bool:
-        """Whether the stop rule kept the round: larger margins, at no more than that loss."""
+        """Whether the stop rule kept the round: larger margins, at no more than that drop."""
         lost = self.clean[0] - self.clean[1]
-        return self.gain.value.item() > 0 and lost <= self.loss + ROUNDING
+        return self.gain.value.item() > 0 and lost <= self.max_drop + ROUNDING
+
+    @property
+    def fault(self) -> str:
+        """What the stop rule holds against the round; empty where it is kept."""
+        lost = 100 * (self.clean[0] - self.clean[1])
+        if self.kept:
+            return ""
+        if self.gain.value.item() <= 0:
+            return f"the mean margin did not grow ({self.gain.value.item():+.4f})"
+        return f"clean accuracy fell by {lost:.1f} points, of {100 * self.max_drop:.1f} allowed"
 
     @property
     def gain(self) -> Estimate:

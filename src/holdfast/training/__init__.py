@@ -1,7 +1,8 @@
 """Training: the loop, its settings, its checkpoints."""
 
+from holdfast.training.epoch import Diverged
 from holdfast.training.guard import Guard
-from holdfast.training.loop import Diverged, train
+from holdfast.training.loop import train
 from holdfast.training.optimizer import OPTIMIZERS, SGD, AdamW, RMSprop
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Watch

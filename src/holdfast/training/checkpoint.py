@@ -180,13 +180,11 @@ def average(ema: nn.Module, model: nn.Module, decay: float, updates: int) -> Non
     The decay is at most (1 + updates) / (10 + updates), so that the first weights are soon left.
     """
     decay = min(decay, (1 + updates) / (10 + updates))
+    held = [[*one.parameters(), *one.buffers()] for one in (ema, model)]
     with torch.no_grad():
-        seen = set()  # weights may have several names
-        for kept, new in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
-            if (place := (kept.data_ptr(), kept.shape)) in seen:
-                continue
-            seen.add(place)
+        for kept, new in zip(*held, strict=True):
             if kept.is_floating_point():
-                kept.lerp_(new, 1 - decay)
+                whole = kept.isfinite() & new.isfinite()  # a mask may hold infinities
+                kept.copy_(kept.lerp(new, 1 - decay).where(whole, new))
             else:
                 kept.copy_(new)

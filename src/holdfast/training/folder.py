@@ -22,20 +22,27 @@ from holdfast.training.recipe import Recipe
 log = logging.getLogger("holdfast")
 FREE = {"epochs", "precision", "device", "weights"}  # may differ when a run is resumed
 
-Force = bool | Literal["unbegun"]  # what may be replaced: all, or only what was never trained
+Start = Literal["new", "replace", "begin again", "resume"]
 
 
-def settled(run: Path | None, resume: Any, force: bool) -> tuple[bool, Force]:
-    """Whether a run is resumed, and whether what is there is replaced: on `auto` one that has a
-    checkpoint goes on, and one that was stopped before its first begins again. Raises BadInput for
-    another word."""
+def start_of(run: Path | None, resume: Any, force: bool) -> Start:
+    """How a run folder is entered.
+
+    `new`: nothing may be there; `replace`: whatever run is there goes; `resume`: behind its last
+    checkpoint. With resume="auto" a run that has a checkpoint is resumed, and one that was stopped
+    before its first is to `begin again`. Raises BadInput for another word.
+    """
     if resume not in (True, False, "auto"):
         raise BadInput(f"expected resume as True, False or 'auto', got {resume!r:.60}")
-    if resume != "auto" or run is None or force:
-        return bool(resume) and resume != "auto", force
+    if resume and resume != "auto":
+        return "resume"
+    if force:
+        return "replace"
+    if resume != "auto" or run is None:
+        return "new"
     if _trained(run):
-        return True, False
-    return False, "unbegun" if unbegun(run) else False
+        return "resume"
+    return "begin again" if unbegun(run) else "new"
 
 
 def _trained(run: Path) -> bool:
@@ -53,20 +60,19 @@ def unbegun(run: Path) -> bool:
 
 
 def prepare(
-    run: Path | None, recipe: Recipe, data: Dataset, network: models.Network,
-    resume: bool, force: Force,
-) -> Recipe:  # fmt: skip
+    run: Path | None, recipe: Recipe, data: Dataset, network: models.Network, start: Start
+) -> Recipe:
     """Check the folder before anything is done; a resumed run keeps the precision it measured."""
     if run is None:
-        if resume:
+        if start == "resume":
             raise BadInput("expected the folder of the run to resume in `out`, got none")
         return recipe
-    if resume:
+    if start == "resume":
         before = record.read_yaml(run / "config.yaml")
         _require_same(before, config(recipe, data, network), run)
         _require_going_on(before, recipe, data, run)
         return replace(recipe, precision=before.get("precision", "auto"))
-    if run.exists() and not force:
+    if run.exists() and start == "new":
         raise BadInput(
             f"expected a new run folder, got {run}, which exists; continue it with --resume "
             "(resume=True or 'auto' in Python), replace it with --force, or choose another with "
@@ -90,29 +96,28 @@ def config(recipe: Recipe, data: Dataset, network: models.Network) -> record.Row
 
 @contextmanager
 def opened(
-    run: Path | None, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: Force,
-    team: Team,
-) -> Iterator[None]:  # fmt: skip
+    run: Path | None, recipe: Recipe, data: Dataset, session: Session, start: Start, team: Team
+) -> Iterator[None]:
     """The run's folder, held while the block runs: with a new head, or gone back to its last
     checkpoint, the rows past it dropped. Raises BadInput where another process holds it."""
     with ExitStack() as held:
         if run is not None:
-            team.agreed(partial(_taken, run, resume, force, team, held))
-            if resume:
+            team.agreed(partial(_taken, run, start, team, held))
+            if start == "resume":
                 checkpoint.restore(session, run)
-            team.wait()  # all have read before one writes
-            team.agreed(partial(_begun, run, recipe, data, session, resume, force, team))
+            team.barrier()  # all have read before one writes
+            team.agreed(partial(_begun, run, recipe, data, session, start, team))
         yield
 
 
-def _taken(run: Path, resume: bool, force: Force, team: Team, held: ExitStack) -> None:
+def _taken(run: Path, start: Start, team: Team, held: ExitStack) -> None:
     """The folder is there, and no other process's until `held` is left."""
     if not team.leads:
         return
-    if not resume:
-        _make(run, bool(force))
+    if start != "resume":
+        _make(run, exist_ok=start != "new")
     held.enter_context(record.alone(run))
-    if force == "unbegun" and not unbegun(run):
+    if start == "begin again" and not unbegun(run):
         raise BadInput(
             f"expected {run} to be without a checkpoint, got one that another process has made "
             "meanwhile; say the same again to go on behind it"
@@ -120,17 +125,16 @@ def _taken(run: Path, resume: bool, force: Force, team: Team, held: ExitStack) -
 
 
 def _begun(
-    run: Path, recipe: Recipe, data: Dataset, session: Session, resume: bool, force: Force,
-    team: Team,
-) -> None:  # fmt: skip
+    run: Path, recipe: Recipe, data: Dataset, session: Session, start: Start, team: Team
+) -> None:
     if not team.leads:
         return
-    if force == "unbegun":
+    if start == "begin again":
         for path in run.iterdir():
             record.remove(path)
-    elif force and not resume:
+    elif start == "replace":
         record.clear(run)
-    past = _taken_up(run, session) if resume else []
+    past = _taken_up(run, session) if start == "resume" else []
     _write_head(run, recipe, data, session, past)
 
 
@@ -174,10 +178,10 @@ def _taken_up(run: Path, session: Session) -> list[record.Row]:
     return [*last.pop("before", []), last]
 
 
-def _make(run: Path, force: bool) -> None:
+def _make(run: Path, exist_ok: bool) -> None:
     """Make the folder. Raises BadInput where another run has made it meanwhile."""
     try:
-        run.mkdir(parents=True, exist_ok=force)
+        run.mkdir(parents=True, exist_ok=exist_ok)
     except FileExistsError:
         raise BadInput(
             f"expected a new run folder, got {run}, which another run has just made; "
@@ -211,7 +215,7 @@ def _require_same(before: record.Row, now: record.Row, run: Path) -> None:
 
 def _alike(name: str, before: object, now: object, known: bool) -> bool:
     """Whether a setting is as it was. Files of one's own may have moved, their digests tell them;
-    what an older version did not know was not written down."""
+    an option that was not there when the run was started was not written down."""
     if name == "data" and isinstance(before, str) and isinstance(now, str):
         kind, own, _ = before.partition(":")
         return now.startswith(f"{kind}:") if own else before == now
@@ -221,14 +225,7 @@ def _alike(name: str, before: object, now: object, known: bool) -> bool:
 
 
 def _covers(now: object, before: object) -> bool:
-    """Whether what was written down is the same now, at any depth. An earlier holdfast wrote of a
-    function with settings no more than its name and what a partial had changed."""
-    if isinstance(now, dict) and isinstance(before, str):
-        return now.get("name") == before
-    if isinstance(now, dict) and isinstance(before, dict) and "given" in {*before} - {*now}:
-        before = {"name": before["name"]} | {
-            k: v for part in before["given"] for k, v in part.items()
-        }
+    """Whether what was written down is the same now, at any depth."""
     if isinstance(before, dict) and isinstance(now, dict):
         return all(key in now and _covers(now[key], value) for key, value in before.items())
     return before == now

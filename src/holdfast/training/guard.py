@@ -6,7 +6,7 @@ from typing import Literal
 
 from holdfast import attack
 from holdfast.errors import BadInput
-from holdfast.limits import AT_LEAST_0, PART, require_ranges
+from holdfast.limits import AT_LEAST_0, SHARE_ABOVE_0, require_ranges
 from holdfast.record import Row
 from holdfast.types import Attack
 
@@ -17,7 +17,8 @@ LENGTH = 1.25  # radii that the steps of a hardened adversary cover together (ar
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """What happens when the validation split says that robustness is going.
+    """What happens when the validation split says that robustness is going. Epochs before the
+    adversary comes do not count.
 
     Catastrophic overfitting of single-step training (Wong et al., arXiv 2001.03994): within an
     epoch, accuracy under PGD falls to nothing while clean accuracy stays. Robust overfitting
@@ -28,7 +29,8 @@ class Guard:
         catastrophe: at a sudden fall `warn` only says so, `stop` ends the run, and `rollback` does
             the epoch again from its beginning with twice the adversary's steps (at most three
             times, then it stops); `ignore` does not look.
-        drop: share of the best PGD accuracy so far that must be lost (and 5 points at least).
+        drop: share of the best PGD accuracy so far that must be lost (and 5 points at least), and
+            of the best clean accuracy that must not be.
         patience: stop after so many epochs without a better criterion; 0: never.
     """
 
@@ -37,32 +39,43 @@ class Guard:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        require_ranges(self, drop=PART, patience=AT_LEAST_0)
+        require_ranges(self, drop=SHARE_ABOVE_0, patience=AT_LEAST_0)
 
     @property
     def rolls_back(self) -> bool:
         return self.catastrophe == "rollback"
 
     def alarm(self, row: Row, history: Sequence[Row]) -> str | None:
-        """What to say where this epoch lost the robustness that an earlier one had."""
-        seen = [past for past in history if "validation_pgd" in past]
-        if self.catastrophe == "ignore" or not seen or "validation_pgd" not in row:
+        """What to say where this epoch lost the robustness that an earlier one had. Averaged
+        weights fall late: where there are, the raw ones are looked at."""
+        pgd, clean = (
+            f"raw_{name}" if f"raw_{name}" in row else name
+            for name in ("validation_pgd", "validation_clean")
+        )
+        seen = [past for past in attacked(history) if pgd in past]
+        if self.catastrophe == "ignore" or not seen or pgd not in row:
             return None
-        best = max(past["validation_pgd"] for past in seen)
-        clean = max(past["validation_clean"] for past in seen)
-        lost = best - row["validation_pgd"]
-        if lost <= max(self.drop * best, LEAST) or row["validation_clean"] < self.drop * clean:
+        best, best_clean = (max(past[name] for past in seen) for name in (pgd, clean))
+        fell = best - row[pgd] > max(self.drop * best, LEAST)
+        if not fell or row[clean] < (1 - self.drop) * best_clean:
             return None
         return (
             f"catastrophic overfitting: accuracy under PGD fell from {best:.1%} to "
-            f"{row['validation_pgd']:.1%} with clean accuracy at {row['validation_clean']:.1%}"
+            f"{row[pgd]:.1%} with clean accuracy at {row[clean]:.1%}"
         )
 
-    def tired(self, epoch: int, best_epoch: int) -> str | None:
-        """What to say where the best epoch lies too far back."""
-        if not self.patience or not best_epoch or epoch - best_epoch < self.patience:
+    def tired(self, epoch: int, best_epoch: int, first: int = 1) -> str | None:
+        """What to say where the best epoch lies too far back; `first` is the first that counts."""
+        if not self.patience or not best_epoch:
+            return None
+        if epoch - max(best_epoch, first - 1) < self.patience:
             return None
         return f"no better epoch than {best_epoch} in {self.patience} epochs"
+
+
+def attacked(history: Sequence[Row]) -> list[Row]:
+    """The epochs in which an adversary is at work, or would be if there were one."""
+    return [row for row in history if row["radius_share"] > 0]
 
 
 def hardened(adversary: Attack, times: int) -> Attack:

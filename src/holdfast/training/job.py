@@ -114,7 +114,7 @@ def make_session(network: models.Network, recipe: Recipe, engine: Engine, team: 
     """The start of a run: the network on its device, the same in all processes, its averaged twin,
     a fresh optimiser. Raises BadInput for a twin of a network that cannot be copied."""
     engine.place(network)
-    team.spread([*network.parameters(), *network.buffers()])
+    team.broadcast([*network.parameters(), *network.buffers()])
     try:
         averaged = None if recipe.ema is None else copy.deepcopy(network).requires_grad_(False)
     except (RuntimeError, TypeError) as error:  # as for tensors with a history, or locks

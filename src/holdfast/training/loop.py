@@ -1,13 +1,10 @@
 """The training loop: epochs of steps, a look at the result after each, a checkpoint."""
 
 import logging
-import math
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import nn
 
 from holdfast import attack, feedback, noise, own, record
@@ -18,7 +15,8 @@ from holdfast.feedback import CrossEntropy
 from holdfast.result import Trained
 from holdfast.training import checkpoint, folder
 from holdfast.training.checkpoint import Session
-from holdfast.training.guard import ROLLBACKS, Guard, hardened
+from holdfast.training.epoch import bench, present_adversary, run_epoch
+from holdfast.training.guard import ROLLBACKS, Guard, attacked
 from holdfast.training.job import (
     Job,
     Tell,
@@ -34,16 +32,11 @@ from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch, require_values
 from holdfast.training.rehearsal import rehearse_model, rehearse_update
 from holdfast.training.schedule import Constant, Schedule
-from holdfast.training.step import Bench, Tally, step
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
 
 log = logging.getLogger("holdfast")
-
-
-class Diverged(RuntimeError):
-    """Training reached a loss that is no number; the last checkpoint is from before."""
 
 
 def train(
@@ -104,7 +97,7 @@ def train(
         device: cpu, cuda, cuda:1, ...; auto: the GPU where there is one.
         processes: that share each batch; more than one run the same command again (extra `scale`),
             on CPUs or on a GPU each. Under torchrun its own number counts.
-        seed: of everything random; also see the seeds of objective and adversary.
+        seed: of everything random; seeds of 0 in objective and adversary become this one too.
         out: run folder; None: nothing is written.
         resume: continue the run in `out` with the settings it was started with; auto: where there
             is one, else begin it.
@@ -120,8 +113,11 @@ def train(
         optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
     )  # fmt: skip
     recipe = Recipe(
-        objective=feedback.suited(objective, data.train.counts(data.classes)),
-        adversary=own.valued(adversary, 3, attack.FILLED), adversarial=adversarial,
+        objective=noise.seeded(
+            feedback.suited(objective, data.train.counts(data.classes)), seed
+        ),
+        adversary=noise.seeded(own.valued(adversary, 3, attack.FILLED), seed),
+        adversarial=adversarial,
         epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
         guard=guard, watch=watch, best=best, keep_every=keep_every, precision=precision,
@@ -131,36 +127,36 @@ def train(
     rehearse_model(network, data)
     run = None if out is None else Path(out)
     team = teams.join(processes, device)
-    run = team.same(run)
-    going_on, replaced = team.same(folder.settled(run, resume, force))
-    recipe = folder.prepare(run, recipe, data, network, going_on, replaced)
+    run = team.broadcast_object(run)
+    start: folder.Start = team.broadcast_object(folder.start_of(run, resume, force))
+    recipe = folder.prepare(run, recipe, data, network, start)
     engine = choose_engine(network, data.image, recipe.precision, team.device or recipe.device)
-    recipe = replace(recipe, precision=team.same(engine.precision))
+    recipe = replace(recipe, precision=team.broadcast_object(engine.precision))
     engine = replace(engine, precision=recipe.precision)
     require_batches(network, recipe, team, len(data.train))
     job = make_job(recipe, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
-    rehearse_update(_bench(job, session), next(epoch_of(job, 0)))
-    with folder.opened(run, recipe, data, session, going_on, replaced, team):
+    rehearse_update(bench(job, session), next(epoch_of(job, 0)))
+    with folder.opened(run, recipe, data, session, start, team):
         return _fit(job, session)
 
 
 def _fit(job: Job, session: Session) -> Trained:
-    history = job.team.same(record.rows(job.run / "metrics.jsonl") if job.run else [])
-    stopped = _tired(job, session, history)
+    history = job.team.broadcast_object(record.rows(job.run / "metrics.jsonl") if job.run else [])
+    stopped = _over(job, session, history)
     while session.epoch < job.recipe.epochs and not stopped:
         before = checkpoint.snapshot(session) if job.recipe.guard.rolls_back else None
-        row = _epoch(job, session)
+        row = run_epoch(job, session)
         session.epoch += 1
         row |= _look(job, session)
         alarm = job.recipe.guard.alarm(row, history)
         if alarm and before and session.rollbacks < ROLLBACKS:
             _roll_back(job, session, before, alarm)
             continue
-        stopped = _judge(job, row, history, alarm)
+        _warn(job, row, history, alarm)
         history.append(row)
         _keep(job, session, row)
-        stopped = stopped or _tired(job, session, history)
+        stopped = _over(job, session, history)
     if stopped and job.team.leads:
         log.warning("stopped after epoch %d: %s", session.epoch, stopped)
     return Trained(
@@ -175,99 +171,40 @@ def _roll_back(job: Job, session: Session, before: checkpoint.Snapshot, alarm: s
     checkpoint.roll_back(session, before)
     session.rollbacks += 1
     if job.team.leads:
-        now = _adversary(job, session)
+        now = present_adversary(job, session)
         log.warning(
             "epoch %d: %s; done again with %d steps", epoch, alarm, getattr(now, "steps", 1)
         )
 
 
-def _tired(job: Job, session: Session, history: list[record.Row]) -> str | None:
-    """Why to stop, where nothing better came in time; only a measurement can say so."""
-    if not history or job.recipe.criterion not in history[-1]:
+def _over(job: Job, session: Session, history: list[record.Row]) -> str | None:
+    """Why to go no further behind these epochs, in this call or in one that resumes the run."""
+    guard = job.recipe.guard
+    counted = attacked(history)
+    if not counted:
         return None
-    return job.recipe.guard.tired(session.epoch, session.best_epoch)
+    if guard.catastrophe != "warn" and (alarm := guard.alarm(history[-1], history[:-1])):
+        return alarm
+    if job.recipe.criterion not in history[-1]:  # only a measurement can say so
+        return None
+    return guard.tired(session.epoch, session.best_epoch, counted[0]["epoch"])
 
 
-def _judge(job: Job, row: record.Row, history: list[record.Row], alarm: str | None) -> str | None:
-    """Warnings of this epoch, in its row and aloud; the reason to stop, if there is one."""
-    if alarm:
-        row["warning"] = alarm
-        if job.team.leads:
-            log.warning("epoch %d: %s", row["epoch"], alarm)
-        return alarm if job.recipe.guard.catastrophe != "warn" else None
-    _warn_of_collapse(job, row, history)
-    return None
-
-
-def _epoch(job: Job, session: Session) -> record.Row:
-    """One pass over the training images; its means, per image or per update."""
-    recipe, epoch, steps = job.recipe, session.epoch, job.per_epoch
-    bench = _bench(job, session)
-    zero = torch.zeros((), device=job.engine.device)
-    tally, share, rate = Tally(loss=zero, norm=zero), 0.0, 0.0
-    start = time.perf_counter()
-    on_gpu = [job.engine.device] if job.engine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=on_gpu):
-        noise.settle(noise.scramble(recipe.seed, noise.Stream.DROPOUT, epoch, *job.team.others))
-        session.model.train()
-        for done, batch in enumerate(epoch_of(job, epoch)):
-            share = recipe.adversarial.share(epoch + done / steps)
-            rate = _set_rate(job, session)
-            found = step(bench, batch, share, batch.index + epoch * job.positions, session.state)
-            tally.add(found)
-            session.state = found.state
-            session.updates += 1
-            if session.ema is not None and recipe.ema is not None:
-                checkpoint.average(session.ema, session.model, recipe.ema, session.updates)
-            if job.tick and job.team.leads:
-                job.tick(epoch, done + 1, steps)
-    images = len(job.data.train)
-    means = tally.means(images, steps, job.team)
-    seconds = time.perf_counter() - start
-    row = {"epoch": epoch + 1} | means | {
-        "rate": rate, "radius_share": share, "seconds": seconds,
-        "images_per_second": images / seconds,
-    }  # fmt: skip
-    _check_finite(row, session)
-    return row
-
-
-def _check_finite(row: record.Row, session: Session) -> None:
-    if not math.isfinite(row["loss"] + row["gradient_norm"]):
-        raise Diverged(
-            f"the loss became {row['loss']}, its gradient {row['gradient_norm']} in epoch "
-            f"{row['epoch']}; the last checkpoint is of "
-            f"epoch {session.epoch}; lower optimizer.rate, or set clip"
-        )
-
-
-def _bench(job: Job, session: Session) -> Bench:
-    return Bench(
-        model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
-        adversary=_adversary(job, session), team=job.team,
-    )  # fmt: skip
-
-
-def _adversary(job: Job, session: Session) -> Attack | None:
-    """The recipe's adversary, hardened once for each time the guard rolled back."""
-    adversary = job.recipe.adversary
-    return adversary if adversary is None else hardened(adversary, session.rollbacks)
-
-
-def _set_rate(job: Job, session: Session) -> float:
-    total = job.per_epoch * job.recipe.epochs
-    factor = job.recipe.schedule(session.updates, job.per_epoch, total)
-    rate = factor * job.recipe.optimizer.rate
-    for group in session.optimizer.param_groups:
-        group["lr"] = rate
-    return rate
+def _warn(job: Job, row: record.Row, history: list[record.Row], alarm: str | None) -> None:
+    """Warnings of this epoch, in its row and aloud."""
+    if not alarm:
+        _warn_of_collapse(job, row, history)
+        return
+    row["warning"] = alarm
+    if job.team.leads:
+        log.warning("epoch %d: %s", row["epoch"], alarm)
 
 
 def _look(job: Job, session: Session) -> record.Row:
     """Measure the model after an epoch; a collapse is noted in the row."""
     recipe = job.recipe
-    attacked = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
-    watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, attacked)
+    due = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
+    watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, due)
     row: record.Row = {**watch_model(session.judged, *watching)}
     if session.ema is not None:  # the raw weights, beside the averaged ones
         held = {"validation": job.watched["validation"]}

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from torch import nn, optim
 
 from holdfast.errors import BadInput
-from holdfast.limits import ABOVE_0, AT_LEAST_0, PAST, require_ranges
+from holdfast.limits import ABOVE_0, AT_LEAST_0, SHARE_BELOW_1, require_ranges
 
 
 @runtime_checkable
@@ -46,7 +46,12 @@ class RMSprop:
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, rate=ABOVE_0, eps=ABOVE_0, rho=PAST, momentum=PAST, weight_decay=AT_LEAST_0
+            self,
+            rate=ABOVE_0,
+            eps=ABOVE_0,
+            rho=SHARE_BELOW_1,
+            momentum=SHARE_BELOW_1,
+            weight_decay=AT_LEAST_0,
         )
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
@@ -73,7 +78,7 @@ class SGD:
     weight_decay: float = 5e-4
 
     def __post_init__(self) -> None:
-        require_ranges(self, rate=ABOVE_0, momentum=PAST, weight_decay=AT_LEAST_0)
+        require_ranges(self, rate=ABOVE_0, momentum=SHARE_BELOW_1, weight_decay=AT_LEAST_0)
         if self.nesterov and not self.momentum:
             raise BadInput("expected a momentum above 0 with nesterov, got 0")
 

@@ -55,7 +55,7 @@ def perturbed(
         raise BadInput("expected a model with matrices or kernels to perturb, got none; drop awp")
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     climb = list(torch.autograd.grad(loss(), weights, allow_unused=True, materialize_grads=True))
-    team.add_up(climb)
+    team.all_reduce(climb)
     kept = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         for buffer, before in buffers:

@@ -9,7 +9,7 @@ from holdfast.data import Augment, Dataset
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
 from holdfast.geometry import require_inside
-from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, BETWEEN, require_ranges
+from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
 from holdfast.training.optimizer import Optimizer
@@ -26,8 +26,8 @@ class Adversarial:
 
     Attributes:
         mix: `adv` trains on adversarial images alone (Gupta 2020, Algorithm 1), `both` on the
-            clean loss plus `rate` times the adversarial one (Zou et al. 2026).
-        rate: weight of the adversarial loss in `both`.
+            clean loss plus `weight` times the adversarial one (Zou et al. 2026).
+        weight: of the adversarial loss in `both`.
         start: epochs of clean training that come first.
         ramp: epochs over which the radius then grows from 0.
         loss: `own` climbs the adversary's own loss, `objective` the loss that is trained, `kl` the
@@ -36,14 +36,14 @@ class Adversarial:
     """
 
     mix: Literal["adv", "both"] = "adv"
-    rate: float = 1.0
+    weight: float = 1.0
     start: int = 0
     ramp: float = 0.0
     loss: Literal["auto", "own", "objective", "kl"] = "auto"
     mode: Mode = "eval"
 
     def __post_init__(self) -> None:
-        require_ranges(self, rate=AT_LEAST_0, start=AT_LEAST_0, ramp=AT_LEAST_0)
+        require_ranges(self, weight=AT_LEAST_0, start=AT_LEAST_0, ramp=AT_LEAST_0)
 
     def share(self, progress: float) -> float:
         """Share of the full radius after `progress` epochs; 0 before the start."""
@@ -131,7 +131,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, epochs=AT_LEAST_1, batch_size=AT_LEAST_1, ema=BETWEEN, keep_every=AT_LEAST_0,
+            self, epochs=AT_LEAST_1, batch_size=AT_LEAST_1, ema=SHARE_INSIDE, keep_every=AT_LEAST_0,
             clip=ABOVE_0,
         )  # fmt: skip
         noise.require_seed(self.seed)
@@ -179,6 +179,16 @@ class Recipe:
             )
         if self.guard.catastrophe == "rollback":
             hardened(adversary, 1)
+            if self.watch.every > 1:
+                raise BadInput(
+                    "expected watch.every=1 for catastrophe=rollback, which does one epoch again, "
+                    f"got {self.watch.every}; take stop, or measure every epoch"
+                )
+        if self.adversarial.mix == "both" and pairs(self.objective):
+            raise BadInput(
+                f"expected adversarial.mix=adv for {getattr(self.objective, 'name', 'pairs')}, "
+                "whose loss holds clean and adversarial images already, got both"
+            )
 
     @property
     def criterion(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from holdfast.errors import BadInput
-from holdfast.limits import ABOVE_0, AT_LEAST_0, BETWEEN, require_ranges
+from holdfast.limits import ABOVE_0, AT_LEAST_0, SHARE_INSIDE, require_ranges
 
 
 @runtime_checkable
@@ -93,7 +93,7 @@ class OneCycle:
     peak: float = 0.4
 
     def __post_init__(self) -> None:
-        require_ranges(self, peak=BETWEEN)
+        require_ranges(self, peak=SHARE_INSIDE)
 
     def __call__(self, update: int, per_epoch: int, total: int) -> float:
         done = min((update + 1) / (total + 1), 1)

@@ -67,7 +67,7 @@ class Tally:
         """Over the images of all processes, and over updates."""
         passes = torch.tensor([self.forward, self.backward], device=self.loss.device)
         sums = torch.cat([self.loss[None].double(), passes.double()])
-        team.add_up([sums])
+        team.all_reduce([sums])
         loss, forward, backward = (sums / images).tolist()  # waits for the GPU
         return {
             "loss": loss, "gradient_norm": (self.norm / updates).item(),
@@ -96,8 +96,9 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
     for _ in range(1, passes(alone(bench.recipe.objective, batch.epoch))):
         loss, norm, state = update(bench, losses, batch)
         norms.append(norm)
+    merged = bench.team.merge(before, lasting(state), len(batch.y) / (batch.whole or len(batch.y)))
     return Stepped(
-        loss=loss, norm=torch.stack(norms).mean(), state=bench.team.merge(before, lasting(state)),
+        loss=loss, norm=torch.stack(norms).mean(), state=merged,
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
 
@@ -154,7 +155,7 @@ def objective(
     if batch.adv is None:
         return loss, state
     extra, state = within("adv", minimised, model, hard, state)
-    return loss + recipe.adversarial.rate * extra, state
+    return loss + recipe.adversarial.weight * extra, state
 
 
 def update(bench: Bench, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor, State]:
@@ -168,11 +169,12 @@ def update(bench: Bench, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor
         loss, state = losses()
         bench.optimizer.zero_grad(set_to_none=True)
         (loss.sum() / images).backward()
-    gradients = [w.grad for w in model.parameters() if w.grad is not None]
-    team.add_up(gradients)
+    trained = [w for w in model.parameters() if w.requires_grad and w.grad is not None]
+    gradients = [w.grad for w in trained if w.grad is not None]
+    team.all_reduce(gradients)
     norm = nn.utils.get_total_norm(gradients, foreach=True)
     if recipe.clip is not None:
-        nn.utils.clip_grads_with_norm_(model.parameters(), recipe.clip, norm, foreach=True)
+        nn.utils.clip_grads_with_norm_(trained, recipe.clip, norm, foreach=True)
     bench.optimizer.step()
     team.average(list(model.buffers()))
     return loss.detach(), norm, state

@@ -65,7 +65,7 @@ def _measure(
         found[name] = loss.right(predict(model, adv), y)
     picked = torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double()
     sums = torch.stack([value.double().sum() for value in found.values()])
-    team.add_up([picked, sums])
+    team.all_reduce([picked, sums])
     means = dict(zip(found, (sums / images).tolist(), strict=True))
     return means | {"largest_class": (picked.max() / images).item()}
 
