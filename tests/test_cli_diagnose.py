@@ -56,7 +56,7 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     healthy = json.loads(capsys.readouterr().out)
     assert healthy["findings"] == [] and healthy["verdict"].startswith("no sign of masking")
     saturate(run)
-    assert told(run, "--fail-on", "masking", "--against", str(run), "--claim", "mim") == 3
+    assert told(run, "--fail-on", "masking", "--twin", str(run), "--claim", "mim") == 3
     said = capsys.readouterr().out
     assert [f"entropy, {kind}: " in said for kind in ("clean", "attacked", "noisy")] == [True] * 3
     assert (run / "entropy.png").read_bytes().startswith(b"\x89PNG")

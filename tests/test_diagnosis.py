@@ -291,11 +291,31 @@ def test_a_model_is_left_as_it_was_and_bad_settings_are_one_line():
         diagnosis.diagnose(net, x, y, radius=RADIUS, claim=CW())
 
 
-def tiny(model: Classifier, x: Images, y: Labels, **settings: Any) -> Diagnosis:
+def tiny(
+    model: Classifier, x: Images, y: Labels, sample: int = IMAGES, **settings: Any
+) -> Diagnosis:
     """The diagnosis of a few images with hardly any steps."""
-    depth = dataclasses.replace(SMALL, few=1, points=20, hard=20, queries=10, steps=2, climb=2)
+    depth = dataclasses.replace(
+        SMALL, sample=sample, few=1, points=20, hard=20, queries=10, steps=2, climb=2
+    )
     settings = {"radius": RADIUS} | settings
     return diagnosis.diagnose(model, x, y, depth=depth, **settings)
+
+
+def test_the_sample_is_of_all_classes_however_they_are_sorted():
+    x, y = ill_worlds.some(60)
+    order = y.argsort(stable=True)
+    mixed, sorted_ = (
+        tiny(trained("linear"), x[some], y[some], index=some, sample=20)
+        for some in (torch.arange(60), order)
+    )
+    rows = order[sorted_.evidence.rows]
+    assert set(rows.tolist()) == set(mixed.evidence.rows.tolist()) and len(rows) == 20
+    assert len(y[rows].unique()) == len(y.unique())
+    for held in (mixed, sorted_):  # what is told of the sample is told of these images
+        assert torch.equal(held.evidence.claim, held.claimed.correct[held.evidence.rows])
+        assert not (held.left.correct & ~held.claimed.correct).any()
+    assert torch.equal(mixed.left.correct[order], sorted_.left.correct)
 
 
 def test_a_model_that_draws_is_not_masked_for_being_looked_at_often():
@@ -432,8 +452,8 @@ def test_the_verdict_says_which_images_its_remedies_saw():
         claim=PGD(radius=RADIUS),
         depth=depth,
     )
-    assert "; on the first 20 images, " in found.verdict
-    assert "on the first" not in diagnosed("saturated").verdict
+    assert "; on 20 of the images, " in found.verdict
+    assert "of the images" not in diagnosed("saturated").verdict
 
 
 def test_a_broken_claim_on_a_healthy_network_is_a_weak_one():

@@ -17,7 +17,7 @@ OWN = frozenset({"norm"})
 def diagnose_options(
     run: str,
     *,
-    against: str | None = None,
+    twin: str | None = None,
     quick: bool = False,
     fail_on: Literal["nothing", "masking", "doubt"] = "nothing",
     norm: Norm | None = None,
@@ -30,7 +30,7 @@ def diagnose_options(
 
     Args:
         run: run folder written by holdfast train.
-        against: run of the same classes without the defence, whose images are tried on this one,
+        twin: run of the same classes without the defence, whose images are tried on this one,
             and whose gradients are compared with this one's.
         quick: fewer images, steps and queries: about an eighth of the cost.
         fail_on: masking: exit code 3 where a sign of masking fires; doubt: there, and where the
@@ -49,7 +49,7 @@ def diagnose(argv: Sequence[str]) -> None:
     network = runs.network(o)
     split, named = runs.images(o, network.card)
     radius, norm = runs.budget(o)
-    twin = runs.other(o, o["against"], network.card) if o["against"] else None
+    twin = runs.other(o, o["twin"], network.card) if o["twin"] else None
     drafts = runs.drafts(o, "diagnosis", parsed.slots, {"fail_on"})
     claimed = attacks.named(claim, radius, norm, o["seed"]) if claim.kind else None
     with show.progress(o["json"]) as (bar, _):
@@ -60,7 +60,7 @@ def diagnose(argv: Sequence[str]) -> None:
             said=show.bars(bar),
         )  # fmt: skip
     row = found.as_dict()
-    about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "against")}
+    about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "twin")}
     kept = row | record.provenance(**about, radius=radius, norm=norm)
     place = runs.place(o)
     record.append(place / "diagnosis.jsonl", kept)

@@ -3,7 +3,7 @@
 from holdfast.data.arrays import from_arrays
 from holdfast.data.augment import Augment
 from holdfast.data.batches import batches
-from holdfast.data.dataset import Dataset, Split
+from holdfast.data.dataset import Dataset, Split, in_turn
 from holdfast.data.files import root_of
 from holdfast.data.listing import FileStatus, survey
 from holdfast.data.loading import load, loadable, resizable
@@ -15,6 +15,7 @@ __all__ = [
     "Split",
     "batches",
     "from_arrays",
+    "in_turn",
     "load",
     "loadable",
     "resizable",

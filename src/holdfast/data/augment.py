@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.errors import BadInput
-from holdfast.limits import AT_LEAST_0, PAST, require_ranges
+from holdfast.limits import AT_LEAST_0, SHARE_BELOW_1, require_ranges
 from holdfast.types import Labels
 
 FLIP, VERTICAL, CROP_Y, CROP_X, SHIFT_Y, SHIFT_X = range(6)
@@ -35,7 +35,7 @@ class Augment:
     translate: float = 0.0
 
     def __post_init__(self) -> None:
-        require_ranges(self, crop=AT_LEAST_0, translate=PAST)
+        require_ranges(self, crop=AT_LEAST_0, translate=SHARE_BELOW_1)
 
     def __bool__(self) -> bool:
         return self.flip or self.vertical_flip or self.crop > 0 or self.translate > 0

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
@@ -59,11 +59,8 @@ class Split:
             raise BadInput(f"expected a sample of at least 1 image, got {n}; ask for more")
         if n >= len(self):
             return self
-        y, index = self.y.cpu().numpy(), self.index.cpu().numpy()
-        rank, count = rank_in_class(y, index, SAMPLE)
-        turn = (rank + 0.5) / count[y]  # classes of one size take turns
-        chosen = np.lexsort((index, y, turn))[:n]
-        return self.only(torch.from_numpy(chosen[np.argsort(index[chosen])]))
+        chosen = in_turn(self.y, self.index)[:n]
+        return self.only(chosen[self.index.cpu()[chosen].argsort()])
 
     def to(self, device: str | torch.device) -> "Split":
         """The same split on another device.
@@ -145,6 +142,14 @@ class Dataset:
             count += _histograms(part)
         means, stds = zip(*map(_mean_and_std, count), strict=True)
         return means, stds
+
+
+def in_turn(y: Labels, index: Labels) -> Int[Tensor, " batch"]:
+    """An order of images of which every beginning holds the classes in their proportions: the same
+    for the same labels and positions. Classes of one size take turns."""
+    where, place = y.cpu().numpy(), index.cpu().numpy()
+    rank, count = rank_in_class(where, place, SAMPLE)
+    return torch.from_numpy(np.lexsort((place, where, (rank + 0.5) / count[where])))
 
 
 def rank_in_class(y: np.ndarray, index: np.ndarray, key: int) -> tuple[np.ndarray, np.ndarray]:

@@ -68,6 +68,8 @@ def resizable(name: str) -> bool:
 def _fixed(name: str, root: Path | str | None, download: bool) -> Dataset:
     if name.startswith(OWN):
         return read_npz(Path(name.removeprefix(OWN)).expanduser())
+    if name.endswith(".npz"):
+        raise BadInput(f"expected the name of a data set, got the file '{name}'; say {OWN}{name}")
     others = dict.fromkeys((imagenet.NAME, f"{OWN}PATH", f"{FOLDER}PATH"))
     source = choose({"digits": None, **SOURCES, **others}, name, "data set")
     return _published(source, root_of(root), download) if source else digits()

@@ -12,9 +12,8 @@ import torch
 
 from holdfast import attack as attacks
 from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
-from holdfast.attack._climb import higher
 from holdfast.diagnosis.views import Seen
-from holdfast.geometry import confine
+from holdfast.geometry import confine, higher
 from holdfast.loss import full, margin
 from holdfast.result import Finding
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage

@@ -6,7 +6,7 @@ Athalye et al. 2018 (arXiv 1802.00420, section 3.1) and Carlini et al. 2019 (arX
 from holdfast.diagnosis.evidence import LOSSES, Evidence, Ladder, climbed
 from holdfast.evaluation import paired
 from holdfast.record import Row
-from holdfast.result import Finding, Flags
+from holdfast.result import Finding, Flags, fraction
 
 GAIN = 0.1  # share of images that another attack must fell beyond the first
 MORE = 0.05  # share of images that must fall to more of the same attack
@@ -20,12 +20,12 @@ SHARE = 0.1  # of the images shown to blind search, likewise
 def stronger(claim: Flags, other: Flags) -> Row | None:
     """By how much the other attack leaves less than the claim, where it is clear that it does:
     GAIN of all images, or MORE that are HALF of the claim."""
-    compared, claimed = paired(claim, other), claim.double().mean().item()
+    compared, claimed = paired(claim, other), fraction(claim)
     enough = min(GAIN, max(MORE, HALF * claimed))
     if compared.difference < enough or compared.p > CHANCE:
         return None
     return {
-        "claimed": claimed, "left": other.double().mean().item(),
+        "claimed": claimed, "left": fraction(other),
         "low": compared.low, "high": compared.high, "p": compared.p, "images": compared.images,
     }  # fmt: skip
 

@@ -23,7 +23,7 @@ from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import budget
 from holdfast.loss import right
 from holdfast.model import clean_logits, examined, predict, usable
-from holdfast.result import Evaluation, Finding, Flags, Standing
+from holdfast.result import Evaluation, Finding, Flags, Standing, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 
@@ -49,7 +49,7 @@ def diagnose(
         model: images in [0, 1] to logits; left as it was. One that is random is judged by its
             mean policy over 8 draws, and attacked through it.
         x, y: images and integer labels. The claim and the adaptive attack see all of them, the
-            other attacks and the indicators the first `depth.sample`.
+            other attacks and the indicators `depth.sample` of them, each class in proportion.
         radius, norm: the budget, pixel units of [0, 1]; linf or l2.
         claim: the attack whose result is in doubt; None: PGD with 20 steps on cross-entropy.
         twin: a model of the same classes, best the same network without its defence, whose
@@ -142,7 +142,7 @@ def _examined(
     )  # fmt: skip
     standing = claimed.worst_case.correct
     adaptive = run({"adaptive": strongest}, everything).worst_case.correct
-    sample = {**evidence.remedies, "adaptive": adaptive[: len(evidence.claim)]}
+    sample = {**evidence.remedies, "adaptive": adaptive[evidence.rows]}
     left = _left(standing & adaptive, evidence)
     looks = len(evidence.steps) + len(evidence.restarts) + len(sample)
     held = _again(patient, standing, looks, batch_size)
@@ -168,10 +168,9 @@ def _again(patient: Patient, standing: Flags, looks: int, batch_size: int | None
 def _left(standing: Flags, evidence: Evidence) -> Flags:
     """What stands after every attack, those on a part of the images too."""
     left = standing.clone()
-    count = len(evidence.claim)
     for flags in evidence.remedies.values():
-        left[:count] &= flags
-    few = torch.tensor(evidence.few, dtype=torch.int64)
+        left[evidence.rows] &= flags
+    few = evidence.rows[list(evidence.few)]
     for flags in evidence.blind.values():
         left[few] &= flags
     return left
@@ -185,14 +184,10 @@ def _remedies(claim: Flags, tried: Mapping[str, Flags]) -> tuple[Remedy, ...]:
         others = torch.stack(rest).all(0)
         found.append(
             Remedy(
-                name=name, alone=_share(claim & ~flags), beyond=_share(others & ~flags)
+                name=name, alone=fraction(claim & ~flags), beyond=fraction(others & ~flags)
             )
         )  # fmt: skip
     return tuple(found)
-
-
-def _share(flags: Flags) -> float:
-    return flags.double().mean().item()
 
 
 def _broken(claim: Flags, left: Flags, name: str, evidence: Evidence) -> list[Finding]:
@@ -202,7 +197,7 @@ def _broken(claim: Flags, left: Flags, name: str, evidence: Evidence) -> list[Fi
     if row is None:
         return []
     best = climbed(evidence.claim, evidence.remedies)
-    row["climbed"] = stronger(best, left[: len(best)]) is None
+    row["climbed"] = stronger(best, left[evidence.rows]) is None
     return [Finding(
         name=BROKEN, evidence=row,
         meaning=f"{name} left {row['claimed']:.1%}, the strongest attack on each image "

@@ -12,6 +12,7 @@ from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.spread import Difference
 from holdfast.diagnosis.static import Static
 from holdfast.result import Finding, Flags
+from holdfast.types import Labels
 
 Right = Float[Tensor, " right"]
 Ladder = tuple[tuple[float, float], ...]
@@ -38,6 +39,7 @@ class Evidence:
     Flags are `[images]` of the sample, true where the model is right; numbers from `wobble` to
     `bridged` are of those that it gets right without attack.
 
+    rows: where these images stand among those that were given.
     clean: without attack. claim: after the attack that made the claim.
     remedies: after an attack that differs from the claim in one thing, by that thing's name.
     few: images of the sample, by row, that all climbs left standing, for the costly attacks;
@@ -59,6 +61,7 @@ class Evidence:
     beside: each indicator less that of the twin, by loss and name; empty without one.
     """
 
+    rows: Labels
     clean: Flags
     claim: Flags
     remedies: Mapping[str, Flags]

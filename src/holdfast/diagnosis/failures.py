@@ -5,7 +5,7 @@ evaluation and in `comparisons`, and what they miss.
 """
 
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.result import Finding, wilson
+from holdfast.result import Finding, fraction, wilson
 
 FEW = 0.05  # share of images with a bad gradient or climb that is worth a word
 OFTEN = 0.1  # share of images on which a step along the gradient does not climb, likewise
@@ -32,7 +32,7 @@ def unstable(evidence: Evidence) -> Finding | None:
 
 def discontinuous(evidence: Evidence) -> Finding | None:
     """The margin leaps on the way along its gradient, as behind k-winners-take-all or rounding."""
-    share = (evidence.leaps > LEAPS).double().mean().item() if len(evidence.leaps) else 0.0
+    share = fraction(evidence.leaps > LEAPS) if len(evidence.leaps) else 0.0
     if share <= FEW:
         return None
     mean = evidence.leaps.mean().item()
@@ -50,7 +50,7 @@ def silent(evidence: Evidence) -> Finding | None:
     path = evidence.dynamic.get("ce")
     if path is None or not len(path.wrong):
         return None
-    share = (path.wrong.any(1) & ~path.wrong[:, -1]).double().mean().item()
+    share = fraction(path.wrong.any(1) & ~path.wrong[:, -1])
     if share <= FEW:
         return None
     return Finding(
@@ -97,7 +97,7 @@ def vanishing(evidence: Evidence) -> Finding | None:
     if around is None or not len(around.zero):
         return None
     tiny = around.vanishing & ~around.zero
-    if (share := tiny.double().mean().item()) <= FEW:
+    if (share := fraction(tiny)) <= FEW:
         return None
     return Finding(
         name="vanishing gradients", evidence={"share": share, "floor": around.floor},
@@ -110,7 +110,7 @@ def vanishing(evidence: Evidence) -> Finding | None:
 def precision(evidence: Evidence) -> Finding | None:
     """float32 sees another gradient than float64."""
     known = evidence.agreement[evidence.agreement.isfinite()]
-    share = (known < ALIKE).double().mean().item() if len(known) else 0.0
+    share = fraction(known < ALIKE) if len(known) else 0.0
     if share <= FEW:
         return None
     return Finding(
@@ -124,7 +124,7 @@ def precision(evidence: Evidence) -> Finding | None:
 def wrong_way(evidence: Evidence) -> Finding | None:
     """A step along the gradient that lowers the loss."""
     known = evidence.rise[evidence.rise.isfinite()]
-    share = (known <= 0).double().mean().item() if len(known) else 0.0
+    share = fraction(known <= 0) if len(known) else 0.0
     if share <= OFTEN:
         return None
     return Finding(
@@ -137,7 +137,7 @@ def wrong_way(evidence: Evidence) -> Finding | None:
 
 def operations(evidence: Evidence) -> Finding | None:
     """Operations without a derivative that change the gradient when they are bridged."""
-    share = (evidence.bridged < ALIKE).double().mean().item() if len(evidence.bridged) else 0.0
+    share = fraction(evidence.bridged < ALIKE) if len(evidence.bridged) else 0.0
     if share <= FEW:
         return None
     missed = ", ".join(evidence.missed)

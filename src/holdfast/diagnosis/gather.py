@@ -25,7 +25,7 @@ from holdfast.evaluation.judge import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
 from holdfast.model import at_once, by_batch, examined, usable
-from holdfast.result import Evaluation, Flags
+from holdfast.result import Evaluation, Flags, fraction
 from holdfast.types import Attack, Classifier, Images, Labels
 
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
@@ -36,9 +36,9 @@ def gather(
     patient: Patient, claimed: Evaluation, depth: Depth, run: Run, batch_size: int | None = None
 ) -> Evidence:
     """All evidence. `claimed` is the evaluation of the claim on all images; `run` evaluates."""
-    part = patient.first(depth.sample)
-    clean, claim = (flags[: depth.sample] for flags in (
-        claimed.clean.correct, claimed.worst_case.correct))  # fmt: skip
+    rows = patient.sample(depth.sample)
+    part = patient.only(rows)
+    clean, claim = claimed.clean.correct[rows], claimed.worst_case.correct[rows]
     right = clean.nonzero().flatten().to(part.x.device)
     x, y, index = part.x[right], part.y[right], part.index[right]
     met, missed = hidden(part.model, part.x[:1])
@@ -51,17 +51,21 @@ def gather(
         agreement = batched(probes.agreement)
     around, paths = _indicators(part.model, part, right, depth, batch_size)
     wanted = remedies(part, depth) | repairs(part, met + missed, rise, agreement)
-    rows = torch.arange(len(part.x))
+
+    def within(attacks: Mapping[str, Attack], some: Labels) -> Evaluation:
+        return run(attacks, rows[some])
+
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
     ladders = {}
     for setting, most in (("steps", depth.steps), ("restarts", depth.restarts)):
-        ladders[setting], after = _doubled(part, claim, setting, most, run)
+        ladders[setting], after = _doubled(part, claim, setting, most, within)
         if len(ladders[setting]) > 1:
             tried[f"more {setting}"] = after
     few = climbed(claim, tried).nonzero().flatten()[: depth.few]
     return Evidence(
-        clean=clean, claim=claim, few=tuple(few.tolist()), blind=_blind(part, depth, few, run),
-        remedies=tried, **ladders, budgets=_budgets(part, claim, run), static=around,
+        rows=rows, clean=clean, claim=claim, few=tuple(few.tolist()),
+        blind=_blind(part, depth, few, within), remedies=tried, **ladders,
+        budgets=_budgets(part, claim, within), static=around,
         dynamic=paths, entropy=_entropies(part, batch_size),
         wobble=probes.wobble(part.model, x, y, index, part.seed, part.random, size=size),
         leaps=probes.jumps(
@@ -155,14 +159,14 @@ def _doubled(
     two doublings in a row fell nothing."""
     count = getattr(part.claim, setting) if setting in attacks_of.settings_of(part.claim) else 0
     left, idle = claim.clone(), 0
-    ladder = [(float(count), left.double().mean().item())]
+    ladder = [(float(count), fraction(left))]
     while 0 < 2 * count <= most and idle < 2 and left.any():
         count, rows = 2 * count, left.nonzero().flatten()
         again = part.aimed(attacks_of.resized(part.claim, **{setting: count}))
         stands = run({f"{setting} {count}": again}, rows).worst_case.correct
         idle = idle + 1 if stands.all() else 0
         left[rows] = stands
-        ladder.append((float(count), left.double().mean().item()))
+        ladder.append((float(count), fraction(left)))
     return tuple(ladder), left
 
 
@@ -180,7 +184,7 @@ def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     }
     found = run(wanted, torch.arange(len(part.x))).attacks
     left = [(radius, one.accuracy) for radius, one in zip(radii, found, strict=True)]
-    return ((part.radius, claim.double().mean().item()), *left)
+    return ((part.radius, fraction(claim)), *left)
 
 
 def _blind(part: Patient, depth: Depth, few: Labels, run: Run) -> dict[str, Flags]:

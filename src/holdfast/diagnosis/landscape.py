@@ -21,7 +21,7 @@ from holdfast.evaluation.inputs import require_settings
 from holdfast.limits import ABOVE_0, AT_LEAST_2, COUNT, require_range
 from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.record import Row
-from holdfast.result import aligned
+from holdfast.result import aligned, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 Axes = Literal["attack", "random", "weights"]
@@ -74,7 +74,7 @@ class Landscape:
             {
                 "name": name, "ce": _range(self.ce[i]), "margin": _range(self.margin[i]),
                 "right": self.right[i].double().mean().item(),
-                "inside": (self.outside[i] == 0).double().mean().item(),
+                "inside": fraction(self.outside[i] == 0),
             }
             for i, name in enumerate(self.names)
         ]  # fmt: skip

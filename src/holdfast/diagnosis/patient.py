@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from holdfast.attack import Transfer
+from holdfast.data import in_turn
 from holdfast.loss import LossName
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
@@ -66,6 +67,11 @@ class Patient:
         """The attack as somebody runs it who does not know that the model is random."""
         return Transfer(attack=attack, source=self.model) if self.random else attack
 
-    def first(self, count: int) -> "Patient":
-        """The same with the first images only."""
-        return replace(self, x=self.x[:count], y=self.y[:count], index=self.index[:count])
+    def sample(self, count: int) -> Labels:
+        """Positions of so many images at most, each class in proportion, in their order."""
+        return in_turn(self.y, self.index)[:count].sort().values
+
+    def only(self, rows: Labels) -> "Patient":
+        """The same with these images only."""
+        rows = rows.to(self.x.device)
+        return replace(self, x=self.x[rows], y=self.y[rows], index=self.index[rows])

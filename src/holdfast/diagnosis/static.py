@@ -18,7 +18,7 @@ from holdfast.loss import Loss, LossName, called, full, gradient
 from holdfast.loss import margin as margin_of
 from holdfast.model import at_once, examined, predict, usable
 from holdfast.record import Row
-from holdfast.result import Flags, wilson
+from holdfast.result import Flags, fraction, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 FLOOR = 1e-6  # l2 length of a gradient under which its direction is rounding
@@ -76,7 +76,7 @@ class Static:
         found: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
         for name, flags in shares.items():
             near = wilson(int(flags.sum()), len(flags))
-            mean = flags.double().mean().item()
+            mean = fraction(flags)
             found[name] = {"mean": mean, "low": near.low, "high": near.high}
         return found | {name: vars(one) for name, one in self.spreads().items()}
 

@@ -19,16 +19,16 @@ WEAK = frozenset({
     HIDES, "more steps find more", "more restarts find more", "unfinished climb",
     "steps too short", "images refused",
 })  # fmt: skip
-"""Findings that an attack explains which is ill, climbed a poor loss, or not for long: where no
-other fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
+"""Findings that a weak attack explains: a bug in it, a poor loss, too few steps. Where no other
+fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
     """An attack that differs from the claim in one thing, on the sample.
 
-    alone: share of images that it takes from the claim; beyond: what is lost without it where all
-    others are kept, so that 0 says that another does as well.
+    alone: share of images that it takes from the claim; beyond: share that it alone takes, so that
+    0 says that another does as well.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Diagnosis:
             if one.alone > 0
         ]
         seen, images = len(self.evidence.claim), len(self.clean.correct)
-        where = [f"on the first {seen} images"] if seen < images else []
+        where = [f"on {seen} of the images"] if seen < images else []
         return "; ".join([line, ", ".join([*where, said[0]]), *said[1:]]) if said else line
 
     @property
