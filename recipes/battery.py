@@ -40,7 +40,7 @@ def standing(run: Path, battery: str) -> dict[int, bool]:
     rows = [r for r in record.rows(run / "evaluation.jsonl") if r["battery"] == battery]
     held = load_file(run / rows[-1]["per_image"])
     names = [name.removesuffix(".correct") for name in held if name.endswith(".correct")]
-    left = standing_of(held, names, held.get("budget"))
+    left = standing_of(held, names)
     return dict(zip(held["index"].tolist(), left.tolist(), strict=True))
 
 

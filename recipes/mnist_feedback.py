@@ -65,7 +65,7 @@ data = dataclasses.replace(data, train=train.only(kept.nonzero().flatten()))
 
 for seed in range(options.seeds):
     for name in options.variants:
-        objective = dataclasses.replace(VARIANTS[name], **({} if "ce" in name else {"seed": seed}))
+        objective = VARIANTS[name]
         network = hf.model.create("madry_mnist", image=data.image, classes=data.classes, seed=seed)
         trained = hf.train(
             network, data, objective=objective, epochs=options.epochs, batch_size=64, seed=seed,

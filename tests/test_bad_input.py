@@ -102,6 +102,9 @@ def plain(*words: str) -> Callable[[], Words]:
 
 ROW = b'{"epoch": 1}\n'
 BAD: dict[str, tuple[Callable[[], Words], str]] = {
+    "own code: a path": (option("--model", "./own.py:f"), "got the path './own.py:f'; say own:f"),
+    "own code: no module": (option("--model", "own"), "model (or MODULE:NAME) out of"),
+    "own data: no kind": (option("--data", "mine/own.npz"), "say npz:mine/own.npz"),
     "yaml: a syntax error": (yaml("a: [1"), "mend the file"),
     "yaml: a list": (yaml("- a"), "got ['a']"),
     "yaml: bytes": (yaml(b"\xff\xfe\x00\x01"), "mend the file"),
@@ -311,5 +314,5 @@ def test_work_of_another_evaluation_is_left(run):
 
 def test_of_two_runs_with_one_name_the_later_writes_nothing(run):
     with pytest.raises(BadInput, match="another run has just made"):
-        folder._make(run, force=False)
+        folder._make(run, exist_ok=False)
     assert len(record.rows(run / "metrics.jsonl")) == 1

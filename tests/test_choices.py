@@ -125,7 +125,7 @@ def test_what_a_run_writes_down_is_read_back(name):
 @pytest.mark.parametrize(
     ("argv", "config", "said"),
     [
-        ((*REWARD, "--objective.reward", "matrx"), None, "objective.reward out of .*'matrix'"),
+        ((*REWARD, "--objective.reward", "matrx"), None, "objective.reward \\(or MODULE:NAME\\) out of .*'matrix'"),
         ((*REWARD, "--objective.reward.vrong", "0"), None,
          "option of objective.reward signed, got --objective.reward.vrong; .*reward.wrong'"),
         ((), {"name": "reward", "reward": {"name": "signde"}}, "did you mean 'signed'"),
@@ -137,7 +137,7 @@ def test_what_a_run_writes_down_is_read_back(name):
         ((), {"name": "reward", "reward": {"name": "matrix"}}, "objective.reward.values"),
         ((*REWARD, "--objective.reward", "matrix", "--objective.reward.values", "[[1,x],[0,1]]"),
          None, "expected objective.reward.values to be float, got 'x'"),
-        (("--objective", "pair"), None, "expected objective.needed out of ce"),
+        (("--objective", "pair"), None, "expected objective.needed \\(or MODULE:NAME\\) out of ce"),
     ],
 )  # fmt: skip
 def test_a_mistake_inside_a_choice_is_said_with_its_place(argv, config, said):

@@ -473,7 +473,6 @@ def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, 
         ("train --adversary pgd --adversary.eps 0.1", "--adversary.radius"),
         ("evaluate run --epsilon 0.1", "--radius"),
         ("evaluate run --attack pgd --attack.radius 0.1", "--radius"),
-        ("diagnose run --twin x", "--against"),
         ("train --optimizer.rat 0.1", "--optimizer.rate"),
     ],
 )

@@ -50,17 +50,6 @@ def battle(folder: Path, calls: list[str], dies: bool = False, model=MODEL, **se
     return evaluate(model, X, Y, **chosen | settings)
 
 
-def test_what_an_earlier_holdfast_kept_is_made_again(tmp_path):
-    calls: list[str] = []
-    whole = battle(tmp_path, calls)
-    before = len(calls)
-    for file in tmp_path.rglob("*.safetensors"):
-        held = kept.read(file) or {}
-        kept.write(file, {k: v for k, v in held.items() if k != "prediction"})
-    again = battle(tmp_path, calls)
-    assert same(whole, again) and len(calls) == 2 * before > 0
-
-
 def same(one, other) -> bool:
     return torch.equal(one.adv, other.adv) and all(
         torch.equal(a.correct, b.correct)

@@ -127,7 +127,7 @@ def test_the_newest_evaluation_counts_or_that_by_a_battery():
     run("a", 2, battery="standard")
     run("a", 4)
     assert report.summary(["a"]).lines[0][2] == "40.0"
-    assert report.summary(["a"], battery="standard").lines[0][2] == "20.0"
+    assert report.summary(["a"], suite="standard").lines[0][2] == "20.0"
 
 
 def test_an_evaluation_that_python_saved_names_no_battery():
@@ -193,10 +193,37 @@ def test_means_over_seeds_are_numbers_for_machines(capsys):
     assert float(row["worst case high"]) == pytest.approx(0.4 + half, rel=1e-5)
 
 
-def test_an_interval_of_shares_stays_among_them_and_warm_starts_are_no_setting():
-    names = [run("a", 9, seed=0, weights="x"), run("b", 8, seed=1, weights="y")]
-    (row,) = report.summary(names, over_seeds=True).rows
+def test_an_interval_of_shares_stays_among_them():
+    (row,) = report.summary([run("a", 9, seed=0), run("b", 8, seed=1)], over_seeds=True).rows
     assert row["runs"] == 2 and row["pgd high"] == 1.0 and row["pgd low"] > 0
+
+
+def test_warm_starts_from_runs_of_other_settings_are_other_runs():
+    """From runs that differ in seeds alone they are not."""
+    for name, config in {"x": {"seed": 0}, "y": {"seed": 1}, "z": {"objective": REWARD}}.items():
+        run(name, 5, **config)
+    starts = {name: f"{name}/checkpoints/best" for name in "xyz"} | {"?": "gone/checkpoints/best"}
+    names = [run(f"from-{n}", 5, seed=i, weights=w) for i, (n, w) in enumerate(starts.items())]
+    found = report.summary([*names, run("alone", 5, seed=9)], over_seeds=True)
+    assert [line[0] for line in found.lines] == ["2", "1", "1", "1"]
+    assert found.head[1] == "weights" and found.lines[1][1] == starts["z"]
+    assert report.summary(names[:2], over_seeds=True).head[1] != "weights"
+
+
+def test_rounds_of_retraining_are_settings():
+    names = [run("a", 5, seed=0), run("b", 4, seed=1), run("c", 4, seed=2)]
+    for name, low in zip(names, (20, 20, 3), strict=True):
+        row = {"feedback": {"name": "boundary", "low": low}, "seed": 0, "round": 1}
+        record.append(Path(name) / "retraining.jsonl", row)
+    found = report.summary(names, over_seeds=True)
+    assert [line[:2] for line in found.lines] == [("2", "20"), ("1", "3")]
+
+
+def test_a_run_counts_once_and_a_seed_that_comes_twice_is_said(caplog):
+    names = [run("a", 5, seed=0), run("b", 4, seed=1), run("c", 4, seed=1)]
+    (line,) = report.summary([*names, "./a"], over_seeds=True).lines
+    assert line[0] == "3"
+    assert caplog.messages == ["c has the seeds of b and counts as a run of its own"]
 
 
 def test_one_run_is_no_list_of_letters():
@@ -215,7 +242,66 @@ def test_no_evaluation_is_one_line(capsys):
     assert main(["table", "none"]) == 2
     assert main(["table"]) == 2
     run("a", 5)
-    assert main(["table", "a", "--battery", "standard"]) == 2
+    assert main(["table", "a", "--suite", "standard"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert sum(line.startswith("holdfast: expected") for line in lines) == 3
     assert "expected runs with an evaluation by standard, got none in a" in lines[-1]
+
+
+def test_evaluations_on_other_data_are_other_lines():
+    names = [run("a", 5, seed=0), run("b", 4, seed=1)]
+    for name, data in zip(names, ("digits", "npz:noisy.npz"), strict=True):
+        rows = record.rows(Path(name) / "evaluation.jsonl")
+        Path(name, "evaluation.jsonl").unlink()
+        for row in rows:
+            record.append(Path(name) / "evaluation.jsonl", row | {"data": data})
+    found = report.summary(names, over_seeds=True)
+    assert found.head[1] == "evaluated on" and [line[0] for line in found.lines] == ["1", "1"]
+
+
+def test_a_weaker_evaluation_that_came_later_is_said(caplog):
+    run("a", 2, battery="reliable")
+    run("a", 8, battery="uniform-noise")
+    report.summary(["a"])
+    assert "by uniform-noise, left 80.0 %, an earlier one by reliable 20.0 %" in caplog.text
+    caplog.clear()
+    run("a", 1, battery="full")
+    report.summary(["a"])
+    assert not caplog.messages
+
+
+def test_a_network_of_elsewhere_adds_no_columns():
+    run("a", 5, batch_size=32)
+    run("b", 4)
+    Path("b/config.yaml").unlink()
+    assert report.summary(["a", "b"]).head[:2] == ("run", "clean")
+
+
+def test_evaluated_runs_are_compared_without_an_attack(capsys):
+    run("a", 7, battery="reliable")
+    run("a", 2, battery="quick")
+    for name, left in (("b", 4), ("c", 1)):
+        run(name, left, battery="reliable")
+    run("c", 2, battery="quick")
+    assert main(["compare", "a", "b", "c", "--suite", "reliable", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["suite"] == "reliable" and set(found["against"]) == {"b", "c"}
+    worst = found["against"]["b"]["worst case"]
+    assert (worst["difference"], worst["only_first"], worst["only_second"]) == (0.3, 3, 0)
+    assert found["against"]["c"]["pgd"]["difference"] == pytest.approx(0.6)
+    assert main(["compare", "a", "c"]) == 0  # by quick, as a was last
+    said = capsys.readouterr().out
+    assert "a against c, evaluated by quick" in said and "+0.0" in said
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["a"], "expected two runs or more, got a"), (["a", "a"], "expected two runs or more"),
+    (["a", "none"], "expected an evaluation by quick in none"), ([], "a value for runs"),
+    (["a", "b", "--suite", "full"], "expected an evaluation by full in a"),
+])  # fmt: skip
+def test_what_cannot_be_compared_is_one_line(words, said, capsys):
+    run("a", 5)
+    run("b", 4)
+    assert main(["compare", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told and len(told.strip().splitlines()) == 1

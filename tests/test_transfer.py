@@ -271,3 +271,15 @@ def test_autopgd_takes_all_its_steps_on_the_source(digits):
     meter = Metered(digits.models["b"])
     Transfer(attack=APGD(radius=0.2, steps=10), source=digits.models["a"])(meter, x, y)
     assert meter.backward == 10 * len(x)
+
+
+def test_images_that_are_refused_are_said():
+    def outside(model, x, y):
+        return x + 0.5
+
+    world = linear_world()
+    found = transfer_matrix({"a": world.model}, world.x, world.y, outside)
+    assert found.refused == (1.0,) and found.as_dict()["refused"] == [1.0]
+    assert "warning: 100.0% of the images made on a were outside the budget" in found.table()
+    honest = transfer_matrix({"a": world.model}, world.x, world.y, PGD(radius=0.01))
+    assert honest.refused == (0.0,) and "warning" not in honest.table()

@@ -21,6 +21,11 @@ from holdfast.errors import BadInput, cause
 def imported(name: str, what: str) -> Any:
     """What `MODULE:NAME` names; `what` it is expected to be. Raises BadInput."""
     module, _, member = name.partition(":")
+    if "/" in module or module.endswith(".py"):
+        raise BadInput(
+            f"expected {what} as MODULE:NAME, as Python imports it, got the path '{name}'; "
+            f"say {Path(module).stem}:{member}"
+        )
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -35,7 +40,7 @@ def imported(name: str, what: str) -> Any:
 
 
 def kind(name: str, what: str, call: Sequence[str], offered: Sequence[str] = ()) -> Any:
-    """What is called with options and gives the user's own attack, objective or reward.
+    """The class or function that builds the user's own attack, objective or reward from options.
 
     `MODULE:NAME` is a class, or a function that makes the thing; or it is the thing itself: an
     object, or a function whose first parameters are those of `call`. The others of such a function

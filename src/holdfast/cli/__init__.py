@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from holdfast.cli.compare import compare
 from holdfast.cli.curve import curve
 from holdfast.cli.data import data
 from holdfast.cli.demo import demo
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "margins": (margins, "measure how far images are from the decision boundary"),
     "retrain": (retrain, "train further on examples beyond that boundary"),
     "report": (report, "put what run folders hold on one page of HTML"),
+    "compare": (compare, "say on which images evaluated runs differ, and how surely"),
     "table": (table, "put what attacks left of several runs side by side"),
 }
 

@@ -39,7 +39,9 @@ class Slot:
     inner: Mapping[object, "Slot"] = field(default_factory=dict)
 
     def kind(self, name: str, path: str) -> Kind | None:
-        return self.find(name) if self.find and ":" in name else choose(self.table, name, path)
+        if self.find and ":" in name:
+            return self.find(name)
+        return choose(self.table, name, f"{path} (or MODULE:NAME)" if self.find else path)
 
 
 @dataclass(frozen=True, kw_only=True)

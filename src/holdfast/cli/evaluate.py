@@ -78,6 +78,7 @@ def evaluate(argv: Sequence[str]) -> None:
         if team.leads():
             about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
             about["epoch"] = model.card.provenance.get("epoch")
+            about["data"] = o["data"] or model.card.data
             told[name] = (
                 found,
                 evaluation.save(found, runs.place(o), split.y, index=split.index, about=about),

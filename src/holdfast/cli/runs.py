@@ -64,7 +64,7 @@ def network(o: Options) -> models.Network:
     """The model of the checkpoint on the device; code of one's own that has changed since is said.
     Raises BadInput where the run has others, but not this one."""
     run = Path(o["run"])
-    found = models.load(_checkpoint(run, o["checkpoint"]), architecture=o["model"])
+    found = models.load(checkpoint(run, o["checkpoint"]), architecture=o["model"])
     head = run / "provenance.json"
     before = record.read_json(head).get("code") if head.exists() else None
     for name, one in own.digests(o["model"]).items():
@@ -76,7 +76,7 @@ def network(o: Options) -> models.Network:
 def other(o: Options, run: str, card: models.Card) -> models.Network:
     """The network of another run on the device. Raises BadInput where its images or classes are
     others."""
-    place = _checkpoint(Path(run), o["checkpoint"])
+    place = checkpoint(Path(run), o["checkpoint"])
     code = o["model"] if is_own(models.read_card(place).architecture) else None
     found = models.load(place, architecture=code)
     wanted, got = (card.image, card.classes), (found.card.image, found.card.classes)
@@ -181,7 +181,7 @@ def done(drafts: Path) -> None:
         drafts.parent.rmdir()
 
 
-def _checkpoint(run: Path, name: str) -> Path:
+def checkpoint(run: Path, name: str) -> Path:
     """The folder of a run's checkpoint. Raises BadInput for what is no run."""
     place = run / "checkpoints"
     there = {path.name: path for path in sorted(place.glob("[!.]*"))}

@@ -12,7 +12,7 @@ from holdfast.cli.options import parse
 def table_options(
     runs: list[str],
     *,
-    battery: str | None = None,
+    suite: str | None = None,
     over_seeds: bool = False,
     form: Literal["text", "markdown", "latex", "csv"] = "text",
     json: bool = False,
@@ -24,7 +24,7 @@ def table_options(
 
     Args:
         runs: run folders with an evaluation; others are left out, which is said.
-        battery: only evaluations by this suite or attack count.
+        suite: only evaluations by this suite or attack count.
         over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
         form: of the table; latex wants the package booktabs.
         json: print every run as JSON, with all its settings, or with over_seeds every line of the
@@ -36,9 +36,9 @@ def table(argv: Sequence[str]) -> None:
     parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
     o = parsed.values
     if o["json"] and not o["over_seeds"]:
-        print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["battery"])]))
+        print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["suite"])]))
         return
-    found = report.summary(o["runs"], battery=o["battery"], over_seeds=o["over_seeds"])
+    found = report.summary(o["runs"], suite=o["suite"], over_seeds=o["over_seeds"])
     if o["json"]:
         print(record.as_json(found.rows))
         return

@@ -78,12 +78,9 @@ def _flags(name: str, given: Any) -> Flags:
 
 def _mcnemar(one: int, other: int) -> float:
     """Twice the tail of a fair coin thrown once for each image on which they differ."""
-    throws, fewer = one + other, min(one, other)
-    ways = tail = 1  # to choose k of the throws: exact, and each k from the one before
-    for k in range(fewer):
-        ways = ways * (throws - k) // (k + 1)
-        tail += ways
-    return min(1.0, 2 * tail / 2**throws)
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(one, other), one + other, 0.5)))
 
 
 def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
@@ -108,7 +105,7 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     The worst case is taken over the attacks that both have, of the same settings (but for seeds)
     and the same budget, if they have any, and is that of the evaluations' own budget; images are
     matched by index. Raises BadInput where a file cannot be read, the two have no image in common,
-    or one index has two labels (other data, or another split).
+    or one index has two labels or two images (other data, or another split).
     """
     for name, file in (("first", first), ("second", second)):
         require_value(name, file, "evaluation.latest('runs/one')", (str, Path))
@@ -119,6 +116,13 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     rows = [_places(held["index"], index) for held in (one, two)]
     if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
         raise BadInput(f"expected the same data and split in {first} and {second}, got others")
+    if "marks" in one and "marks" in two:
+        marks = [held["marks"][row] for held, row in zip((one, two), rows, strict=True)]
+        if others := int((marks[0] != marks[1]).sum()):
+            raise BadInput(
+                f"expected the same images in {first} and {second}, got others at {others} of "
+                f"{len(index)} positions; evaluate both on the same data"
+            )
     known = sorted(n.removesuffix(".correct") for n in one if n.endswith(".correct") and n in two)
     names = sorted(known, key=lambda name: name != "clean")  # a file's tensors come in any order
     names = [name for name in names if _alike(name, one, two)]
@@ -128,40 +132,33 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
         log.warning("no attack of %s is in %s with the same budget and settings: only clean images "
                     "are compared", first, second)  # fmt: skip
         return {name: paired(*pair) for name, pair in pairs.items()}
-    asked = [held["budget"] for held in (one, two) if "budget" in held]
-    if len(asked) == 2 and not torch.equal(*asked):
-        log.warning("no worst case is compared: the two evaluations are of other budgets")
+    if torch.equal(one["budget"], two["budget"]):
+        pairs["worst case"] = [standing(held, names)[row] for held, row in both]
     else:
-        budget = asked[0] if asked else None
-        pairs["worst case"] = [standing(held, names, budget)[row] for held, row in both]
+        log.warning("no worst case is compared: the two evaluations are of other budgets")
     return {name: paired(*pair) for name, pair in pairs.items()}
 
 
-def standing(held: dict[str, Tensor], names: Iterable[str], budget: Tensor | None) -> Flags:
-    """Images of a file that these attacks left standing within a budget, that of the evaluation (an
-    earlier holdfast did not keep it); None: each within its own."""
-    stand = [held["clean.correct"]]
-    for name in (name for name in names if name != "clean"):
-        if budget is None:
-            stand.append(held[f"{name}.correct"])
-        elif held[f"{name}.budget"][0] == budget[0]:
-            stand.append(~(held[f"{name}.distance"] <= budget[1].item() + SLACK))
-    return torch.stack(stand).all(0)
+def standing(held: dict[str, Tensor], names: Iterable[str]) -> Flags:
+    """Images of a file that these attacks left standing within the evaluation's own budget."""
+    order, radius = held["budget"].tolist()
+    within = [
+        held[f"{name}.distance"] <= radius + SLACK
+        for name in names if name != "clean" and held[f"{name}.budget"][0] == order
+    ]  # fmt: skip
+    return held["clean.correct"] & ~torch.stack(within).any(0) if within else held["clean.correct"]
 
 
 def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
     """Whether the attack of this name had the same budget and settings in both; said where not."""
-    first, second = (held.get(f"{name}.budget") for held in (one, two))
-    if first is not None and second is not None and not torch.equal(first, second):
+    if name == "clean":
+        return True
+    first, second = (held[f"{name}.budget"] for held in (one, two))
+    if not torch.equal(first, second):
         had = " and ".join("l{:g} {:g}".format(*budget.tolist()) for budget in (first, second))
         log.warning("%s is not compared: its budgets are %s; evaluate both alike", name, had)
         return False
-    first, second = (held.get(f"{name}.settings") for held in (one, two))
-    if (first is None) != (second is None):
-        log.warning("%s is not compared: one evaluation is of a version that did not note its "
-                    "settings; evaluate both anew", name)  # fmt: skip
-        return False
-    if first is not None and second is not None and not torch.equal(first, second):
+    if not torch.equal(one[f"{name}.settings"], two[f"{name}.settings"]):
         log.warning("%s is not compared: its settings, or those of the attacks before it in a "
                     "cascade, are others; evaluate both alike", name)  # fmt: skip
         return False
@@ -175,8 +172,11 @@ def _places(index: Tensor, wanted: list[int]) -> Tensor:
 
 def _read(file: Path) -> dict[str, Tensor]:
     try:
-        return tensors.load(file.read_bytes())
-    except (OSError, SafetensorError) as error:
+        held = tensors.load(file.read_bytes())
+        if lacking := {"index", "y", "clean.correct", "budget"} - held.keys():
+            raise ValueError(f"no {', '.join(sorted(lacking))} in it")
+        return held
+    except (OSError, SafetensorError, ValueError) as error:
         raise BadInput(
             f"expected per-image results at {file}, got: {error}; run holdfast evaluate first"
         ) from None

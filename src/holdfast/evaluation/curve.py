@@ -15,7 +15,7 @@ from holdfast.evaluation.suites import SUITES
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
-from holdfast.result import Finding, Standing, aligned, doubted, numbers, shares
+from holdfast.result import Finding, Standing, aligned, cells, doubted, numbers
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 Battery = str | Callable[[float], Mapping[str, Attack]]
@@ -60,7 +60,7 @@ class Curve:
         """The cells of the table under `head`, clean images first."""
         named = zip(("clean", *(f"{one:.4g}" for one in self.radii)),
                     (self.clean, *self.standings), strict=True)  # fmt: skip
-        return [[name, *shares(one)] for name, one in named]
+        return [[name, *cells(one)] for name, one in named]
 
     def table(self) -> str:
         """Accuracy at each radius as aligned text, and what casts doubt on it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from holdfast.record import Row
-from holdfast.result import SLACK, AttackResult, Evaluation, Finding, Flags
+from holdfast.result import SLACK, AttackResult, Evaluation, Finding, Flags, fraction
 from holdfast.types import Norm
 
 FEW = 0.01  # share of images that is worth a word
@@ -96,7 +96,7 @@ def at_their_target(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """Images of the class to which an attack leads, which is given nothing to do by them."""
     for one in results:
         still = ~one.distance.isnan() & (one.target < 0)
-        share = still.double().mean().item()
+        share = fraction(still)
         if _leads(one.settings) and share > FEW:
             yield Finding(
                 name="images of the target", evidence={"attack": one.name, "share": share},
@@ -140,12 +140,13 @@ def blind_gain(found: Evaluation) -> Iterator[Finding]:
     if not (fooled[True] and fooled[False]):
         return
     seeing, blind = (torch.stack(fooled[kind]).any(0) for kind in (True, False))
-    share = (found.clean.correct & ~seeing & blind).double().mean().item()
+    only = found.clean.correct & ~seeing & blind
+    share = fraction(only)
     if share > GAIN:
         yield Finding(
             name="blind attacks find more", evidence={"share": share},
-            meaning=f"attacks that see no gradient felled {share:.1%} of images that every attack "
-            "with gradients left standing, as where gradients mislead",
+            meaning=f"attacks that see no gradient felled {int(only.sum())} of {len(only)} images, "
+            "which every attack with gradients left standing, as where gradients mislead",
             advice="do not believe the attacks with gradients alone; take more images and queries, "
             "and transfer from another model",
         )  # fmt: skip

@@ -4,15 +4,13 @@ A draft is a folder named by everything that decides the result (weights, images
 budget), so that a killed evaluation that is started again finds its own and no other.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast import kept
 from holdfast.evaluation.judge import Case, Outcome
 from holdfast.evaluation.suites import Suite
 from holdfast.result import AttackResult
-
-NEEDED = {field.name for field in fields(AttackResult)} | {"offered", "height"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +22,7 @@ class Draft:
     def recall(self, place: int, name: str, case: Case) -> Outcome | None:
         """What this attack found before a kill; None where it did not finish, or is damaged."""
         row = kept.read(self._file(place, name))
-        if row is None or not row.keys() >= NEEDED:  # an earlier holdfast kept less
+        if row is None:
             return None
         offered, height = (row.pop(key).to(case.x.device) for key in ("offered", "height"))
         return Outcome(result=AttackResult(**row), offered=offered, height=height)

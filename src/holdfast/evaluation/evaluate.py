@@ -15,6 +15,7 @@ from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import Case, attacked, budget
 from holdfast.evaluation.shares import joined, share
+from holdfast.evaluation.store import marks
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
 from holdfast.model import at_once, clean_logits, swift, usable
 from holdfast.result import Evaluation, Standing
@@ -144,5 +145,5 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation
         clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
         entropy=loss.entropy(case.clean).mean().item() / math.log(2),
         findings=(*battery.findings, *of_model(case)), cascade=battery.cascade,
-        norm=case.norm, radius=case.radius,
+        norm=case.norm, radius=case.radius, marks=marks(case.x),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import by_batch, examined, predict
-from holdfast.result import Finding, Flags
+from holdfast.result import Finding, Flags, fraction
 from holdfast.types import Classifier, Images, Labels, PerImage
 
 LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw once per batch
@@ -42,7 +42,7 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
     """Logits that differ from pass to pass by more than rounding."""
     apart, differs = wavering(case.model, x, case.batch_size)
     if differs.any():
-        share = differs.double().mean().item()
+        share = fraction(differs)
         yield Finding(
             name="random outputs", evidence={"share": share, "largest": apart.max().item()},
             meaning="the same images give other logits from pass to pass, so that one gradient "
@@ -66,7 +66,7 @@ def dependence(case: Case, x: Images) -> Iterator[Finding]:
     apart, drawn = (
         torch.where(one.isinf(), 0.0, one - alone).abs().amax(1) for one in (together, again)
     )
-    share = (apart > 1e-6 + 1e-3 * alone.abs().amax(1)).double().mean().item()
+    share = fraction(apart > 1e-6 + 1e-3 * alone.abs().amax(1))
     if share >= MOST and not drawn.any():
         yield Finding(
             name="batch mates", evidence={"share": share, "largest": apart.max().item()},
@@ -134,7 +134,7 @@ def coarseness(case: Case, rows: Labels) -> Iterator[Finding]:
 def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
     """Gradients that are zero in every pixel: of cross-entropy alone, or of the margin too."""
     lost = {
-        name: _zero(case, x, y, of).double().mean().item()
+        name: fraction(_zero(case, x, y, of))
         for name, of in (("ce", loss.cross_entropy), ("margin", loss.margin))
     }
     evidence = {f"zero_{name}": share for name, share in lost.items()} | {"images": len(x)}

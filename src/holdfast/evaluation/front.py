@@ -58,8 +58,9 @@ def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Fr
 
 
 def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags) -> AttackResult:
-    """The result of an attack that saw some images, as one over all of them: what it did not see
-    stands as it did, at a distance that is no number, and after no query where it had fallen."""
+    """The result of an attack that saw some images, as one over all of them. Images that it was
+    not shown keep their status; their distance is NaN, their queries 0 if they had fallen, else -1.
+    """
     result, rows = outcome.result, shown.cpu()
     unseen = torch.full((len(case.x),), torch.nan, dtype=result.distance.dtype)
     nowhere = torch.full_like(case.y, -1, device="cpu")

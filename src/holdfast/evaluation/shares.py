@@ -35,6 +35,7 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
         attacks=tuple(_whole(some) for some in zip(*attacks, strict=True)),
         entropy=float((weights * bits).sum() / weights.sum()),
         adv=_woven(parts, lambda part: part.adv),
+        marks=_woven(parts, lambda part: torch.zeros(0) if part.marks is None else part.marks),
         findings=tuple(named.values()),
         cascade=first.cascade,
         norm=first.norm,

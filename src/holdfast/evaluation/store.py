@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from safetensors import torch as tensors
 from torch import Tensor
 
@@ -15,16 +16,30 @@ from holdfast import record
 from holdfast.errors import BadInput, require_value
 from holdfast.geometry import ORDER
 from holdfast.result import Evaluation
-from holdfast.types import Labels
+from holdfast.types import Images, Labels
 
 
-def latest(run: Path | str) -> Path:
-    """The newest per-image results of a run. Raises BadInput where there are none."""
+def latest(run: Path | str, suite: str | None = None) -> Path:
+    """The newest per-image results of a run, by this suite or attack if one is named. Raises
+    BadInput where there are none."""
     files = sorted(Path(run).glob("evaluation-*.safetensors"), key=_number)
+    if suite is not None:
+        rows = record.rows(Path(run) / "evaluation.jsonl")
+        named = {row["per_image"] for row in rows if row.get("battery") == suite}
+        files = [file for file in files if file.name in named]
     if not files:
-        raise BadInput(f"expected an evaluation in {run}, got none; run holdfast evaluate {run}, "
-                       "or in Python holdfast.evaluation.save")  # fmt: skip
+        raise BadInput(
+            f"expected an evaluation{f' by {suite}' if suite else ''} in {run}, got none; run "
+            f"holdfast evaluate {run}, or in Python holdfast.evaluation.save"
+        )
     return files[-1]
+
+
+def marks(x: Images) -> Int[Tensor, " batch"]:
+    """A fingerprint of each image, in 63 bits: the same on every device and in every batch."""
+    rows = x.float().cpu().contiguous().numpy()
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    return torch.tensor([int.from_bytes(one, "little") >> 1 for one in digests])
 
 
 def _number(file: Path) -> int:
@@ -44,7 +59,7 @@ def save(
     class that the image returned is taken for) and `NAME.target` (the class it was led to), each
     -1: none, `NAME.budget` (order of the norm, radius), `NAME.settings` (a fingerprint of them, of
     those before it too in a cascade) and, where it counts them, `NAME.queries` (-1: never fooled);
-    `budget` is that of the worst case. Gives their path.
+    `budget` is that of the worst case, `marks` tell the clean images. Gives their path.
 
     y: labels of the images. index: their positions in the data set, by which `compare` matches
     images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
@@ -58,6 +73,7 @@ def save(
             raise BadInput(f"expected {name} of the {images} images, got {len(value)}")
     held = {"index": index.cpu(), "y": y.cpu(), "clean.correct": found.clean.correct}
     held |= {"adv": found.adv, "budget": torch.tensor([ORDER[found.norm], found.radius])}
+    held |= {} if found.marks is None else {"marks": found.marks}
     for place, attack in enumerate(found.attacks):
         deciding = found.attacks[: place + 1] if found.cascade else [attack]
         held |= {

@@ -15,8 +15,10 @@ from holdfast.geometry import per_image
 from holdfast.loss import full, right
 from holdfast.model import at_once, by_batch, clean_logits, examined, predict, usable
 from holdfast.record import Row
-from holdfast.result import aligned
+from holdfast.result import aligned, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
+
+FEW = 0.001  # share of refused images that need no word
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,14 +27,15 @@ class TransferMatrix:
 
     sources, targets: their names. clean: which images each target classifies right.
     correct: which of the attacked ones it still does; one that was not finite, or outside the
-    pixel box or the budget, counts as the clean one. The diagonal of a square matrix is the
-    attack on the model itself.
+    pixel box or the budget, counts as the clean one; `refused` is their share by source. The
+    diagonal of a square matrix is the attack on the model itself.
     """
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     clean: Bool[Tensor, "target images"]
     correct: Bool[Tensor, "source target images"]
+    refused: tuple[float, ...]
 
     @property
     def accuracy(self) -> Float[Tensor, "source target"]:
@@ -45,6 +48,7 @@ class TransferMatrix:
             "sources": list(self.sources), "targets": list(self.targets),
             "clean_accuracy": self.clean.double().mean(1).tolist(),
             "accuracy": self.accuracy.tolist(), "images": self.clean.shape[1],
+            "refused": list(self.refused),
         }  # fmt: skip
 
     def table(self) -> str:
@@ -55,7 +59,12 @@ class TransferMatrix:
             [name, *(f"{share:.1%}" for share in row.tolist())]
             for name, row in zip(names, shares, strict=True)
         ]
-        return aligned(("made on", *self.targets), rows)
+        doubts = [
+            f"warning: {share:.1%} of the images made on {name} were outside the budget or the "
+            "pixel box, or no numbers, and count as if they had not been attacked"
+            for name, share in zip(self.sources, self.refused, strict=True) if share > FEW
+        ]  # fmt: skip
+        return "\n".join([aligned(("made on", *self.targets), rows), *doubts])
 
     def __repr__(self) -> str:
         return f"Transfers of {self.clean.shape[1]} images\n{self.table()}"
@@ -102,20 +111,22 @@ def transfer_matrix(
     require_settings(radius, norm, batch_size)
     sources, x = models if sources is None else sources, full(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
-    correct = []
+    correct, refused = [], []
     for done, source in enumerate(sources.values(), 1):
         taken = usable(source, x, y, index)
         clean_logits(source, *taken[:2], batch_size)
         adv = _made(source, *taken, attack, at_once(batch_size, x))
         valid = acceptable(taken[0], adv, radius, norm)  # as the source saw them
+        refused.append(fraction(~valid))
         adv = torch.where(per_image(valid, adv), adv, taken[0]).to(x)
         stands = [_stands(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)
         if said:
             said("sources", done, len(sources))
     return TransferMatrix(
-        sources=tuple(sources), targets=tuple(models), clean=clean, correct=torch.stack(correct)
-    )
+        sources=tuple(sources), targets=tuple(models), clean=clean,
+        correct=torch.stack(correct), refused=tuple(refused),
+    )  # fmt: skip
 
 
 def _made(

@@ -15,6 +15,8 @@ from holdfast.record.settings import Row, plain
 
 def provenance(**more: object) -> Row:
     """Who made this, with what, where and when: stored beside every result."""
+    program = Path(sys.argv[0])
+    as_module = program.name == "__main__.py"
     return {
         "holdfast": version(),
         "commit": commit(),
@@ -24,7 +26,7 @@ def provenance(**more: object) -> Row:
         "threads": torch.get_num_threads(),
         "cpu": cpu(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([program.parent.name if as_module else program.name, *sys.argv[1:]]),
     } | plain(more)
 
 

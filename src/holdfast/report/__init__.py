@@ -3,9 +3,10 @@
 from holdfast.report.budgets import budgets
 from holdfast.report.figures import bars, curves, heat, histograms
 from holdfast.report.landscapes import contour, surface
+from holdfast.report.measured import Measured, measured
 from holdfast.report.page import page
 from holdfast.report.ranges import ranges
-from holdfast.report.summary import Measured, Summary, measured, summary
+from holdfast.report.summary import Summary, summary
 from holdfast.report.tensorboard import tensorboard
 
 __all__ = [

@@ -144,7 +144,7 @@ def _evaluations(run: Path) -> Iterator[Part]:
     newest = {repr([rows[-1].get(name) for name in where]): rows for rows in made.values()}
     for rows in reversed(newest.values()):
         last = rows[-1]
-        budget, (low, high) = _budget(last), last["worst_case_interval"]
+        budget, (low, high) = last["budget"], last["worst_case_interval"]
         about = [f"{name} {last[name]}" for name in (*ASKED, "epoch") if last.get(name) is not None]
         within = f"{budget['norm']} {budget['radius']:.4g}"
         yield Part(
@@ -158,11 +158,6 @@ def _evaluations(run: Path) -> Iterator[Part]:
                    *_remarks(run, rows, budget["norm"])],
             table=_attacks(rows), findings=last.get("findings", ()),
         )  # fmt: skip
-
-
-def _budget(row: record.Row) -> record.Row:
-    """That of the worst case; an earlier holdfast wrote that of the attack alone."""
-    return row.get("budget") or {"norm": row["norm"], "radius": row["radius"]}
 
 
 def _remarks(run: Path, rows: Sequence[record.Row], norm: str) -> Iterator[str]:

@@ -12,33 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import record
-from holdfast.errors import BadInput
-from holdfast.model import trained_on
+from holdfast.report.measured import STARTS, WORST, Measured, is_seed, measured
 from holdfast.result import aligned
 
 log = logging.getLogger("holdfast")
-ABOUT = ("battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
 ELSEWHERE = ("device", "processes")  # where a run was made, which is no setting of it
-WORST = "worst case"
 LATEX = str.maketrans(
     {one: f"\\{one}" for one in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One run: its settings by dotted path, those of its evaluation, and accuracies as shares:
-    `clean`, what each attack left, and `worst case`, the least per image, with its interval.
-
-    attacks: the settings of each attack.
-    """
-
-    run: str
-    settings: record.Row
-    accuracy: dict[str, float]
-    interval: tuple[float, float]
-    attacks: record.Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +69,22 @@ class Summary:
 
 
 def summary(
-    runs: Sequence[Path | str], *, battery: str | None = None, over_seeds: bool = False
+    runs: Sequence[Path | str], *, suite: str | None = None, over_seeds: bool = False
 ) -> Summary:
     """The newest evaluation of each run, in per cent, beside the settings in which the runs differ.
 
     runs: run folders; those without an evaluation are left out, which is said.
-    battery: only evaluations of this suite or attack count.
+    suite: only evaluations of this suite or attack count.
     over_seeds: runs that differ in seeds alone, and were attacked alike, become one line, mean ±
-        standard deviation.
+        standard deviation. Where they started from other runs, these must do so too.
     Raises BadInput where nothing is left.
     """
-    found = measured(runs, battery)
+    found = measured(runs, suite)
     _warn_of_other_attacks(found)
-    names = [name for name in _differing(found) if not (over_seeds and _is_drawn(name))]
+    names = _differing(found)
+    if over_seeds:
+        hidden = STARTS if len({one.origin for one in found}) == 1 else ()
+        names = [name for name in names if not is_seed(name) and name not in hidden]
     groups = _grouped(found, names) if over_seeds else [[one] for one in found]
     scores = [*dict.fromkeys(n for one in found for n in one.accuracy if n != WORST), WORST]
     lines = [
@@ -149,52 +134,6 @@ def student(freedom: int) -> float:
     return float(stdtrit(freedom, 0.975))
 
 
-def measured(runs: Sequence[Path | str], battery: str | None = None) -> list[Measured]:
-    """The newest evaluation of each run that has one, by this battery if one is named.
-
-    Raises BadInput where none has.
-    """
-    if isinstance(runs, (str, Path)):
-        raise BadInput(f"expected a list of runs, got {str(runs)!r}; put it into brackets")
-    found = [one for run in runs if (one := _measured(Path(run), battery))]
-    if not found:
-        raise BadInput(
-            f"expected runs with an evaluation{f' by {battery}' if battery else ''}, got none in "
-            f"{', '.join(map(str, runs)) or 'no run'}; run holdfast evaluate first"
-        )
-    return found
-
-
-def _measured(run: Path, battery: str | None) -> Measured | None:
-    """The newest evaluation of a run; None, which is said, where it has none."""
-    rows = [r for r in record.rows(run / "evaluation.jsonl") if battery in (None, r.get("battery"))]
-    if not rows:
-        log.warning("%s has no evaluation%s: left out", run, f" by {battery}" if battery else "")
-        return None
-    if since := trained_on(run, rows[-1]):
-        log.warning("%s", since)
-    newest = [row for row in rows if row["per_image"] == rows[-1]["per_image"]]
-    last, config = newest[-1], run / "config.yaml"
-    about = last | last.get("budget", {})  # which an earlier holdfast did not write
-    settings = _flat(record.read_yaml(config)) if config.exists() else {}
-    scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
-    low, high = last["worst_case_interval"]
-    return Measured(
-        run=str(run), settings=settings | {f"evaluation.{k}": about.get(k) for k in ABOUT},
-        accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
-        attacks={row["name"]: _flat(row["settings"]) for row in newest},
-    )  # fmt: skip
-
-
-def _flat(value: record.Row, under: str = "") -> record.Row:
-    """A mapping of mappings as one, by dotted path; `name` is what its mapping is."""
-    flat: record.Row = {}
-    for key, one in value.items():
-        path = under.removesuffix(".") if under and key == "name" else under + key
-        flat |= _flat(one, f"{path}.") if isinstance(one, dict) else {path: one}
-    return flat
-
-
 def _differing(found: Sequence[Measured]) -> list[str]:
     """Settings that are not the same in all runs; of a choice, those of runs that chose alike."""
     paths = dict.fromkeys(path for one in found for path in one.settings)
@@ -210,7 +149,7 @@ def _kinds(found: Sequence[Measured], path: str) -> Iterable[set[str]]:
     above = [".".join(parts[:n]) for n in range(1, len(parts))]
     groups: dict[str, set[str]] = {}
     for one in found:
-        if path in one.settings or len(parts) == 1:
+        if path in one.settings or (len(parts) == 1 and one.trained):
             chosen = json.dumps([one.settings.get(name) for name in above])
             groups.setdefault(chosen, set()).add(json.dumps(one.settings.get(path)))
     return groups.values()
@@ -221,11 +160,24 @@ def _grouped(found: Sequence[Measured], names: Sequence[str]) -> list[list[Measu
     for one in found:
         attacks = {
             f"{name}.{key}": value for name, held in one.attacks.items()
-            for key, value in held.items() if not _is_seed(key)
+            for key, value in held.items() if not is_seed(key)
         }  # fmt: skip
-        key = json.dumps([[one.settings.get(name) for name in names], attacks], sort_keys=True)
+        chosen = [one.settings.get(name) for name in names if name not in STARTS]
+        key = json.dumps([chosen, one.origin, attacks], sort_keys=True)
         groups.setdefault(key, []).append(one)
+    for group in groups.values():
+        _warn_of_twins(group)
     return list(groups.values())
+
+
+def _warn_of_twins(group: Sequence[Measured]) -> None:
+    """Says which runs of a line have the seeds of another: they tell nothing of the spread."""
+    first: dict[str, str] = {}
+    for one in group:
+        seeds = {name: value for name, value in one.settings.items() if is_seed(name)}
+        twin = first.setdefault(json.dumps(seeds, sort_keys=True), one.run)
+        if twin != one.run:
+            log.warning("%s has the seeds of %s and counts as a run of its own", one.run, twin)
 
 
 def _warn_of_other_attacks(found: Sequence[Measured]) -> None:
@@ -233,22 +185,13 @@ def _warn_of_other_attacks(found: Sequence[Measured]) -> None:
     for name in dict.fromkeys(name for one in found for name in one.attacks):
         held = [one.attacks[name] for one in found if name in one.attacks]
         others = (k for k in held[0] if len({json.dumps(one.get(k)) for one in held}) > 1)
-        other = [key for key in others if not _is_seed(key)]
+        other = [key for key in others if not is_seed(key)]
         if other:
             log.warning("%s was not the same attack in all runs: other %s", name, ", ".join(other))
 
 
-def _is_seed(path: str) -> bool:
-    return path.rpartition(".")[2] == "seed"
-
-
-def _is_drawn(path: str) -> bool:
-    """Whether a setting differs from seed to seed: a run may start from one of the same seed."""
-    return _is_seed(path) or path == "weights"
-
-
 def _shown(path: str) -> str:
-    return path.removeprefix("evaluation.")
+    return "evaluated on" if path == "evaluation.data" else path.removeprefix("evaluation.")
 
 
 def _said(value: Any) -> str:

@@ -8,10 +8,11 @@ from holdfast.result.standing import (
     Interval,
     Standing,
     aligned,
+    cells,
     doubted,
+    fraction,
     median,
     numbers,
-    shares,
     wilson,
 )
 from holdfast.result.trained import Trained
@@ -26,9 +27,10 @@ __all__ = [
     "Standing",
     "Trained",
     "aligned",
+    "cells",
     "doubted",
+    "fraction",
     "median",
     "numbers",
-    "shares",
     "wilson",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from holdfast.errors import BadInput
 from holdfast.record import Row
@@ -16,10 +18,11 @@ from holdfast.result.standing import (
     Flags,
     Standing,
     aligned,
+    cells,
     doubted,
+    fraction,
     median,
     numbers,
-    shares,
 )
 from holdfast.types import Images, Labels, Norm, PerImage
 
@@ -85,7 +88,7 @@ class AttackResult(Standing):
                 "hop-skip-jump or boundary"
             )
         first = torch.where(self.queries < 0, torch.inf, self.queries)
-        return [(first > count).double().mean().item() for count in counts]
+        return [fraction(first > count) for count in counts]
 
     def _short_curve(self) -> Row:
         """Accuracy after 10, 30, 100, 300, ... queries, up to the budget."""
@@ -129,6 +132,7 @@ class Evaluation:
     cascade: each attack saw only what those before it left standing.
     norm, radius: the budget within which attacks were asked to stay; the worst case is that of
     this budget, and what was found beyond it or in another norm stands with its own attack.
+    marks: a fingerprint of each clean image, by which comparisons know the same images.
     """
 
     clean: Standing
@@ -139,6 +143,7 @@ class Evaluation:
     radius: float
     findings: tuple[Finding, ...] = ()
     cascade: bool = False
+    marks: Int[Tensor, " batch"] | None = None
 
     @property
     def worst_case(self) -> Standing:
@@ -177,7 +182,7 @@ class Evaluation:
         nearest = torch.where(self.clean.correct, torch.inf, 0.0)
         for attack in self.attacks:
             nearest = torch.fmin(nearest, attack.distance.to(nearest))
-        return [(nearest > radius + SLACK).double().mean().item() for radius in wanted]
+        return [fraction(nearest > radius + SLACK) for radius in wanted]
 
     def as_dict(self) -> Row:
         worst = self.worst_case
@@ -199,13 +204,13 @@ class Evaluation:
     def rows(self) -> list[list[str]]:
         """The cells of the table under `head`."""
         count, none = max(len(self.clean.correct), 1), [""] * 4
-        body = [["clean", *shares(self.clean), "", "", "1", "", ""]]
+        body = [["clean", *cells(self.clean), "", "", "1", "", ""]]
         body += [
-            [self._label(a), *shares(a), str(first), _far(a), f"{a.forward / count:.0f}",
+            [self._label(a), *cells(a), str(first), _far(a), f"{a.forward / count:.0f}",
              f"{a.backward / count:.0f}", f"{a.seconds:.1f}"]
             for a, first in zip(self.attacks, self.first, strict=True)
         ]  # fmt: skip
-        return [*body, ["worst case", *shares(self.worst_case), "", *none]]
+        return [*body, ["worst case", *cells(self.worst_case), "", *none]]
 
     def _label(self, attack: AttackResult) -> str:
         """The attack's name, with its budget where that is not the one asked for."""
@@ -222,7 +227,7 @@ class Evaluation:
         other = f"not in the worst case, as in another norm than {self.norm}: {', '.join(apart)}"
         return ([other] if apart else []) + [
             "{}: of {} images led to another class, {} ({}) are taken for it".format(
-                name, len(one.correct), *shares(one)
+                name, len(one.correct), *cells(one)
             )
             for name, one in told.items()
         ]

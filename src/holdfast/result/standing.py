@@ -45,14 +45,14 @@ class Standing:
 
     @property
     def accuracy(self) -> float:
-        return self.correct.double().mean().item()
+        return fraction(self.correct)
 
     @property
     def interval(self) -> Interval:
         return wilson(int(self.correct.sum()), len(self.correct))
 
     def __repr__(self) -> str:
-        return f"{{}} ({{}}) of {len(self.correct)} images".format(*shares(self))
+        return f"{{}} ({{}}) of {len(self.correct)} images".format(*cells(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,11 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.meaning}; {self.advice}"
+
+
+def fraction(flags: Bool[Tensor, "..."]) -> float:
+    """How many of the flags are set, as a share of all."""
+    return flags.double().mean().item()
 
 
 def median(values: Tensor) -> float:
@@ -109,7 +114,7 @@ def doubted(text: str, findings: Iterable[Finding]) -> str:
     return "\n".join([text, *(f"warning: {finding}" for finding in findings)])
 
 
-def shares(standing: Standing) -> tuple[str, str]:
+def cells(standing: Standing) -> tuple[str, str]:
     """The cells of a table that say an accuracy and its interval."""
     near = standing.interval
     return f"{standing.accuracy:.1%}", f"{near.low:.1%} to {near.high:.1%}"

@@ -52,7 +52,7 @@ class Trained:
     def table(self, every: int = 1) -> str:
         """The epochs as aligned text."""
         names = ["epoch", "loss", "train_clean", "validation_clean", "validation_fgsm",
-                 "validation_pgd", "entropy"]  # fmt: skip
+                 "validation_pgd", "validation_entropy"]  # fmt: skip
         rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
         return aligned([name.replace("_", " ") for name in names], rows)
 

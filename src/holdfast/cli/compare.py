@@ -1,0 +1,56 @@
+"""`holdfast compare`: runs that are evaluated already, image by image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast import evaluation, record
+from holdfast.cli import show, words
+from holdfast.cli.options import parse
+from holdfast.errors import BadInput
+from holdfast.evaluation import Comparison
+
+HEAD = ("", "points", "95 % interval", "McNemar's p", "first alone", "other alone", "images")
+
+
+def compare_options(runs: list[str], *, suite: str | None = None, json: bool = False) -> None:
+    """Compare what attacks left of one run with what they left of others, on the same images.
+
+    The runs come first: holdfast compare RUN OTHER ... [options]. A line is the accuracy of the
+    first run minus that of the other, for each attack of the same budget and settings in both.
+    Nothing is attacked, and nothing is written.
+
+    Args:
+        runs: run folders with an evaluation, two or more.
+        suite: the newest evaluation by this suite or attack counts; by default by the one that the
+            first run was last evaluated by.
+        json: print the comparisons as JSON.
+    """
+
+
+def compare(argv: Sequence[str]) -> None:
+    o = parse("compare", {compare_options: frozenset()}, {}, words.listed(argv)).values
+    first, *others = dict.fromkeys(o["runs"])
+    if not others:
+        raise BadInput(f"expected two runs or more, got {first}; name them before the options")
+    suite = o["suite"] or _suite(Path(first))
+    file = evaluation.latest(first, suite)
+    found = {run: evaluation.compare(file, evaluation.latest(run, suite)) for run in others}
+    if o["json"]:
+        print(record.as_json({"run": first, "suite": suite, "against": record.plain(found)}))
+        return
+    for run, pairs in found.items():
+        rows = [[name, *_cells(pair)] for name, pair in pairs.items()]
+        show.table(f"{first} against {run}, evaluated by {suite or 'Python'}", HEAD, rows)
+
+
+def _suite(run: Path) -> str | None:
+    """What the run was last evaluated by; None: by attacks of Python."""
+    rows = record.rows(run / "evaluation.jsonl")
+    return rows[-1].get("battery") if rows else None
+
+
+def _cells(pair: Comparison) -> list[str]:
+    return [
+        f"{100 * pair.difference:+.1f}", f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+        f"{pair.p:.2g}", str(pair.only_first), str(pair.only_second), str(pair.images),
+    ]  # fmt: skip

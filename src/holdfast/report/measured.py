@@ -1,0 +1,123 @@
+"""What a run folder says of itself for a table: its settings, and what attacks left of it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast import record
+from holdfast.errors import BadInput
+from holdfast.model import trained_on
+
+log = logging.getLogger("holdfast")
+ABOUT = ("data", "battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
+RETRAINED = ("feedback", "probe", "judge", "max_drop", "reuse", "round", "start")  # of a last round
+STARTS = ("weights", "retraining.start")  # checkpoints that a run began with
+WORST = "worst case"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One run: its settings by dotted path, those of its evaluation, and accuracies as shares:
+    `clean`, what each attack left, and `worst case`, the least per image, with its interval.
+
+    attacks: the settings of each attack. origin: what trained the weights it began with.
+    """
+
+    run: str
+    settings: record.Row
+    accuracy: dict[str, float]
+    interval: tuple[float, float]
+    attacks: record.Row
+    origin: str
+
+    @property
+    def trained(self) -> bool:
+        """Whether its settings of training are known: a network of elsewhere has none."""
+        return "objective" in self.settings
+
+
+def measured(runs: Sequence[Path | str], suite: str | None = None) -> list[Measured]:
+    """The newest evaluation of each run that has one, by this suite if one is named.
+
+    Raises BadInput where none has.
+    """
+    if isinstance(runs, (str, Path)):
+        raise BadInput(f"expected a list of runs, got {str(runs)!r}; put it into brackets")
+    folders = {Path(run).resolve(): Path(run) for run in runs}.values()
+    found = [one for run in folders if (one := _measured(run, suite))]
+    if not found:
+        raise BadInput(
+            f"expected runs with an evaluation{f' by {suite}' if suite else ''}, got none in "
+            f"{', '.join(map(str, runs)) or 'no run'}; run holdfast evaluate first"
+        )
+    return found
+
+
+def _measured(run: Path, suite: str | None) -> Measured | None:
+    """The newest evaluation of a run; None, which is said, where it has none."""
+    rows = [r for r in record.rows(run / "evaluation.jsonl") if suite in (None, r.get("battery"))]
+    if not rows:
+        log.warning("%s has no evaluation%s: left out", run, f" by {suite}" if suite else "")
+        return None
+    if since := trained_on(run, rows[-1]):
+        log.warning("%s", since)
+    newest = [row for row in rows if row["per_image"] == rows[-1]["per_image"]]
+    _warn_of_weaker(run, rows)
+    last, config = newest[-1], run / "config.yaml"
+    about = last | last["budget"]
+    settings = _flat(record.read_yaml(config)) if config.exists() else {}
+    for row in record.rows(run / "retraining.jsonl")[-1:]:
+        settings |= _flat({name: row.get(name) for name in RETRAINED}, "retraining.")
+    starts = [settings.get(name) for name in STARTS]
+    scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
+    low, high = last["worst_case_interval"]
+    return Measured(
+        run=str(run), settings=settings | {f"evaluation.{k}": about.get(k) for k in ABOUT},
+        accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
+        attacks={row["name"]: _flat(row["settings"]) for row in newest},
+        origin=json.dumps([start and _origin(Path(start)) for start in starts]),
+    )  # fmt: skip
+
+
+def _warn_of_weaker(run: Path, rows: Sequence[record.Row]) -> None:
+    """Says where an earlier evaluation of the same kind left fewer images than the newest."""
+    last = rows[-1]
+    same = ("data", "budget", "checkpoint", "epoch", "split", "images")
+    alike = [row for row in rows if all(row.get(key) == last.get(key) for key in same)]
+    least = min(alike, key=lambda row: row["worst_case_accuracy"])
+    if least["worst_case_accuracy"] < last["worst_case_accuracy"]:
+        log.warning(
+            "%s: its newest evaluation, by %s, left %.1f %%, an earlier one by %s %.1f %%; name "
+            "that with --suite", run, last.get("battery", "Python"),
+            100 * last["worst_case_accuracy"], least.get("battery", "Python"),
+            100 * least["worst_case_accuracy"],
+        )  # fmt: skip
+
+
+def _origin(start: Path) -> record.Row | str:
+    """The settings of the run that a checkpoint is of, without its seeds; its path, where there are
+    none to be read."""
+    config = start.parents[1] / "config.yaml"
+    if not config.exists():
+        return str(start)
+    settings = _flat(record.read_yaml(config))
+    before = settings.pop("weights", None)
+    return {name: one for name, one in settings.items() if not is_seed(name)} | {
+        "weights": before and _origin(Path(before))
+    }
+
+
+def _flat(value: record.Row, under: str = "") -> record.Row:
+    """A mapping of mappings as one, by dotted path; `name` is what its mapping is."""
+    flat: record.Row = {}
+    for key, one in value.items():
+        path = under.removesuffix(".") if under and key == "name" else under + key
+        flat |= _flat(one, f"{path}.") if isinstance(one, dict) else {path: one}
+    return flat
+
+
+def is_seed(path: str) -> bool:
+    """Whether a setting is a seed."""
+    return path.rpartition(".")[2] == "seed"
