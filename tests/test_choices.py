@@ -125,7 +125,8 @@ def test_what_a_run_writes_down_is_read_back(name):
 @pytest.mark.parametrize(
     ("argv", "config", "said"),
     [
-        ((*REWARD, "--objective.reward", "matrx"), None, "objective.reward \\(or MODULE:NAME\\) out of .*'matrix'"),
+        ((*REWARD, "--objective.reward", "matrx"), None,
+         "objective.reward \\(or MODULE:NAME\\) out of .*'matrix'"),
         ((*REWARD, "--objective.reward.vrong", "0"), None,
          "option of objective.reward signed, got --objective.reward.vrong; .*reward.wrong'"),
         ((), {"name": "reward", "reward": {"name": "signde"}}, "did you mean 'signed'"),

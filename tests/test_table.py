@@ -169,8 +169,13 @@ def test_every_form_says_the_same(capsys):
     assert [row["run"] for row in told] == names and [row["seed"] for row in told] == ["0", "1"]
     assert [float(row["pgd"]) for row in told] == [0.5, 0.3]
     assert [f"{100 * float(row['low']):.1f}" for row in told] == ["23.7", "10.8"]
+    common = ("Accuracy in per cent: 10 images, test split, norm linf, radius 0.1, by quick, "
+              "checkpoint best.")  # fmt: skip
+    assert found.about == common == said("--form", "markdown").splitlines()[-1]
+    assert found.text().splitlines()[-1] == common
     assert said("--form", "markdown").splitlines()[3] == f"| {' | '.join(found.lines[1])} |"
-    latex = said("--form", "latex").splitlines()
+    about, *latex = said("--form", "latex").splitlines()
+    assert about == f"% {common}"
     assert latex[0] == r"\begin{tabular}{lrrrrr}" and latex[2].endswith(r"95 \% interval \\")
     assert latex[4] == " & ".join(found.lines[0]) + r" \\" and latex[-1] == r"\end{tabular}"
     assert said().splitlines()[0].split()[:3] == ["run", "seed", "clean"]
@@ -305,3 +310,21 @@ def test_what_cannot_be_compared_is_one_line(words, said, capsys):
     assert main(["compare", *words]) == 2
     told = capsys.readouterr().err
     assert said in told and len(told.strip().splitlines()) == 1
+
+
+def test_an_interval_over_seeds_may_stand_in_the_table(capsys):
+    names = [run(f"ce-{n}", n, seed=n) for n in (4, 5, 6)]
+    assert main(["table", *names, "--over-seeds", "--interval", "--form", "latex"]) == 0
+    said = capsys.readouterr().out
+    half = 4.302653 * 10 / 3**0.5
+    assert f"50.0 ({50 - half:.1f} to {50 + half:.1f})" in said and "Student's t" in said
+    assert "standard deviation" in report.summary(names, over_seeds=True).about
+
+
+def test_columns_of_a_cascade_are_said_to_add_up():
+    run("a", 5)
+    rows = record.rows(Path("a/evaluation.jsonl"))
+    Path("a/evaluation.jsonl").unlink()
+    record.append(Path("a/evaluation.jsonl"), rows[0] | {"attacked": 4})
+    assert "was shown what those before it had left" in report.summary(["a"]).about
+    assert "shown" not in report.summary([run("b", 5)]).about

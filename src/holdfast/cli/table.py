@@ -14,6 +14,7 @@ def table_options(
     *,
     suite: str | None = None,
     over_seeds: bool = False,
+    interval: bool = False,
     form: Literal["text", "markdown", "latex", "csv"] = "text",
     json: bool = False,
 ) -> None:
@@ -26,6 +27,7 @@ def table_options(
         runs: run folders with an evaluation; others are left out, which is said.
         suite: only evaluations by this suite or attack count.
         over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
+        interval: with over_seeds the 95 % interval of the mean by Student's t instead.
         form: of the table; latex wants the package booktabs.
         json: print every run as JSON, with all its settings, or with over_seeds every line of the
             table; accuracies as shares, as in the form csv.
@@ -38,7 +40,9 @@ def table(argv: Sequence[str]) -> None:
     if o["json"] and not o["over_seeds"]:
         print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["suite"])]))
         return
-    found = report.summary(o["runs"], suite=o["suite"], over_seeds=o["over_seeds"])
+    found = report.summary(
+        o["runs"], suite=o["suite"], over_seeds=o["over_seeds"], interval=o["interval"]
+    )
     if o["json"]:
         print(record.as_json(found.rows))
         return

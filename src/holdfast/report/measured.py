@@ -23,6 +23,7 @@ class Measured:
     `clean`, what each attack left, and `worst case`, the least per image, with its interval.
 
     attacks: the settings of each attack. origin: what trained the weights it began with.
+    cascade: attacks were shown what those before them had left.
     """
 
     run: str
@@ -31,6 +32,7 @@ class Measured:
     interval: tuple[float, float]
     attacks: record.Row
     origin: str
+    cascade: bool
 
     @property
     def trained(self) -> bool:
@@ -78,6 +80,7 @@ def _measured(run: Path, suite: str | None) -> Measured | None:
         accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
         attacks={row["name"]: _flat(row["settings"]) for row in newest},
         origin=json.dumps([start and _origin(Path(start)) for start in starts]),
+        cascade=any(row["attacked"] < row["images"] for row in newest),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import record
-from holdfast.report.measured import STARTS, WORST, Measured, is_seed, measured
+from holdfast.report.measured import ABOUT, STARTS, WORST, Measured, is_seed, measured
 from holdfast.result import aligned
 
 log = logging.getLogger("holdfast")
@@ -29,35 +29,38 @@ class Summary:
 
     rows: the same for machines, accuracies as shares. Of several runs `runs` says how many, and of
     each accuracy the mean, the standard deviation and a 95 % interval of the mean over runs, which
-    Student's t makes wide for few.
+    Student's t makes wide for few. about: what all lines have in common, and how they are read.
     """
 
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     rows: tuple[record.Row, ...] = ()
+    about: str = ""
 
     def __repr__(self) -> str:
         return self.text()
 
     def text(self) -> str:
-        """Aligned columns."""
-        return aligned(self.head, self.lines)
+        """Aligned columns, and below them what they have in common."""
+        return "\n".join([aligned(self.head, self.lines), *([self.about] if self.about else [])])
 
     def markdown(self) -> str:
         rule = ["---", *["---:"] * (len(self.head) - 1)]
         lines = ([cell.replace("|", r"\|") for cell in line] for line in (self.head, *self.lines))
         head, *body = (f"| {' | '.join(line)} |" for line in lines)
-        return "\n".join([head, f"| {' | '.join(rule)} |", *body])
+        below = ["", self.about] if self.about else []
+        return "\n".join([head, f"| {' | '.join(rule)} |", *body, *below])
 
     def latex(self) -> str:
-        """A `tabular` with the rules of the package booktabs."""
+        """A `tabular` with the rules of the package booktabs, below a comment that says what the
+        lines have in common."""
         head, *lines = (
             " & ".join(cell.translate(LATEX).replace("±", r"$\pm$") for cell in line) + r" \\"
             for line in (self.head, *self.lines)
         )
         begin = rf"\begin{{tabular}}{{l{'r' * (len(self.head) - 1)}}}"
         parts = [begin, r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
-        return "\n".join(parts)
+        return "\n".join([*([f"% {self.about}"] if self.about else []), *parts])
 
     def csv(self) -> str:
         """The rows for machines."""
@@ -69,14 +72,16 @@ class Summary:
 
 
 def summary(
-    runs: Sequence[Path | str], *, suite: str | None = None, over_seeds: bool = False
-) -> Summary:
+    runs: Sequence[Path | str], *, suite: str | None = None, over_seeds: bool = False,
+    interval: bool = False,
+) -> Summary:  # fmt: skip
     """The newest evaluation of each run, in per cent, beside the settings in which the runs differ.
 
     runs: run folders; those without an evaluation are left out, which is said.
     suite: only evaluations of this suite or attack count.
     over_seeds: runs that differ in seeds alone, and were attacked alike, become one line, mean ±
         standard deviation. Where they started from other runs, these must do so too.
+    interval: of several runs the 95 % interval of the mean by Student's t instead.
     Raises BadInput where nothing is left.
     """
     found = measured(runs, suite)
@@ -90,7 +95,8 @@ def summary(
     lines = [
         (str(len(group)) if over_seeds else group[0].run,
          *(_said(group[0].settings.get(name)) for name in names),
-         *(_share([o.accuracy[name] for o in group if name in o.accuracy]) for name in scores),
+         *(_share([o.accuracy[name] for o in group if name in o.accuracy], interval)
+           for name in scores),
          *(() if over_seeds else [_range(group[0].interval)]))
         for group in groups
     ]  # fmt: skip
@@ -99,7 +105,32 @@ def summary(
     return Summary(
         head=head if over_seeds else (*head, "95 % interval"), lines=tuple(lines),
         rows=tuple(told(group, names, scores) for group in groups),
+        about=_about(found, over_seeds, interval),
     )  # fmt: skip
+
+
+def _about(found: Sequence[Measured], over_seeds: bool, interval: bool) -> str:
+    """What all evaluations have in common, in a sentence, and how a line is read."""
+    held = {name: {one.settings.get(f"evaluation.{name}") for one in found} for name in ABOUT}
+    same = {name: next(iter(held[name])) for name in ABOUT if len(held[name]) == 1}
+    known = {name: value for name, value in same.items() if value is not None}
+    asked = (
+        ("images", "{images} images"),
+        ("split", "{split} split"),
+        ("data", "data {data}"),
+        ("norm", "norm {norm}"),
+        ("radius", "radius {radius:.4g}"),
+        ("battery", "by {battery}"),
+        ("checkpoint", "checkpoint {checkpoint}"),
+    )
+    said = [text.format(**known) for name, text in asked if name in known]
+    lines = [f"Accuracy in per cent: {', '.join(said)}."] if said else []
+    if any(one.cascade for one in found):
+        lines.append("An attack of a cascade was shown what those before it had left.")
+    if over_seeds:
+        reach = "95 % interval of the mean (Student's t)" if interval else "standard deviation"
+        lines.append(f"Mean and {reach} over runs.")
+    return " ".join(lines)
 
 
 def _alone(group: Sequence[Measured], names: Sequence[str], scores: Sequence[str]) -> record.Row:
@@ -120,9 +151,7 @@ def _over_runs(
         values = [one.accuracy[name] for one in group if name in one.accuracy]
         mean = statistics.fmean(values) if values else math.nan
         spread = statistics.stdev(values) if len(values) > 1 else math.nan
-        half = student(len(values) - 1) * spread / math.sqrt(max(len(values), 1))
-        ends = max(mean - half, 0.0), min(mean + half, 1.0)
-        known = zip(("", " sd", " low", " high"), (mean, spread, *ends), strict=True)
+        known = zip(("", " sd", " low", " high"), (mean, spread, *_ends(values)), strict=True)
         row |= {name + part: None if math.isnan(one) else one for part, one in known}
     return row
 
@@ -204,9 +233,24 @@ def _range(interval: tuple[float, float]) -> str:
     return " to ".join(f"{100 * end:.1f}" for end in interval)
 
 
-def _share(scores: Sequence[float]) -> str:
-    """Per cent; of several runs the mean and the standard deviation."""
+def _share(scores: Sequence[float], interval: bool) -> str:
+    """Per cent; of several runs the mean and the standard deviation, or the mean's interval."""
     if not scores:
         return "-"
     mean = f"{100 * statistics.fmean(scores):.1f}"
-    return f"{mean} ± {100 * statistics.stdev(scores):.1f}" if len(scores) > 1 else mean
+    if len(scores) == 1:
+        return mean
+    return (
+        f"{mean} ({_range(_ends(scores))})"
+        if interval
+        else (f"{mean} ± {100 * statistics.stdev(scores):.1f}")
+    )
+
+
+def _ends(scores: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean over runs by Student's t, within [0, 1]; NaN for one run."""
+    if len(scores) < 2:
+        return math.nan, math.nan
+    mean, error = statistics.fmean(scores), statistics.stdev(scores) / math.sqrt(len(scores))
+    half = student(len(scores) - 1) * error
+    return max(mean - half, 0.0), min(mean + half, 1.0)
