@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from worlds import World, linear_world
 
 import holdfast as hf
+from holdfast.errors import BadInput
 from holdfast.model import Metered
 
 PAGE = Path(__file__).parents[1] / "docs" / "attacks.md"
@@ -76,3 +78,10 @@ def test_a_model_as_a_module_asks_the_model_and_shows_its_weights(metered):
     assert not module.training and network.training
     assert [*module.parameters()] == [*network.parameters()]
     assert torch.equal(hf.model.Module(lambda x: x.flatten(1))(x), x.flatten(1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_attack_of_torchattacks_without_the_adapter_is_one_line(world):
+    raw: Any = pytest.importorskip("torchattacks").PGD(world.model)
+    with pytest.raises(BadInput, match=r"to be called as .*wrap it in a function"):
+        hf.evaluate(world.model, world.x, world.y, attacks={"raw": raw}, radius=RADIUS)

@@ -71,8 +71,10 @@ def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[st
         known = [inspect.signature(value, follow_wrapped=wrapped) for wrapped in (True, False)]
     except (TypeError, ValueError):  # as for functions written in C
         return
-    if not any(_named_parameters(one) for one in known):  # a torch module's are those of `forward`
-        known = [inspect.signature(getattr(value, "forward", value))]
+    passed_on = any(p.kind == p.VAR_POSITIONAL for one in known for p in one.parameters.values())
+    forward = getattr(value, "forward", None)
+    if passed_on and forward is not None:  # as of torch modules, and of attacks of torchattacks
+        known = [inspect.signature(forward)]
     if not any(_fits(one, call, filled) for one in known):
         raise BadInput(
             f"expected {name} to be called as ({', '.join(call)}), got {_named(value)}, which "
