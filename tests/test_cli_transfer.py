@@ -162,3 +162,21 @@ def test_a_draft_belongs_to_the_weights_of_its_source(place, tmp_path):
         next(b.parameters()).mul_(1.01)
     evaluation.evaluate(a, split.x, split.y, attacks={"it": sent}, folder=tmp_path)
     assert calls == [10, 10]
+
+
+def test_runs_of_several_models_of_one_s_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "from torch import nn\n\n\n"
+        "def build(image, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))"
+        "\n\n\ndef wide(image, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8),"
+        " nn.Linear(8, classes))\n"
+    )
+    for name in ("build", "wide"):
+        network = models.create(f"mine:{name}", image=(1, 8, 8), classes=10, seed=0)
+        models.save_run(network, name, data="digits")
+    words = ["transfer", "build", "wide", "--radius", "0.1", "--images", "10", "--attack", "fgsm"]
+    assert main([*words, "--model", "mine:build,mine:wide"]) == 0
+    assert "wide" in capsys.readouterr().out
+    assert main([*words, "--model", "mine:build,mine:other"]) == 2
+    assert "to run that code say so: --model mine:wide" in capsys.readouterr().err

@@ -44,7 +44,8 @@ def options(
 
     Args:
         checkpoint: best, last, or epoch-NNN; of every run that is named.
-        model: MODULE:FUNCTION that built the model, where it is your own code.
+        model: MODULE:FUNCTION that built the model, where it is your own code; of runs with several
+            of your own, all of them: a:build,b:build.
         data: data set; by default the one of the run. A folder's images get the model's size.
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         split: which images.
@@ -64,10 +65,12 @@ def network(o: Options) -> models.Network:
     """The model of the checkpoint on the device; code of one's own that has changed since is said.
     Raises BadInput where the run has others, but not this one."""
     run = Path(o["run"])
-    found = models.load(checkpoint(run, o["checkpoint"]), architecture=o["model"])
+    place = checkpoint(run, o["checkpoint"])
+    code = _code(o["model"], models.read_card(place).architecture)
+    found = models.load(place, architecture=code)
     head = run / "provenance.json"
     before = record.read_json(head).get("code") if head.exists() else None
-    for name, one in own.digests(o["model"]).items():
+    for name, one in own.digests(code).items():
         if isinstance(before, dict) and before.get(name, one) != one:
             log.warning("the code of %s has changed since %s was trained", name, run)
     return found.to(engine.find_device(o["device"]))
@@ -77,8 +80,8 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
     """The network of another run on the device. Raises BadInput where its images or classes are
     others."""
     place = checkpoint(Path(run), o["checkpoint"])
-    code = o["model"] if is_own(models.read_card(place).architecture) else None
-    found = models.load(place, architecture=code)
+    built = models.read_card(place).architecture
+    found = models.load(place, architecture=_code(o["model"], built) if is_own(built) else None)
     wanted, got = (card.image, card.classes), (found.card.image, found.card.classes)
     if wanted != got:
         raise BadInput(
@@ -86,6 +89,13 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
             f"{got[0]} and {got[1]} in {run}; name runs on the same data"
         )
     return found.to(engine.find_device(o["device"]))
+
+
+def _code(named: str | None, built: str) -> str | None:
+    """Which of the user's own functions makes a network that `built` made: itself where it was
+    named among others, or the one that was."""
+    names = [name.strip() for name in (named or "").split(",")]
+    return named if len(names) == 1 else built if built in names or not is_own(built) else None
 
 
 def several(o: Options) -> dict[str, models.Network]:
