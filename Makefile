@@ -33,10 +33,10 @@ install: $(VENV)/.dev
 demo: $(VENV)/.core
 	$(BIN)/holdfast demo
 
-# Two workers of one thread each: more threads gain nothing on the tests' small networks.
+# A worker of one thread for each core: more threads gain nothing on the tests' small networks.
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
