@@ -53,7 +53,7 @@ def test_examples_lie_beyond_the_smallest_margins_of_the_images_that_their_class
         ratio = far / distance[image, ray]
         assert 1.5 <= ratio <= 2.0 and entered[image, ray] >= 0
     assert rays == {0: [1, 2, 0], 2: [3, 0], 3: [0, 1, 2], 4: [0, 1, 2]}
-    assert "class 1 gives 2 of 5" in caplog.text
+    assert "class 1 gives 2 of 5 (2 were searched)" in caplog.text
     assert "1 images have fewer than 3 rays" in caplog.text
     Boundary(high=1, low=5, medium=1, rays=5)(*margins_by_hand(), levels)
     assert "4 images have fewer than 5 rays" in caplog.text

@@ -130,9 +130,11 @@ class Boundary:
         found, few = [], []
         for label, level in enumerate(levels):
             wanted = getattr(self, level) if self.weighted else self.medium
-            own = (useful & (origin == label)).nonzero().flatten()
+            searched = origin == label
+            own = (useful & searched).nonzero().flatten()
             if len(own) < wanted:
-                few.append(f"class {label} gives {len(own)} of {wanted}")
+                seen = f"{int(searched.sum())} were searched"
+                few.append(f"class {label} gives {len(own)} of {wanted} ({seen})")
             found.append(own[draw[own].argsort()][:wanted])
         if few:
             log.warning("too few images with a ray that crosses: %s", ", ".join(few))
