@@ -94,7 +94,7 @@ def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, mon
 
 def test_bad_input_is_one_line(run, capsys):
     assert told(run, "--norm", "l1") == 2
-    assert told(run, "--against", str(run / "none")) == 2
+    assert told(run, "--twin", str(run / "none")) == 2
     assert told(run, "--fail-on", "anything") == 2
     assert told(run, "--claim", "mimm") == 2
     lines = capsys.readouterr().err.splitlines()

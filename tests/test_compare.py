@@ -163,3 +163,6 @@ def test_other_budgets_have_no_worst_case_to_compare(tmp_path, caplog):
     save_file({k: v for k, v in load_file(files[0]).items() if k != "budget"}, other)
     with pytest.raises(BadInput, match="no budget in it"):
         evaluation.compare(files[0], other)
+    save_file({k: v for k, v in load_file(files[0]).items() if k != "pgd.settings"}, other)
+    with pytest.raises(BadInput, match=r"no pgd\.settings in it"):
+        evaluation.compare(files[0], other)

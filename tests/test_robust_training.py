@@ -1,7 +1,7 @@
 """TRADES, weight perturbation, guards, averaged weights, passes: what a run does and costs."""
 
 import logging
-from dataclasses import replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
 from holdfast.team import Team
-from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, checkpoint, train
+from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, checkpoint, epoch, train
 from holdfast.training.guard import hardened
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
@@ -184,9 +184,9 @@ def test_a_guard_waits_for_the_adversary(monkeypatch):
     """Robust accuracy that is lost before it comes was luck; patience begins with it too."""
     falls(monkeypatch, at=2)
     late: Any = {"adversary": FGSM(radius=0.1), "adversarial": Adversarial(start=4)}
-    for guard, epochs in ((Guard(catastrophe="stop"), 6), (Guard(patience=2), 6)):
-        trained = train(network(DATA), DATA, guard=guard, **late, **fast(epochs=7))
-        assert len(trained.history) == epochs + (guard.patience == 0), trained.stopped
+    for guard, epochs in ((Guard(catastrophe="stop"), 9), (Guard(patience=2), 7)):
+        trained = train(network(DATA), DATA, guard=guard, **late, **fast(epochs=9))
+        assert len(trained.history) == epochs, trained.stopped
 
 
 def falls(monkeypatch, at: int, until: int = 10**9) -> None:
@@ -407,7 +407,7 @@ def test_the_gradient_s_norm_is_a_mean_over_all_updates_of_a_batch():
 
 
 def test_frozen_weights_with_a_gradient_of_old_change_nothing():
-    """Neither the norm that is clipped, nor the weights that are trained."""
+    """Neither the norm that is clipped, nor the weights that are trained; it stays as it was."""
     found = []
     for old in (0.0, 1e6):
         body = network(DATA)
@@ -415,6 +415,7 @@ def test_frozen_weights_with_a_gradient_of_old_change_nothing():
         frozen.requires_grad_(False).grad = torch.full_like(frozen, old)
         trained = train(body, DATA, **fast(epochs=1, clip=0.5))
         found.append((trained.history[0]["gradient_norm"], [*body.parameters()][-1].detach()))
+        assert frozen.grad is not None and (frozen.grad == old).all()
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
 
@@ -433,16 +434,62 @@ def test_averaging_keeps_infinities_and_knows_what_is_not_saved():
     assert kept.mean.item() == kept.weight.item() == 0.5
 
 
-def test_one_seed_is_that_of_actions_and_of_the_adversary_too():
-    nested = feedback.Handover(second=feedback.PolicyGradient(seed=0))
-    assert noise.seeded(nested, 3).second == feedback.PolicyGradient(seed=3)
-    assert nested.second == feedback.PolicyGradient()
-    assert noise.seeded(PGD(seed=5), 3) == PGD(seed=5) and noise.seeded(PGD(), 3) == PGD(seed=3)
+def test_one_seed_is_that_of_actions_and_of_the_adversary_too(tmp_path, monkeypatch):
+    """What is on disk keeps its 0: the same settings with another seed draw otherwise."""
+    nested, seen = feedback.Handover(at=0, second=feedback.PolicyGradient()), []
+    own = epoch.step
+    monkeypatch.setattr(epoch, "step", lambda at, *rest: seen.append(at) or own(at, *rest))
+    train(network(DATA), DATA, objective=nested, adversary=PGD(radius=0.05, steps=1), seed=3,
+          out=tmp_path / "run", **fast(epochs=1))  # fmt: skip
+    assert seen[0].adversary == PGD(radius=0.05, steps=1, seed=3)
+    assert seen[0].recipe.objective == replace(nested, second=feedback.PolicyGradient(seed=3))
+    config = record.read_yaml(tmp_path / "run" / "config.yaml")
+    assert config["seed"] == 3 and config["adversary"]["seed"] == 0
+    assert noise.seeded(PGD(seed=5), 3) == PGD(seed=5)
+    assert noise.seeded((PGD(), 0), 3) == (PGD(seed=3), 0)
     assert noise.seeded(nested, 0) is nested
-    told = []
-    for seed in (0, 1):
-        body = network(DATA)
-        train(body, DATA, objective=feedback.PolicyGradient(), seed=seed,
-              **fast(epochs=1, batch_size=len(DATA.train)))  # fmt: skip
-        told.append([*body.parameters()][-1].detach())
-    assert not torch.equal(*told)  # one batch of all images: only their actions can differ
+
+
+def test_what_is_no_frozen_setting_keeps_its_seed_and_its_state():
+    @dataclass
+    class Counting:
+        seed: int = 0
+        calls: int = field(default=0, init=False)
+
+    @dataclass(frozen=True)
+    class Made:
+        seed: int = field(default=0, init=False)
+        more: InitVar[int] = 0
+
+    for one in (Counting(), Made(), nn.Linear(1, 1), PGD):
+        assert noise.seeded(one, 3) is one
+
+
+def test_the_best_epoch_is_one_under_attack(monkeypatch):
+    """However good the ones before the adversary were: what rises after them is not stopped."""
+    looks = iter([0.9, 0.8, 0.7, 0.3, 0.4, 0.5, 0.6, 0.65])
+
+    def seen(*_: Any) -> dict[str, float]:
+        now = next(looks)
+        return {"validation_clean": now, "validation_pgd": now, "validation_largest_class": 0.3}
+
+    monkeypatch.setattr("holdfast.training.loop.watch_model", seen)
+    trained = train(
+        network(DATA), DATA, adversary=FGSM(radius=0.1), adversarial=Adversarial(start=3),
+        guard=Guard(patience=2), **fast(epochs=8),
+    )  # fmt: skip
+    assert trained.stopped is None and trained.best_epoch == 8
+
+
+def test_averaging_passes_over_what_a_model_makes_on_its_way():
+    class Caching(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            self.register_buffer("cache", input.detach(), persistent=False)
+            return super().forward(input)
+
+    kept = nn.Linear(1, 1)
+    new = Caching(1, 1)
+    new(torch.zeros(3, 1))
+    before = kept.weight.detach().clone()
+    checkpoint.average(kept, new, 0.5, updates=100)
+    torch.testing.assert_close(kept.weight.detach(), (before + new.weight.detach()) / 2)

@@ -169,8 +169,8 @@ def test_every_form_says_the_same(capsys):
     assert [row["run"] for row in told] == names and [row["seed"] for row in told] == ["0", "1"]
     assert [float(row["pgd"]) for row in told] == [0.5, 0.3]
     assert [f"{100 * float(row['low']):.1f}" for row in told] == ["23.7", "10.8"]
-    common = ("Accuracy in per cent: 10 images, test split, norm linf, radius 0.1, by quick, "
-              "checkpoint best.")  # fmt: skip
+    common = ("Accuracy in per cent: 10 images, test split, data digits, norm linf, radius 0.1, "
+              "by quick, checkpoint best.")  # fmt: skip
     assert found.about == common == said("--form", "markdown").splitlines()[-1]
     assert found.text().splitlines()[-1] == common
     assert said("--form", "markdown").splitlines()[3] == f"| {' | '.join(found.lines[1])} |"
@@ -224,9 +224,29 @@ def test_rounds_of_retraining_are_settings():
     assert [line[:2] for line in found.lines] == [("2", "20"), ("1", "3")]
 
 
+def test_a_run_that_began_with_itself_or_nowhere_is_shown():
+    for name, start in (("a", "a/checkpoints/best"), ("b", "best"), ("c", "/weights")):
+        run(name, 5, weights=start)
+    assert len(report.summary(["a", "b", "c"]).lines) == 3
+
+
+def test_where_a_first_run_was_made_is_no_setting_of_the_second(caplog):
+    for name, device in (("x", "cpu"), ("y", "cuda")):
+        run(name, 5, device=device, seed=len(device))
+    for name in "xy":
+        run(f"from-{name}", 5, seed=0, weights=f"{name}/checkpoints/best")
+    (line,) = report.summary(["from-x", "from-y"], over_seeds=True).lines
+    assert line[0] == "2" and not caplog.messages  # the first runs have seeds of their own
+    chain = [run(f"then-{n}", 5, seed=i, weights=f"from-{n}/checkpoints/best")
+             for i, n in enumerate("xy")]  # fmt: skip
+    assert report.summary(chain, over_seeds=True).lines[0][0] == "2"
+    run("from-y", 5, seed=0, weights=run("z", 5, objective=REWARD) + "/checkpoints/best")
+    assert [line[0] for line in report.summary(chain, over_seeds=True).lines] == ["1", "1"]
+
+
 def test_a_run_counts_once_and_a_seed_that_comes_twice_is_said(caplog):
     names = [run("a", 5, seed=0), run("b", 4, seed=1), run("c", 4, seed=1)]
-    (line,) = report.summary([*names, "./a"], over_seeds=True).lines
+    (line,) = report.summary([*names, "../" + Path.cwd().name + "/a"], over_seeds=True).lines
     assert line[0] == "3"
     assert caplog.messages == ["c has the seeds of b and counts as a run of its own"]
 
@@ -269,6 +289,10 @@ def test_a_weaker_evaluation_that_came_later_is_said(caplog):
     run("a", 8, battery="uniform-noise")
     report.summary(["a"])
     assert "by uniform-noise, left 80.0 %, an earlier one by reliable 20.0 %" in caplog.text
+    caplog.clear()
+    run("a", 9, battery="uniform-noise")
+    report.summary(["a"], suite="uniform-noise")
+    assert caplog.messages and "--suite" not in caplog.text
     caplog.clear()
     run("a", 1, battery="full")
     report.summary(["a"])

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "lr": "rate", "learning_rate": "rate", "eps": "radius", "epsilon": "radius",
     "alpha": "stride", "eps_step": "stride", "step_size": "stride", "n_steps": "steps",
     "iterations": "steps", "max_iter": "steps", "autoattack": "standard", "n_restarts": "restarts",
-    "dataset": "data", "arch": "model", "bs": "batch_size",
+    "against": "twin", "dataset": "data", "arch": "model", "bs": "batch_size",
 }  # fmt: skip
 """Words of other tools, and ours for them."""
 

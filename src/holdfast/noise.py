@@ -68,16 +68,27 @@ def require_seed(seed: Any, name: str = "a seed") -> None:
         raise BadInput(f"expected {name} from 0 to 2**63 - 1, got {seed!r:.60}")
 
 
+def _frozen(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen  # pyright: ignore
+
+
 def seeded(value: Any, seed: int) -> Any:
-    """A setting in which every `seed` of 0, at any depth, is this one; another was meant."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+    """Frozen settings in which every `seed` of 0, at any depth, is this one; another was meant.
+    What is not frozen may hold a state, and stays as it is."""
+    if isinstance(value, tuple):
+        parts = tuple(seeded(part, seed) for part in value)
+        return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
+    if isinstance(value, type) or not _frozen(value):
         return value
-    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
     now = {name: seeded(part, seed) for name, part in fields.items()}
-    if type(now.get("seed")) is int and now["seed"] == 0:
+    if isinstance(now.get("seed"), Integral) and now["seed"] == 0:
         now["seed"] = seed
     changed = {name: part for name, part in now.items() if part is not fields[name]}
-    return dataclasses.replace(value, **changed) if changed else value
+    try:
+        return dataclasses.replace(value, **changed) if changed else value
+    except (TypeError, ValueError):  # made from more than its fields
+        return value
 
 
 def uniform(

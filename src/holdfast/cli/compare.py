@@ -29,7 +29,7 @@ def compare_options(runs: list[str], *, suite: str | None = None, json: bool = F
 
 def compare(argv: Sequence[str]) -> None:
     o = parse("compare", {compare_options: frozenset()}, {}, words.listed(argv)).values
-    first, *others = dict.fromkeys(o["runs"])
+    first, *others = {Path(run).resolve(): run for run in o["runs"]}.values()
     if not others:
         raise BadInput(f"expected two runs or more, got {first}; name them before the options")
     suite = o["suite"] or _suite(Path(first))
@@ -40,7 +40,7 @@ def compare(argv: Sequence[str]) -> None:
         return
     for run, pairs in found.items():
         rows = [[name, *_cells(pair)] for name, pair in pairs.items()]
-        show.table(f"{first} against {run}, evaluated by {suite or 'Python'}", HEAD, rows)
+        show.table(f"{first} against {run}{f', evaluated by {suite}' if suite else ''}", HEAD, rows)
 
 
 def _suite(run: Path) -> str | None:

@@ -173,7 +173,9 @@ def _places(index: Tensor, wanted: list[int]) -> Tensor:
 def _read(file: Path) -> dict[str, Tensor]:
     try:
         held = tensors.load(file.read_bytes())
-        if lacking := {"index", "y", "clean.correct", "budget"} - held.keys():
+        names = {n.removesuffix(".correct") for n in held if n.endswith(".correct")} - {"clean"}
+        each = {f"{name}.{part}" for name in names for part in ("budget", "settings", "distance")}
+        if lacking := {"index", "y", "clean.correct", "budget", *each} - held.keys():
             raise ValueError(f"no {', '.join(sorted(lacking))} in it")
         return held
     except (OSError, SafetensorError, ValueError) as error:

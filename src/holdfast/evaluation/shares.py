@@ -30,12 +30,13 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
     bits = torch.tensor([part.entropy for part in parts], dtype=torch.float64)
     attacks = [part.attacks for part in parts]
     named = {finding.name: finding for part in reversed(parts) for finding in part.findings}
+    marks = [part.marks for part in parts if part.marks is not None]
     return Evaluation(
         clean=Standing(correct=_woven(parts, lambda part: part.clean.correct)),
         attacks=tuple(_whole(some) for some in zip(*attacks, strict=True)),
         entropy=float((weights * bits).sum() / weights.sum()),
         adv=_woven(parts, lambda part: part.adv),
-        marks=_woven(parts, lambda part: torch.zeros(0) if part.marks is None else part.marks),
+        marks=_woven(marks, torch.clone) if marks else None,
         findings=tuple(named.values()),
         cascade=first.cascade,
         norm=first.norm,

@@ -25,7 +25,7 @@ def latest(run: Path | str, suite: str | None = None) -> Path:
     files = sorted(Path(run).glob("evaluation-*.safetensors"), key=_number)
     if suite is not None:
         rows = record.rows(Path(run) / "evaluation.jsonl")
-        named = {row["per_image"] for row in rows if row.get("battery") == suite}
+        named = {row.get("per_image") for row in rows if row.get("battery") == suite}
         files = [file for file in files if file.name in named]
     if not files:
         raise BadInput(

@@ -12,7 +12,8 @@ from holdfast.model import trained_on
 
 log = logging.getLogger("holdfast")
 ABOUT = ("data", "battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
-RETRAINED = ("feedback", "probe", "judge", "max_drop", "reuse", "round", "start")  # of a last round
+RETRAINED = ("feedback", "probe", "judge", "max_drop", "reuse", "start")  # of the last round
+ELSEWHERE = ("device", "processes")  # where a run was made, which is no setting of it
 STARTS = ("weights", "retraining.start")  # checkpoints that a run began with
 WORST = "worst case"
 
@@ -65,21 +66,17 @@ def _measured(run: Path, suite: str | None) -> Measured | None:
         return None
     if since := trained_on(run, rows[-1]):
         log.warning("%s", since)
-    newest = [row for row in rows if row["per_image"] == rows[-1]["per_image"]]
+    newest = [row for row in rows if row.get("per_image") == rows[-1].get("per_image")]
     _warn_of_weaker(run, rows)
-    last, config = newest[-1], run / "config.yaml"
-    about = last | last["budget"]
-    settings = _flat(record.read_yaml(config)) if config.exists() else {}
-    for row in record.rows(run / "retraining.jsonl")[-1:]:
-        settings |= _flat({name: row.get(name) for name in RETRAINED}, "retraining.")
-    starts = [settings.get(name) for name in STARTS]
+    last, settings = newest[-1], _settings(run)
+    about = {"data": settings.get("data")} | last | last["budget"]
     scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
     low, high = last["worst_case_interval"]
     return Measured(
         run=str(run), settings=settings | {f"evaluation.{k}": about.get(k) for k in ABOUT},
         accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
         attacks={row["name"]: _flat(row["settings"]) for row in newest},
-        origin=json.dumps([start and _origin(Path(start)) for start in starts]),
+        origin=json.dumps(_origin(settings)),
         cascade=any(row["attacked"] < row["images"] for row in newest),
     )  # fmt: skip
 
@@ -91,25 +88,35 @@ def _warn_of_weaker(run: Path, rows: Sequence[record.Row]) -> None:
     alike = [row for row in rows if all(row.get(key) == last.get(key) for key in same)]
     least = min(alike, key=lambda row: row["worst_case_accuracy"])
     if least["worst_case_accuracy"] < last["worst_case_accuracy"]:
+        by = [row.get("battery") or "Python" for row in (last, least)]
         log.warning(
-            "%s: its newest evaluation, by %s, left %.1f %%, an earlier one by %s %.1f %%; name "
-            "that with --suite", run, last.get("battery", "Python"),
-            100 * last["worst_case_accuracy"], least.get("battery", "Python"),
-            100 * least["worst_case_accuracy"],
+            "%s: its newest evaluation, by %s, left %.1f %%, an earlier one by %s %.1f %%%s", run,
+            by[0], 100 * last["worst_case_accuracy"], by[1], 100 * least["worst_case_accuracy"],
+            "; name that with --suite" if by[0] != by[1] else "",
         )  # fmt: skip
 
 
-def _origin(start: Path) -> record.Row | str:
-    """The settings of the run that a checkpoint is of, without its seeds; its path, where there are
-    none to be read."""
-    config = start.parents[1] / "config.yaml"
-    if not config.exists():
+def _settings(run: Path) -> record.Row:
+    """What a run was trained and retrained with, by dotted path."""
+    config = run / "config.yaml"
+    settings = _flat(record.read_yaml(config)) if config.exists() else {}
+    for row in record.rows(run / "retraining.jsonl")[-1:]:
+        settings |= _flat({name: row.get(name) for name in RETRAINED}, "retraining.")
+    return settings
+
+
+def _origin(settings: record.Row, seen: tuple[Path, ...] = ()) -> list[record.Row | str | None]:
+    """For each checkpoint that a run began with the settings of its run, seeds left out; its path,
+    where there are none to be read, or the run began with itself."""
+    return [name and _trained(Path(name), seen) for name in map(settings.get, STARTS)]
+
+
+def _trained(start: Path, seen: tuple[Path, ...]) -> record.Row | str:
+    if start in seen or len(start.parents) < 2 or not (settings := _settings(start.parents[1])):
         return str(start)
-    settings = _flat(record.read_yaml(config))
-    before = settings.pop("weights", None)
-    return {name: one for name, one in settings.items() if not is_seed(name)} | {
-        "weights": before and _origin(Path(before))
-    }
+    left_out = (*STARTS, *ELSEWHERE)
+    known = {k: v for k, v in settings.items() if not is_seed(k) and k not in left_out}
+    return known | {"origin": _origin(settings, (*seen, start))}
 
 
 def _flat(value: record.Row, under: str = "") -> record.Row:

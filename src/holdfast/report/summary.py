@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import record
-from holdfast.report.measured import ABOUT, STARTS, WORST, Measured, is_seed, measured
+from holdfast.report.measured import ABOUT, ELSEWHERE, STARTS, WORST, Measured, is_seed, measured
 from holdfast.result import aligned
 
 log = logging.getLogger("holdfast")
-ELSEWHERE = ("device", "processes")  # where a run was made, which is no setting of it
 LATEX = str.maketrans(
     {one: f"\\{one}" for one in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
@@ -178,7 +177,8 @@ def _kinds(found: Sequence[Measured], path: str) -> Iterable[set[str]]:
     above = [".".join(parts[:n]) for n in range(1, len(parts))]
     groups: dict[str, set[str]] = {}
     for one in found:
-        if path in one.settings or (len(parts) == 1 and one.trained):
+        unknown = path == "evaluation.data" and one.settings[path] is None
+        if not unknown and (path in one.settings or (len(parts) == 1 and one.trained)):
             chosen = json.dumps([one.settings.get(name) for name in above])
             groups.setdefault(chosen, set()).add(json.dumps(one.settings.get(path)))
     return groups.values()
@@ -202,8 +202,8 @@ def _grouped(found: Sequence[Measured], names: Sequence[str]) -> list[list[Measu
 def _warn_of_twins(group: Sequence[Measured]) -> None:
     """Says which runs of a line have the seeds of another: they tell nothing of the spread."""
     first: dict[str, str] = {}
-    for one in group:
-        seeds = {name: value for name, value in one.settings.items() if is_seed(name)}
+    for one in (one for one in group if one.trained):
+        seeds = {k: v for k, v in one.settings.items() if is_seed(k) or k in STARTS}
         twin = first.setdefault(json.dumps(seeds, sort_keys=True), one.run)
         if twin != one.run:
             log.warning("%s has the seeds of %s and counts as a run of its own", one.run, twin)

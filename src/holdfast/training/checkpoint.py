@@ -180,9 +180,12 @@ def average(ema: nn.Module, model: nn.Module, decay: float, updates: int) -> Non
     The decay is at most (1 + updates) / (10 + updates), so that the first weights are soon left.
     """
     decay = min(decay, (1 + updates) / (10 + updates))
-    held = [[*one.parameters(), *one.buffers()] for one in (ema, model)]
+    twin, own = (dict(m.named_parameters()) | dict(m.named_buffers()) for m in (ema, model))
     with torch.no_grad():
-        for kept, new in zip(*held, strict=True):
+        for name, new in own.items():
+            kept = twin.get(name)
+            if kept is None or kept.shape != new.shape:  # what is made on the way, and not saved
+                continue
             if kept.is_floating_point():
                 whole = kept.isfinite() & new.isfinite()  # a mask may hold infinities
                 kept.copy_(kept.lerp(new, 1 - decay).where(whole, new))

@@ -64,11 +64,9 @@ class Guard:
             f"{row[pgd]:.1%} with clean accuracy at {row[clean]:.1%}"
         )
 
-    def tired(self, epoch: int, best_epoch: int, first: int = 1) -> str | None:
-        """What to say where the best epoch lies too far back; `first` is the first that counts."""
-        if not self.patience or not best_epoch:
-            return None
-        if epoch - max(best_epoch, first - 1) < self.patience:
+    def tired(self, epoch: int, best_epoch: int) -> str | None:
+        """What to say where the best epoch lies too far back."""
+        if not self.patience or not best_epoch or epoch - best_epoch < self.patience:
             return None
         return f"no better epoch than {best_epoch} in {self.patience} epochs"
 

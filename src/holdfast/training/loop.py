@@ -113,11 +113,8 @@ def train(
         optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
     )  # fmt: skip
     recipe = Recipe(
-        objective=noise.seeded(
-            feedback.suited(objective, data.train.counts(data.classes)), seed
-        ),
-        adversary=noise.seeded(own.valued(adversary, 3, attack.FILLED), seed),
-        adversarial=adversarial,
+        objective=feedback.suited(objective, data.train.counts(data.classes)),
+        adversary=own.valued(adversary, 3, attack.FILLED), adversarial=adversarial,
         epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
         guard=guard, watch=watch, best=best, keep_every=keep_every, precision=precision,
@@ -134,7 +131,8 @@ def train(
     recipe = replace(recipe, precision=team.broadcast_object(engine.precision))
     engine = replace(engine, precision=recipe.precision)
     require_batches(network, recipe, team, len(data.train))
-    job = make_job(recipe, engine, team, data, run, tick, tell)
+    filled = noise.seeded(recipe, recipe.seed)  # not on disk, whose seed another call may change
+    job = make_job(filled, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
     rehearse_update(bench(job, session), next(epoch_of(job, 0)))
     with folder.opened(run, recipe, data, session, start, team):
@@ -155,7 +153,7 @@ def _fit(job: Job, session: Session) -> Trained:
             continue
         _warn(job, row, history, alarm)
         history.append(row)
-        _keep(job, session, row)
+        _keep(job, session, history)
         stopped = _over(job, session, history)
     if stopped and job.team.leads:
         log.warning("stopped after epoch %d: %s", session.epoch, stopped)
@@ -180,14 +178,13 @@ def _roll_back(job: Job, session: Session, before: checkpoint.Snapshot, alarm: s
 def _over(job: Job, session: Session, history: list[record.Row]) -> str | None:
     """Why to go no further behind these epochs, in this call or in one that resumes the run."""
     guard = job.recipe.guard
-    counted = attacked(history)
-    if not counted:
+    if not attacked(history):
         return None
     if guard.catastrophe != "warn" and (alarm := guard.alarm(history[-1], history[:-1])):
         return alarm
     if job.recipe.criterion not in history[-1]:  # only a measurement can say so
         return None
-    return guard.tired(session.epoch, session.best_epoch, counted[0]["epoch"])
+    return guard.tired(session.epoch, session.best_epoch)
 
 
 def _warn(job: Job, row: record.Row, history: list[record.Row], alarm: str | None) -> None:
@@ -226,10 +223,12 @@ def _warn_of_collapse(job: Job, row: record.Row, before: list[record.Row]) -> No
         log.warning("epoch %d: %s", row["epoch"], row["warning"])
 
 
-def _keep(job: Job, session: Session, row: record.Row) -> None:
-    """Remember the best, write the row, then the checkpoint: a row without one is dropped later."""
-    reached = row.get(job.recipe.criterion)
-    if reached is not None and reached > session.best:
+def _keep(job: Job, session: Session, history: list[record.Row]) -> None:
+    """Remember the best, write the last row, then the checkpoint: a row without one is dropped
+    later. What was best before the adversary came is no longer."""
+    row, reached = history[-1], history[-1].get(job.recipe.criterion)
+    first = [past["epoch"] for past in attacked(history) if job.recipe.criterion in past][:1]
+    if reached is not None and (reached > session.best or first == [row["epoch"]]):
         session.best, session.best_epoch = reached, session.epoch
     if job.run is not None and job.team.leads:
         record.append(job.run / "metrics.jsonl", row)
