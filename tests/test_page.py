@@ -79,6 +79,7 @@ def test_runs_that_were_attacked_stand_side_by_side(runs, tmp_path):
         evaluation.save(found, tmp_path / name, flags, about={"battery": name})
     text = report.page([tmp_path / "one", tmp_path / "two"], tmp_path / "page.html").read_text()
     assert "Side by side" in text and '<th scope="col">battery</th>' in text
+    assert "Accuracy in per cent: " in text and "norm linf, radius 0.1" in text
 
 
 def test_the_command_says_where_the_page_is(runs, tmp_path, monkeypatch, capsys):

@@ -23,10 +23,11 @@ MEASURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells of text under a head."""
+    """Cells of text under a head, and a note below them."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,4 +55,4 @@ def _beside(folders: Sequence[Path]) -> Table | None:
     if len(judged) < 2:
         return None
     found = summary(judged)
-    return Table(head=found.head, rows=found.lines)
+    return Table(head=found.head, rows=found.lines, note=found.about)
