@@ -109,7 +109,7 @@ def first(out: Path, rank: int) -> None:
     found = search(bumpy(), X, Y, processes=2, folder=out / "searched", **SEARCH)
     if rank == 0:
         held = {attack.name: attack.distance for attack in judged.attacks}
-        save_file(held | {"adv": judged.adv}, out / "judged")
+        save_file(held | {"adv": judged.adv, "marks": judged.marks}, out / "judged")
         save_file({name: getattr(found, name) for name in pieces.TENSORS}, out / "found")
     retrained(out / "retrained", processes=2)
     words = "train --data digits --epochs 1 --processes 2 --precision fp32 --batch_size 256 --out"

@@ -63,7 +63,8 @@ def test_a_reward_run_from_the_command_line(say):
     assert {"clean_accuracy", "worst_case_accuracy", "attacks"} <= set(found)
     assert [a["name"] for a in found["attacks"]] == ["fgsm", "pgd", "pgd-margin"]
     assert found["attacks"][0]["radius"] == 8 / 255  # the run's own
-    assert len(record.rows(run / "evaluation.jsonl")) == 3
+    rows = record.rows(run / "evaluation.jsonl")
+    assert len(rows) == 3 and {row["data"] for row in rows} == {"digits"}
     code, out, _ = say("evaluate", str(run), "--attack", "pgd", "--attack.steps", "2",
                        "--radius", "0.1", "--images", "40", "--checkpoint", "last")  # fmt: skip
     assert code == 0 and "upper bound" in out

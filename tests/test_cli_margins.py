@@ -106,6 +106,7 @@ def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys, caplog):
     assert "trained with the objective ce and is retrained with reward" in caplog.text
     assert "adversary" not in caplog.text
     row = record.rows(out / "retraining.jsonl")[0]
+    assert row["start"].endswith("checkpoints/best")
     assert row["max_drop"] == 1 and row["reuse"] is False and row["judge"]["images"] == 20
     assert code == 0 and found["rounds"][0]["kept"] in (True, False)
     assert record.read_yaml(out / "round-1" / "config.yaml")["objective"]["name"] == "reward"

@@ -298,3 +298,12 @@ def test_ppo_punishes_a_mistake_as_the_others_do():
     assert again["this/told"].tolist() == [[1, -1, -1]]
     _, second = objective(mistaken, batch_of(y), {"mistakes": again["mistakes"]})
     assert second["this/told"].tolist() == [[1, -6, -6]]
+
+
+def test_labels_may_be_narrower_integers():
+    x, y = torch.rand(4, 3), torch.tensor([0, 1, 2, 1])
+    (wide, _), (narrow, _) = (
+        CrossEntropy(weights=(1.0, 2.0, 3.0))(lambda x: x, Batch(x=x, y=some, index=y), {})
+        for some in (y, y.int())
+    )
+    assert torch.equal(wide, narrow)

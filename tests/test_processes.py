@@ -84,6 +84,7 @@ def test_two_processes_evaluate_as_one_does(first):
     for attack in whole.attacks:
         torch.testing.assert_close(held[attack.name], attack.distance)
     torch.testing.assert_close(held["adv"], whole.adv)
+    assert whole.marks is not None and torch.equal(held["marks"], whole.marks)
 
 
 def test_two_processes_find_the_bits_of_one(first):

@@ -493,3 +493,12 @@ def test_averaging_passes_over_what_a_model_makes_on_its_way():
     before = kept.weight.detach().clone()
     checkpoint.average(kept, new, 0.5, updates=100)
     torch.testing.assert_close(kept.weight.detach(), (before + new.weight.detach()) / 2)
+
+
+def test_the_table_of_epochs_tells_their_entropy():
+    trained = train(network(DATA), DATA, **fast(epochs=1))
+    head, row = trained.table().splitlines()
+    assert head.split()[-2:] == ["validation", "entropy"]
+    assert float(row.split()[-1]) == pytest.approx(
+        trained.history[0]["validation_entropy"], abs=1e-4
+    )

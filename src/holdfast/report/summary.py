@@ -240,11 +240,9 @@ def _share(scores: Sequence[float], interval: bool) -> str:
     mean = f"{100 * statistics.fmean(scores):.1f}"
     if len(scores) == 1:
         return mean
-    return (
-        f"{mean} ({_range(_ends(scores))})"
-        if interval
-        else (f"{mean} ± {100 * statistics.stdev(scores):.1f}")
-    )
+    if interval:
+        return f"{mean} ({_range(_ends(scores))})"
+    return f"{mean} ± {100 * statistics.stdev(scores):.1f}"
 
 
 def _ends(scores: Sequence[float]) -> tuple[float, float]:
