@@ -3,9 +3,11 @@
     python benchmarks/train.py [--threads 2] [--rounds 5] >> results/train-speed.jsonl
 
 The peer is the plain loop around torchattacks (fp32, NCHW, mean cross-entropy, Adam). Both train
-the same network on the same images at the same batch size; every contender takes one step in turn,
+the same function on the same images at the same batch size; every contender takes one step in turn,
 so that a busy moment hits all alike, and the median over the rounds is reported. bf16 is timed
-where the processor can multiply in it (one without emulates it, dozens of times slower).
+where the processor can multiply in it (one without emulates it, dozens of times slower). The peer's
+Gupta CNN is written with torch's own layers in the usual order; what `holdfast` on the command line
+does for its memory (`engine.keep_memory`) is done for all of the process, so for the peer too.
 One JSON row per network, method and contender; `ratio` is against the peer's row of the method.
 """
 
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from holdfast import attack, feedback, model, record, training
 from holdfast.data import Augment
-from holdfast.engine import Engine, multiplies_bf16
+from holdfast.engine import Engine, keep_memory, multiplies_bf16
 from holdfast.training.recipe import Recipe
 from holdfast.training.step import Bench, step
 from holdfast.types import Batch
@@ -34,6 +36,26 @@ ADVERSARIES = {
     "pgd10": attack.PGD(radius=RADIUS),
 }
 Step = Callable[[], object]
+
+
+def usual(name: str, network: nn.Module) -> nn.Module:
+    """The network as it is usually written, with the weights of ours."""
+    if name != "gupta_cnn":
+        return copy.deepcopy(network)
+    layers: list[nn.Module] = []
+    for before, wide in ((3, 32), (32, 64)):
+        layers += [nn.Conv2d(before, wide, 3, padding=1), nn.ReLU()]
+        layers += [
+            nn.Conv2d(wide, wide, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.25),
+        ]
+    layers += [nn.Flatten(), nn.Linear(4096, 512), nn.ReLU(), nn.Dropout(0.5)]
+    made = nn.Sequential(*layers, nn.Linear(512, CLASSES), nn.LayerNorm(CLASSES))
+    for to, weight in zip(made.parameters(), network.parameters(), strict=True):
+        to.data.copy_(weight.data)
+    return made.to(next(network.parameters()).device)
 
 
 def peer(network: nn.Module, x: Tensor, y: Tensor, method: str) -> Step:
@@ -100,6 +122,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["gupta_cnn", "resnet18"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_memory()
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precisions = ["fp32", "bf16"] if multiplies_bf16(device) else ["fp32"]
@@ -109,7 +132,7 @@ def main() -> None:
         network = model.create(name, image=IMAGE, classes=CLASSES, seed=0).to(device)
         steps = {}
         for method in ADVERSARIES:
-            steps[f"{method} peer"] = peer(copy.deepcopy(network), x, y, method)
+            steps[f"{method} peer"] = peer(usual(name, network), x, y, method)
             for precision in precisions:
                 twin = copy.deepcopy(network)
                 steps[f"{method} {precision}"] = ours(twin, x, y, method, precision)

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 from small import NARROW, blobs, network
+from torch import nn
 from torch.nn import functional as F
 
 from holdfast import model as models
 from holdfast.cli import main
 from holdfast.errors import BadInput
 from holdfast.model.networks import residual
+from holdfast.model.networks.dropout import Dropout
 from holdfast.training import AdamW, Watch, train
 
 
@@ -33,6 +35,57 @@ def test_a_gradient_reaches_every_pixel(name):
     x = torch.rand(2, 3, 16, 16, requires_grad=True)
     (gradient,) = torch.autograd.grad(narrow(name, (3, 16, 16)).eval()(x)[:, 0].sum(), x)
     assert gradient.isfinite().all() and (gradient != 0).double().mean() > 0.9
+
+
+def test_the_maximum_before_the_rectifier_is_that_after_it():
+    ours = models.create("madry_mnist", image=(1, 12, 12), classes=4, seed=0)
+    usual = nn.Sequential(
+        nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(576, 1024), nn.ReLU(), nn.Linear(1024, 4),
+    )  # fmt: skip
+    usual.load_state_dict({k.removeprefix("body."): v for k, v in ours.state_dict().items()})
+    x = torch.rand(5, 1, 12, 12)
+    for one, other in zip(*(_logits_and_gradients(m, x) for m in (ours, usual)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def _logits_and_gradients(model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    x = x.clone().requires_grad_()
+    logits = model(x)
+    weighed = (logits * torch.arange(4.0)).sum()
+    return [logits, *torch.autograd.grad(weighed, [x, *model.parameters()])]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_leaves_the_mean_as_it_was(rate, layout, dtype):
+    x = torch.ones(40, 7, 31, 29, dtype=dtype).contiguous(memory_format=layout).requires_grad_()
+    torch.manual_seed(3)
+    out = Dropout(rate)(x)
+    gone = out == 0
+    spread = (rate * (1 - rate) / x.numel()) ** 0.5
+    assert abs(gone.double().mean() - rate) < 4 * spread + 2**-17
+    assert abs(gone.double().mean((0, 2, 3)) - rate).max() < 5 * spread * 7**0.5  # by channel
+    assert out[~gone].unique().tolist() == pytest.approx([1 / (1 - rate)], rel=2**-8)
+    assert out.dtype == dtype and out.is_contiguous(memory_format=layout)
+    (slope,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(slope, out)
+    torch.manual_seed(3)
+    assert torch.equal(Dropout(rate)(x), out)
+    assert torch.equal(Dropout(rate).eval()(x), x)
+
+
+@pytest.mark.parametrize(("rate", "left"), [(0.0, 1.0), (1e-9, 1.0), (1.0, 0.0)])
+def test_dropout_of_nothing_and_of_all(rate, left):
+    assert Dropout(rate)(torch.ones(100)).mean() == left
+
+
+def test_a_view_of_other_numbers_is_dropped_out_alone():
+    whole = torch.ones(6, 8, 10)
+    out = Dropout(0.5)(whole[:, ::2].transpose(0, 2))
+    assert out.shape == (10, 4, 6) and set(out.unique().tolist()) == {0, 2}
 
 
 ZOU_CNN6 = (

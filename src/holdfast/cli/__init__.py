@@ -20,6 +20,7 @@ from holdfast.cli.retrain import retrain
 from holdfast.cli.table import table
 from holdfast.cli.train import train
 from holdfast.cli.transfer import transfer
+from holdfast.engine import keep_memory
 from holdfast.errors import BadInput, choose
 from holdfast.record import NO_ROOM, version
 from holdfast.training import Diverged
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 1 (failed), 2 (bad input), 3 (diagnose --fail-on fired), 130
     (interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_memory()
     logging.basicConfig(format="holdfast: %(message)s", level=logging.WARNING)
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())

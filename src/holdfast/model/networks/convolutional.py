@@ -1,8 +1,14 @@
-"""Convolutional networks without shortcuts."""
+"""Convolutional networks without shortcuts.
+
+After a convolution the pooling by the maximum comes before the rectifier, not after it as in the
+texts: that is the same function with the same gradient, and leaves a quarter of the numbers to
+rectify.
+"""
 
 from torch import nn
 
 from holdfast.errors import BadInput
+from holdfast.model.networks.dropout import Dropout
 from holdfast.model.networks.size import require_side
 
 
@@ -49,11 +55,11 @@ class GuptaCNN(nn.Sequential):
         layers: list[nn.Module] = []
         for wide in widths:
             layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
-            layers += [nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU()]
-            layers += [nn.MaxPool2d(2), nn.Dropout(dropout[0])]
+            layers += [nn.Conv2d(wide, wide, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+            layers += [Dropout(dropout[0])]
             channels = wide
         flat = channels * (height // shrink) * (width // shrink)
-        layers += [nn.Flatten(), nn.Linear(flat, dense), nn.ReLU(), nn.Dropout(dropout[1])]
+        layers += [nn.Flatten(), nn.Linear(flat, dense), nn.ReLU(), Dropout(dropout[1])]
         layers += [nn.Linear(dense, classes)]
         super().__init__(*layers, *([nn.LayerNorm(classes)] if logit_norm else []))
 
@@ -71,8 +77,8 @@ class MadryMNIST(nn.Sequential):
         channels, height, width = image
         require_side(image, 4, "madry_mnist")
         super().__init__(
-            nn.Conv2d(channels, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(channels, 32, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(32, 64, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
             nn.Flatten(), nn.Linear(64 * (height // 4) * (width // 4), 1024), nn.ReLU(),
             nn.Linear(1024, classes),
         )  # fmt: skip
@@ -103,11 +109,11 @@ class ZouCNN4(nn.Sequential):
         require_side(image, 8, "zou_cnn4")
         super().__init__(
             nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(dropout[0]),
-            nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(dropout[1]),
+            nn.Conv2d(32, 64, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), Dropout(dropout[0]),
+            nn.Conv2d(64, 128, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(128, 128, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), Dropout(dropout[1]),
             nn.Flatten(), nn.Linear(128 * (height // 8) * (width // 8), 1024), nn.ReLU(),
-            nn.Dropout(dropout[2]), nn.Linear(1024, classes),
+            Dropout(dropout[2]), nn.Linear(1024, classes),
         )  # fmt: skip
 
 
@@ -137,11 +143,11 @@ class ZouCNN6(nn.Sequential):
         layers: list[nn.Module] = []
         for first, second, rate in zip((264, 512, 128), (128, 128, 128), dropout, strict=False):
             layers += [*_same4(channels, first), *_same4(first, second)]
-            layers += [nn.MaxPool2d(2), nn.Dropout(rate)]
+            layers += [nn.MaxPool2d(2), Dropout(rate)]
             channels = second
         flat = channels * (height // 8) * (width // 8)
         layers += [nn.Flatten(), nn.Linear(flat, 256), nn.BatchNorm1d(256), nn.ReLU()]
-        super().__init__(*layers, nn.Dropout(dropout[3]), nn.Linear(256, classes))
+        super().__init__(*layers, Dropout(dropout[3]), nn.Linear(256, classes))
 
 
 def _same4(before: int, after: int) -> list[nn.Module]:

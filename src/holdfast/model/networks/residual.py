@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import BadInput
+from holdfast.model.networks.dropout import Dropout
 from holdfast.model.networks.size import require_side
 
 
@@ -60,7 +61,7 @@ class PreActBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(before)
         self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(after)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
         self.shortcut = None
         if stride != 1 or before != after:
