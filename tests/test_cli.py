@@ -1,6 +1,7 @@
 """The command line as a user meets it. Most tests call `main` in this process."""
 
 import errno
+import functools
 import json
 import runpy
 import sys
@@ -455,7 +456,7 @@ def test_a_model_of_ones_own_with_a_default_for_classes_is_not_normalised_and_lo
 
 @pytest.mark.parametrize(
     ("command", "hint"),
-    [("train", "--resume RUN"), ("retrain", "the same words again"), ("data", "interrupted\n")],
+    [("train", "interrupted\n"), ("retrain", "the same words again"), ("data", "interrupted\n")],
 )
 def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, hint):
     def interrupted(argv):
@@ -464,6 +465,19 @@ def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, 
     monkeypatch.setitem(COMMANDS, command, (interrupted, ""))
     assert main([command]) == 130
     assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "no space", "x/y"), 1)]
+)
+def test_a_training_that_is_broken_off_names_its_run(say, monkeypatch, error, code):
+    @functools.wraps(training.train)
+    def broken(*args, **settings):
+        raise error
+
+    monkeypatch.setattr("holdfast.training.train", broken)
+    found = say("train", "--epochs", "1", "--precision", "fp32", "--out", "a run")
+    assert found[0] == code and "go on with holdfast train --resume 'a run'\n" in found[2]
 
 
 @pytest.mark.parametrize(

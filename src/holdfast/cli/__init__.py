@@ -44,11 +44,8 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "table": (table, "put what attacks left of several runs side by side"),
 }
 
-RESUME = "go on with holdfast train --resume RUN"
 AGAIN = "go on behind what was finished with the same words again"
-GOES_ON = {"train": RESUME} | dict.fromkeys(
-    ("evaluate", "curve", "diagnose", "landscape", "margins", "retrain"), AGAIN
-)
+GOES_ON = ("evaluate", "curve", "diagnose", "landscape", "margins", "retrain")
 
 
 def usage() -> str:
@@ -88,13 +85,13 @@ def _run(words: list[str]) -> int:
         return _say(str(error), 2)
     except Diverged as error:
         return _say(str(error), 1)
-    except KeyboardInterrupt:
-        return _say("; ".join(filter(None, ("interrupted", GOES_ON.get(words[0])))), 130)
+    except KeyboardInterrupt as error:
+        return _say("; ".join(filter(None, ("interrupted", _then(error, words[0])))), 130)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _say(*_about_disk(error, GOES_ON.get(words[0], "begin again")))
+        return _say(*_about_disk(error, _then(error, words[0]) or "begin again"))
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
@@ -102,6 +99,11 @@ def _run(words: list[str]) -> int:
         return _say(f"failed: {kind}: {error} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
+
+
+def _then(error: BaseException, command: str) -> str:
+    """How to go on: what was noted where it was raised, or what holds for all of the command."""
+    return "; ".join(getattr(error, "__notes__", ())) or (AGAIN if command in GOES_ON else "")
 
 
 def _about_disk(error: OSError, then: str) -> tuple[str, int]:

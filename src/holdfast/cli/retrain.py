@@ -70,6 +70,8 @@ def retrain(argv: Sequence[str]) -> None:
         )  # fmt: skip
     if team.leads():
         _say(found, front)
+    if not found.rounds[0].kept:
+        raise SystemExit(1)
 
 
 def _warn_of_the_recipe(run: Path, slots: Mapping[str, Choice]) -> None:
@@ -97,4 +99,4 @@ def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
             f"holdfast evaluate {front['out']}{how} --against {front['run']}"
         )
     else:
-        print(f"No round was kept: {found.rounds[0].fault}.")
+        print(f"No round was kept, so {front['out']} is no run: {found.rounds[0].fault}.")

@@ -7,6 +7,7 @@ from typing import Literal
 from holdfast import record, report
 from holdfast.cli import words
 from holdfast.cli.options import parse
+from holdfast.errors import BadInput
 
 
 def table_options(
@@ -15,6 +16,7 @@ def table_options(
     suite: str | None = None,
     over_seeds: bool = False,
     interval: bool = False,
+    against: str | None = None,
     form: Literal["text", "markdown", "latex", "csv"] = "text",
     json: bool = False,
 ) -> None:
@@ -28,6 +30,8 @@ def table_options(
         suite: only evaluations by this suite or attack count.
         over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
         interval: with over_seeds the 95 % interval of the mean by Student's t instead.
+        against: with over_seeds a run; the other lines become differences from its line, paired by
+            seed where both have the same ones, with their 95 % intervals.
         form: of the table; latex wants the package booktabs.
         json: print every run as JSON, with all its settings, or with over_seeds every line of the
             table; accuracies as shares, as in the form csv.
@@ -37,12 +41,19 @@ def table_options(
 def table(argv: Sequence[str]) -> None:
     parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
     o = parsed.values
+    if o["against"] and not o["over_seeds"]:
+        raise BadInput(
+            "expected --against with --over-seeds; two single runs are compared image by image by "
+            "holdfast compare"
+        )
     if o["json"] and not o["over_seeds"]:
         print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["suite"])]))
         return
-    found = report.summary(
-        o["runs"], suite=o["suite"], over_seeds=o["over_seeds"], interval=o["interval"]
-    )
+    found = (
+        report.differences(o["runs"], o["against"], suite=o["suite"]) if o["against"] else
+        report.summary(o["runs"], suite=o["suite"], over_seeds=o["over_seeds"],
+                       interval=o["interval"])
+    )  # fmt: skip
     if o["json"]:
         print(record.as_json(found.rows))
         return

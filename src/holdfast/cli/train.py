@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -117,11 +118,15 @@ def train(argv: Sequence[str]) -> None:
             for told in (seen.tell, *boards):
                 told(row)
 
-        trained = training.train(
-            model, data, **settings, out=out, force=front["force"],
-            resume="auto" if resumed and anew else resumed is not None,
-            tick=seen.tick, tell=tell,
-        )  # fmt: skip
+        try:
+            trained = training.train(
+                model, data, **settings, out=out, force=front["force"],
+                resume="auto" if resumed and anew else resumed is not None,
+                tick=seen.tick, tell=tell,
+            )  # fmt: skip
+        except (KeyboardInterrupt, OSError) as error:
+            error.add_note(f"go on with holdfast train --resume {shlex.quote(out)}")
+            raise
     if team.leads():
         _say_trained(trained, parsed.slots["model"].name, front["json"])
 

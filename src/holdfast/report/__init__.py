@@ -1,6 +1,7 @@
 """Records as figures, tables and a page, and for TensorBoard."""
 
 from holdfast.report.budgets import budgets
+from holdfast.report.differences import differences
 from holdfast.report.figures import bars, curves, heat, histograms
 from holdfast.report.landscapes import contour, surface
 from holdfast.report.measured import Measured, measured
@@ -10,6 +11,6 @@ from holdfast.report.summary import Summary, summary
 from holdfast.report.tensorboard import tensorboard
 
 __all__ = [
-    "Measured", "Summary", "bars", "budgets", "contour", "curves", "heat", "histograms",
-    "measured", "page", "ranges", "summary", "surface", "tensorboard",
+    "Measured", "Summary", "bars", "budgets", "contour", "curves", "differences", "heat",
+    "histograms", "measured", "page", "ranges", "summary", "surface", "tensorboard",
 ]  # fmt: skip

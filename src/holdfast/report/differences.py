@@ -1,0 +1,119 @@
+"""How much better one way of training is than another, over seeds."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast import record
+from holdfast.errors import BadInput
+from holdfast.report.groups import (
+    columns,
+    grouped,
+    in_common,
+    said,
+    scores_of,
+    shown,
+    warn_of_other_attacks,
+)
+from holdfast.report.intervals import Interval, of_difference, of_mean
+from holdfast.report.measured import Measured, measured
+from holdfast.report.summary import Summary
+
+READING = (
+    "The first line is the mean over runs, the others are points more than that, with a 95 % "
+    "interval: Student's t of the differences where both lines have the same seeds, else Welch's."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Of two means over runs. paired: whether it is of runs of one seed each; no interval (NaN)
+    where one of the two has a single run, or, paired, both."""
+
+    value: float
+    interval: Interval
+    paired: bool
+
+    def __str__(self) -> str:
+        ends = "" if math.isnan(self.interval[0]) else " ({:+.1f} to {:+.1f})".format(
+            *(100 * end for end in self.interval)
+        )  # fmt: skip
+        return f"{100 * self.value:+.1f}{ends}"
+
+
+def differences(
+    runs: Sequence[Path | str], against: Path | str, *, suite: str | None = None
+) -> Summary:
+    """The lines of `summary(over_seeds=True)`, as differences from the line of the run `against`.
+
+    In `rows`, for machines, differences are of shares.
+    Raises BadInput where `against` is none of the runs that have an evaluation.
+    """
+    found = measured([*runs, against], suite)
+    warn_of_other_attacks(found)
+    names, scores = columns(found, over_seeds=True), scores_of(found)
+    groups = grouped(found, names)
+    place = Path(against).resolve()
+    base = next((g for g in groups if any(Path(one.run).resolve() == place for one in g)), None)
+    if base is None or len(groups) == 1:
+        got = f"no evaluation of {against}" if base is None else "runs of one kind alone"
+        raise BadInput(
+            f"expected an evaluated run to compare with and runs that differ in more than seeds, "
+            f"got {got}; name runs of both kinds"
+        )
+    others = [group for group in groups if group is not base]
+    means = [_mean(base, name) for name in scores]
+    lines = [(*_begin(base, names), *(f"{100 * m:.1f}" if m is not None else "-" for m in means))]
+    rows: list[record.Row] = []
+    for group in others:
+        off = {name: difference(group, base, name) for name in scores}
+        lines.append((*_begin(group, names), *(str(one or "-") for one in off.values())))
+        rows.append(_row(group, names, off))
+    return Summary(
+        head=("runs", *map(shown, names), *scores), lines=tuple(lines), rows=tuple(rows),
+        about=" ".join([*in_common(found), READING]),
+    )  # fmt: skip
+
+
+def difference(group: Sequence[Measured], base: Sequence[Measured], name: str) -> Difference | None:
+    """Of an accuracy between the runs of two lines; None where a line lacks it."""
+    ours, theirs = (_by_seed(some, name) for some in (group, base))
+    if not ours or not theirs:
+        return None
+    value = statistics.fmean(s for _, s in ours) - statistics.fmean(s for _, s in theirs)
+    first, second = dict(ours), dict(theirs)
+    paired = first.keys() == second.keys() and len(first) == len(ours) == len(theirs)
+    if paired and None not in first:
+        apart = [score - second[seed] for seed, score in ours]
+        return Difference(value=value, interval=of_mean(apart), paired=True)
+    interval = of_difference([s for _, s in ours], [s for _, s in theirs])
+    return Difference(value=value, interval=interval, paired=False)
+
+
+def _by_seed(group: Sequence[Measured], name: str) -> list[tuple[int | None, float]]:
+    held = [one for one in group if name in one.accuracy]
+    return [(one.settings.get("seed"), one.accuracy[name]) for one in held]
+
+
+def _mean(group: Sequence[Measured], name: str) -> float | None:
+    scores = [score for _, score in _by_seed(group, name)]
+    return statistics.fmean(scores) if scores else None
+
+
+def _begin(group: Sequence[Measured], names: Sequence[str]) -> list[str]:
+    return [str(len(group)), *(said(group[0].settings.get(name)) for name in names)]
+
+
+def _row(
+    group: Sequence[Measured], names: Sequence[str], off: dict[str, Difference | None]
+) -> record.Row:
+    row: record.Row = {"runs": len(group)}
+    row |= {shown(name): group[0].settings.get(name) for name in names}
+    row["paired"] = all(one.paired for one in off.values() if one)
+    for name, one in off.items():
+        held = (one.value, *one.interval) if one else (math.nan,) * 3
+        known = zip(("", " low", " high"), held, strict=True)
+        row |= {name + part: None if math.isnan(number) else number for part, number in known}
+    return row
