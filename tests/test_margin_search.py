@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from worlds import linear_world
 from holdfast import margin, noise
 from holdfast.errors import BadInput
 from holdfast.margin import Linear, Orthonormal, Screened, Traced, forms, search
+from holdfast.margin import screened as sieve
+from holdfast.margin.rays import Grid, Rays
 
 WORLD = linear_world(count=6, side=6, classes=3)
 RAYS: dict[str, Any] = {"reach": 1.0, "step": 0.02, "clip": False}
@@ -94,7 +96,8 @@ Y = torch.tensor([0, 1, 2, 3, 0])
 
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("reference", ["prediction", "label"])
-def test_screened_is_linear_and_traced_nearly_with_fewer_passes(clip, reference):
+@pytest.mark.parametrize("width", [2, 8])  # of the first layer: shared or not
+def test_screened_is_linear_and_traced_nearly_with_fewer_passes(clip, reference, width):
     settings: dict[str, Any] = {
         "reach": 1.0,
         "step": 0.02,
@@ -102,16 +105,18 @@ def test_screened_is_linear_and_traced_nearly_with_fewer_passes(clip, reference)
         "reference": reference,
         "audit": 0.2,
     }
-    truth = search(bumpy(), X, Y, method="linear", **settings)
+    model = bumpy(seed=1, width=width)
+    truth = search(model, X, Y, method="linear", **settings)
     assert 0.05 < truth.none_share() < 0.95
-    screened = search(bumpy(), X, Y, method="screened", **settings)
+    screened = search(model, X, Y, method=Screened(precision="fp32"), **settings)
     assert torch.equal(screened.step, truth.step) and torch.equal(screened.entered, truth.entered)
     assert screened.audit.rays > 0 and screened.audit.differing == 0
-    traced = search(bumpy(), X, Y, method=Traced(pilots=4), **settings)
+    assert screened.forward < 1.1 * truth.forward + 3 * X.shape[0] * truth.step[0].numel()
+    traced = search(model, X, Y, method=Traced(pilots=4), **settings)
     other = (traced.step != truth.step) | (traced.entered != truth.entered)
     assert other.float().mean() < 0.02
     assert traced.forward < truth.forward / 2
-    wrong = truth.origin != bumpy()(X).argmax(1)
+    wrong = truth.origin != model(X).argmax(1)
     assert (truth.step[wrong] == 0).all() and (truth.distance[wrong] == 0).all()
     assert wrong.any() == (reference == "label")
 
@@ -126,6 +131,29 @@ def test_screened_gives_near_ties_to_the_model_itself():
     assert not torch.equal(blind.step, truth.step)
     other = (blind.step != truth.step) | (blind.entered != truth.entered)
     assert blind.audit.differing == int(other.sum())
+
+
+def test_only_a_largest_logit_that_is_too_far_ahead_makes_a_tie():
+    own = bumpy()
+    never = torch.tensor([0.0, 0.0, 0.0, -1e4])  # the last class is never the largest
+    exact = Rays(
+        model=lambda x: own(x) + never, x=X, directions=torch.eye(36).unflatten(1, (1, 6, 6)),
+        unit=6.0, grid=Grid(reach=1.0, step=0.02, scale="rms", clip=True, signs=2), origin=Y,
+        key=torch.arange(5), place=torch.arange(5), batch=100,
+    )  # fmt: skip
+    for off, width in (([0.0, 0.0, 0.0, 3.0], 0), ([0.0, 0.0, 0.0, -3.0], 3), ([2.0] * 4, 0)):
+        model = lambda x, off=off: own(x) + never + torch.tensor(off)  # noqa: E731
+        found, _ = Screened(safety=2)._tried(exact, replace(exact, model=model))
+        assert found == pytest.approx(2 * width, abs=1e-2)
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.96, False), (0.94, True)])
+def test_a_cheaper_form_that_takes_longer_is_not_asked(monkeypatch, share, wanted):
+    spent, sifted, own = iter([1.0, share]), [], sieve._sift
+    monkeypatch.setattr(sieve, "_timed", lambda rays, points: (rays.at(*points), next(spent)))
+    monkeypatch.setattr(sieve, "_sift", lambda *given: sifted.append(True) or own(*given))
+    search(bumpy(), X, Y, method="screened", audit=0.0, **RAYS)
+    assert bool(sifted) == wanted
 
 
 class Drawing(nn.Sequential):
@@ -146,7 +174,7 @@ class Single(nn.Sequential):
 @pytest.mark.parametrize("kind", [nn.Sequential, Drawing, Single])
 def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, kind, clip):
     model, asked = kind(*bumpy()), []
-    cheaply = kind is nn.Sequential or (kind is Single and not clip)  # whose rest is no Single
+    cheaply = kind is nn.Sequential
     own = forms._in
 
     def seen(engine, part):
@@ -164,8 +192,8 @@ def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, k
         assert other.float().mean() < 0.01 and sum(asked) < share * found.forward + 100
 
 
-@pytest.mark.parametrize(("room", "channels"), [(36 * 8 * 36, 8), (36 * 8 * 36 - 1, 1)])
-def test_a_first_layer_that_makes_too_much_is_not_shared(monkeypatch, room, channels):
+@pytest.mark.parametrize(("width", "channels"), [(2, 2), (3, 1)])
+def test_a_first_layer_that_makes_too_much_is_not_shared(monkeypatch, width, channels):
     shown, own = set(), forms._in
 
     def seen(engine, part):
@@ -173,8 +201,7 @@ def test_a_first_layer_that_makes_too_much_is_not_shared(monkeypatch, room, chan
         return lambda x: shown.add(x.shape[1]) or run(x)
 
     monkeypatch.setattr(forms, "_in", seen)
-    monkeypatch.setattr(forms, "SHARED", room)
-    search(bumpy(), X, Y, clip=False, audit=0.0, method=Traced(pilots=4))
+    search(bumpy(width=width), X, Y, clip=False, audit=0.0, method=Traced(pilots=4))
     assert shown == {channels}
 
 

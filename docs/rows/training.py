@@ -160,13 +160,15 @@ def processes() -> str:
 
 def speed() -> str:
     rows = record.rows(RESULTS / "train-speed.jsonl")
+    able = {row["time"][:10] for row in rows if row["contender"] == "bf16"}
     body = [
-        [f"`{row['network']}`", row["method"], row["contender"],
-         f"{row['images_per_second']:.0f}", f"{row['ratio']:.2f}", f"{row['times_plain']:.2f}"]
+        [f"`{row['network']}`", "yes" if row["time"][:10] in able else "no", str(row["batch"]),
+         row["method"], row["contender"], f"{row['images_per_second']:.0f}",
+         f"{row['ratio']:.2f}", f"{row['times_plain']:.2f}"]
         for row in rows
     ]  # fmt: skip
-    head = ["network", "training", "contender", "images/s", "times the peer's speed",
-            "times its own plain step"]  # fmt: skip
+    head = ["network", "processor with bf16", "batch", "training", "contender", "images/s",
+            "times the peer's speed", "times its own plain step"]  # fmt: skip
     return table(head, body)
 
 

@@ -123,11 +123,6 @@ def keep_memory() -> None:
         mallopt(TRIM_THRESHOLD, -1)
 
 
-def interleaved(steps: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Least seconds of each step over `rounds` taken in turn, after one to warm up."""
-    return [min(seconds) for seconds in rounds_of(steps, rounds)]
-
-
 def rounds_of(steps: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
     """Seconds of each step in each of the rounds, taken in turn, after one to warm up."""
     seconds: list[list[float]] = [[] for _ in steps]

@@ -1,8 +1,8 @@
 """Cheaper forms of a model on rays: the same logits, but for rounding, for less.
 
 Batch normalisation is folded into the layer before it, images are laid out channels last, and where
-nothing is clipped the first layer, which is linear, is applied once to the images and once to the
-shared directions instead of once to each point.
+nothing is clipped a first layer that is linear and makes few numbers, such as a dense one, is
+applied once to the images and once to the directions instead of once to each point.
 """
 
 import copy
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from holdfast.engine import Engine
 from holdfast.loss import full
-from holdfast.margin.rays import PIECE, Ids, Rays
+from holdfast.margin.rays import Ids, Rays
 from holdfast.model import Metered, Network, attempt, folded, near, steady
 from holdfast.types import Classifier, device_of
 
 TRIED = 64  # points on which they are compared
-SHARED = 2**27  # numbers that the first layer may make of all directions: half a gigabyte
+SHARED = (
+    2  # times the numbers of an image, at most, behind a first layer; of more the sums cost more
+)
 
 
 def bare(rays: Rays) -> nn.Module | None:
@@ -56,15 +58,10 @@ def points_of(rays: Rays, count: int) -> tuple[Ids, Ids]:
 def formed(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], Rays]:
     """Gives rays the cheaper form of this model that the engine runs; unchecked."""
     front, rest = (None, model) if sample.grid.clip else parted(model)
-    if front is not None and _directions(sample) * front(sample.x[:1]).numel() > SHARED:
+    if front is not None and front(sample.x[:1]).numel() > SHARED * sample.x[0].numel():
         front, rest = None, model
     cheap = _in(engine, folded(rest))
     return lambda rays: _asked(rays, cheap) if front is None else _behind(rays, cheap, front)
-
-
-def _directions(sample: Rays) -> int:
-    """How many there may be at once: as many as rays, where each image has its own."""
-    return len(sample.directions) if sample.directions.ndim == sample.x.ndim else PIECE
 
 
 def _asked(rays: Rays, cheap: Classifier) -> Rays:

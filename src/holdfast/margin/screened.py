@@ -4,6 +4,7 @@ The form is that of `forms`, in bf16 where the device has bf16 arithmetic.
 """
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -11,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.engine import Engine, interleaved, multiplies_bf16
+from holdfast.engine import Engine, multiplies_bf16
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.margin.forms import bare, formed, points_of
 from holdfast.margin.linear import Linear, linear
@@ -19,16 +20,18 @@ from holdfast.margin.rays import Crossings, Finder, Ids, Rays
 from holdfast.model import attempt, steady
 from holdfast.types import device_of
 
+PAYS = 0.95  # of the model's time, at most
+
 
 @dataclass(frozen=True, kw_only=True)
 class Screened:
     """As `linear`, but a point is given to the model itself only where the two largest logits of
-    its cheaper form are nearer to each other than `safety` times the largest difference between
-    the two forms on a sample of points. It is `linear` on a model that is no module, and, with
-    precision `auto`, where the cheaper form is measured not to be faster.
+    its cheaper form are nearer to each other than `safety` times the most by which that form put
+    its largest logit too far ahead of another on a sample of points. It is `linear` on a model that
+    is no module, and, with precision `auto`, where the cheaper form is measured not to be faster.
 
     Attributes:
-        safety: by which the largest difference seen is multiplied.
+        safety: by which the most seen is multiplied.
         sample: points on which the two forms are compared.
         precision: of the cheaper form, fp32 or bf16; auto: bf16 where the device has arithmetic
             for it.
@@ -47,23 +50,28 @@ class Screened:
         if model is None or not steady(model, sample.x):
             return Linear()(sample)
 
-        def made() -> Callable[[Rays], Rays] | None:
+        def made() -> tuple[Callable[[Rays], Rays], float] | None:
             form = formed(sample, model, _engine(model, sample, self.precision))
-            pays = self.precision != "auto" or _pays(sample, form(sample))
-            return form if pays else None
+            width, share = self._tried(sample, form(sample))
+            pays = self.precision != "auto" or share <= PAYS
+            return (form, width) if pays and math.isfinite(width) else None
 
-        form = attempt(made)
-        width = self._width(sample, form(sample)) if form else math.inf
-        if form is None or not math.isfinite(width):
+        found = attempt(made)
+        if found is None:
             return Linear()(sample)
+        form, width = found
         return lambda rays: _sift(rays, form(rays), width)
 
-    def _width(self, exact: Rays, cheaper: Rays) -> float:
-        """How near two logits are that the model itself must tell apart; inf or NaN: all, as where
-        a logit is infinite in one of the forms alone."""
-        own, other = (rays.at(*points_of(exact, self.sample)) for rays in (exact, cheaper))
+    def _tried(self, exact: Rays, cheaper: Rays) -> tuple[float, float]:
+        """How near two logits are that the model itself must tell apart, and the share of its time
+        that the cheaper form takes. inf or NaN: all, as where a logit is infinite in one of the
+        forms alone."""
+        points = points_of(exact, self.sample)
+        cheaper.at(*(some[: exact.batch] for some in points))  # to warm up
+        (own, slow), (other, fast) = (_timed(rays, points) for rays in (exact, cheaper))
         off = torch.where(other == own, 0, other - own)  # two infinite ones are the same
-        return self.safety * (off.amax(1) - off.amin(1)).max().item()
+        ahead = off.gather(1, other.argmax(1, keepdim=True))  # by which its largest is too large
+        return self.safety * (ahead - off).max().item(), fast / slow
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,11 +92,10 @@ class Sieve(Rays):
         return found
 
 
-def _pays(rays: Rays, cheaper: Rays) -> bool:
-    """Whether a batch of points takes the cheaper form at most 0.95 of the time."""
-    ray = rays.all()[: rays.batch]
-    slow, fast = interleaved([lambda: rays.at(ray, 1), lambda: cheaper.at(ray, 1)], rounds=3)
-    return fast <= 0.95 * slow
+def _timed(rays: Rays, points: tuple[Ids, Ids]) -> tuple[Tensor, float]:
+    """Logits at these points, and the seconds that they took."""
+    start = time.perf_counter()
+    return rays.at(*points), time.perf_counter() - start
 
 
 def _sift(rays: Rays, cheaper: Rays, width: float) -> Crossings:
