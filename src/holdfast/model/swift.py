@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -23,7 +23,9 @@ FOLDED: dict[tuple[type, type], Callable[..., nn.Module]] = {
 }
 log = logging.getLogger("holdfast")
 T = TypeVar("T")
+Way = Callable[[nn.Module], nn.Module | None]
 LOOKS = 16  # of a model that tosses a coin, all alike once in 30,000 times
+GRAIN = 0.01  # half of it is larger than the steps of pixels of 8 bits
 NEAR = 1e-4  # largest difference from the model itself, as a share of its largest number
 
 
@@ -33,9 +35,10 @@ def swift(model: Classifier, x: Images) -> Classifier:
     it; what they find is judged by the model itself.
 
     It stands for the model only where it gives the same logits and gradients on these few images
-    and on their negatives, up to rounding. Else, where it cannot be made, and where there is
-    nothing to gain, the model itself comes back: so a model that is random, that hides an
-    operation from its gradient, or that is a function.
+    and on their negatives, up to rounding; both with a grain, since in an area of one value it is
+    for rounding to say which of equal numbers is the largest, and gets the gradient. Else, where it
+    cannot be made, and where there is nothing to gain, the model itself comes back: so a model that
+    is random, that hides an operation from its gradient, or that is a function.
     """
     if not isinstance(model, nn.Module):
         return model
@@ -43,7 +46,8 @@ def swift(model: Classifier, x: Images) -> Classifier:
         return model
     if not steady(model, x):
         return model
-    return next((form for form in _forms(model, x) if _alike(model, form, x)), model)
+    found = (_formed(model, way, x) for way in _ways(x))
+    return next((form for form in found if form is not None), model)
 
 
 def steady(model: Classifier, x: Images) -> bool:
@@ -121,15 +125,19 @@ class ChannelsLast(nn.Module):
         return self.body(x.contiguous(memory_format=torch.channels_last))
 
 
-def _forms(model: nn.Module, x: Images) -> Iterator[nn.Module]:
-    """Cheaper forms, the cheapest first: with the layout too, on a CPU where that is safe."""
-    form = attempt(lambda: folded(model).requires_grad_(False))
-    if form is None:
-        return
-    if x.ndim == 4 and x.device.type == "cpu" and not any(map(_unsafe, form.modules())):
-        yield ChannelsLast(thinned(copy.deepcopy(form)))
-    if isinstance(form, fx.GraphModule):
-        yield form
+def _ways(x: Images) -> list[Way]:
+    """Ways to a cheaper form, to the cheapest first: with the layout too, on a CPU."""
+    return [_laid_out, _folded_alone] if x.ndim == 4 and x.device.type == "cpu" else [_folded_alone]
+
+
+def _laid_out(model: nn.Module) -> nn.Module | None:
+    form = folded(model).requires_grad_(False)
+    return None if any(map(_unsafe, form.modules())) else ChannelsLast(thinned(form))
+
+
+def _folded_alone(model: nn.Module) -> nn.Module | None:
+    form = folded(model).requires_grad_(False)
+    return form if isinstance(form, fx.GraphModule) else None
 
 
 def _unsafe(part: nn.Module) -> bool:
@@ -139,14 +147,34 @@ def _unsafe(part: nn.Module) -> bool:
     return max(part.kernel_size) == 1 and min(part.in_channels, part.out_channels) < 8
 
 
-def _alike(model: nn.Module, form: nn.Module, x: Images) -> bool:
-    """In float64 if not in the model's own precision, in which rounding sends some unit of a deep
-    network the other way, and its gradient with it."""
-    some = torch.cat([x, 1 - x])
-    if _agree(model, form, some):
-        return True
-    twins = attempt(lambda: (copy.deepcopy(model).double(), copy.deepcopy(form).double()))
-    return twins is not None and _agree(*twins, some.double())
+def _formed(model: nn.Module, way: Way, x: Images) -> nn.Module | None:
+    """The form that this way leads to, where it says what the model says.
+
+    Where rounding sends some unit of a deep network the other way, and its gradient with it, a
+    form of the model in float64, made in the same way, must agree with that.
+    """
+    form = attempt(lambda: way(model))
+    if form is None:
+        return None
+    some = _grained(torch.cat([x, 1 - x]))
+    logits, slopes = _agree(model, form, some)
+    if logits and not slopes:
+        twins = attempt(lambda: _twins(model, way))
+        slopes = twins is not None and all(_agree(*twins, some.double()))
+    return form if logits and slopes else None
+
+
+def _twins(model: nn.Module, way: Way) -> tuple[nn.Module, nn.Module] | None:
+    """The model and its form in float64."""
+    double = copy.deepcopy(model).double()
+    form = way(double)
+    return None if form is None else (double, form)
+
+
+def _grained(x: Images) -> Images:
+    """The images, in slightly lower contrast, and uniform noise that leaves them in the box."""
+    index = torch.arange(len(x), device=x.device)
+    return x * (1 - GRAIN) + GRAIN * noise.uniform(index, x.shape[1:], seed=0).to(x)
 
 
 def attempt(make: Callable[[], T]) -> T | None:
@@ -164,13 +192,15 @@ def near(one: Tensor, other: Tensor) -> bool:
     return bool((one - other).abs().max() <= NEAR * one.abs().max())
 
 
-def _agree(model: nn.Module, form: nn.Module, some: Images) -> bool:
-    def told() -> bool:
-        with examined(model), noise.forked(some.device):  # for a model that draws
-            pairs = zip(_asked(model, some), _asked(form, some), strict=True)
-            return all(near(one, other) for one, other in pairs)
+def _agree(model: nn.Module, form: nn.Module, some: Images) -> tuple[bool, bool]:
+    """Whether two models say the same logits, and have the same gradients."""
 
-    return bool(attempt(told))
+    def told() -> tuple[bool, bool]:
+        with examined(model), noise.forked(some.device):  # for a model that draws
+            (logits, slopes), (others, rises) = _asked(model, some), _asked(form, some)
+            return near(logits, others), near(slopes, rises)
+
+    return attempt(told) or (False, False)
 
 
 def _asked(model: Classifier, x: Images) -> tuple[Tensor, Tensor]:
