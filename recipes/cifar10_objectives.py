@@ -9,6 +9,9 @@ RMSprop 5e-4, random flips. `reward` draws 8 actions per image, compares each wi
 others, and has an entropy bonus of 0.1 (docs/adversarial-training.md says why). Each epoch is a row
 of results/cifar10-objectives.jsonl, with accuracies on 500 held-out validation images; a last row
 per objective holds FGSM and PGD-20 on test images. docs/figures.py draws them.
+
+With --out a killed study goes on when it is called again, and Ctrl-C ends a training: what it has
+reached is tested.
 """
 
 import argparse
@@ -69,17 +72,23 @@ for name in options.objectives:
         record.append(rows, about | row)
         print(about["objective_name"], row["epoch"], f"{row['validation_clean']:.3f}", flush=True)
 
-    trained = hf.train(
-        network, data, objective=OBJECTIVES[name], adversary=FGSM(radius=RADIUS),
-        adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
-        optimizer=hf.training.RMSprop(rate=options.rate),
-        augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
-        seed=options.seed, tell=tell, out=options.out and options.out / f"cifar10-{name}-fgsm",
-    )  # fmt: skip
+    run = options.out and options.out / f"cifar10-{name}-fgsm"
+    try:
+        hf.train(
+            network, data, objective=OBJECTIVES[name], adversary=FGSM(radius=RADIUS),
+            adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
+            optimizer=hf.training.RMSprop(rate=options.rate),
+            augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
+            seed=options.seed, tell=tell, out=run, resume="auto" if run else False,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if run is None:
+            raise
+        network = hf.model.load(run / "checkpoints" / "last")
     test = data.test.sample(options.test_images)
     found = hf.evaluate(
         network, test.x, test.y, index=test.index, radius=RADIUS,
         attacks={"fgsm": FGSM(radius=RADIUS), "pgd-20": PGD(radius=RADIUS, steps=20)},
     )  # fmt: skip
-    record.append(rows, about | {"test": found.as_dict(), "precision": trained.precision})
+    record.append(rows, about | {"test": found.as_dict()})
     print(name, found.table(), sep="\n", flush=True)
