@@ -53,8 +53,7 @@ def usual(name: str, network: nn.Module) -> nn.Module:
         ]
     layers += [nn.Flatten(), nn.Linear(4096, 512), nn.ReLU(), nn.Dropout(0.5)]
     made = nn.Sequential(*layers, nn.Linear(512, CLASSES), nn.LayerNorm(CLASSES))
-    for to, weight in zip(made.parameters(), network.parameters(), strict=True):
-        to.data.copy_(weight.data)
+    made.load_state_dict({k.removeprefix("body."): v for k, v in network.state_dict().items()})
     return made.to(next(network.parameters()).device)
 
 
@@ -136,16 +135,17 @@ def main() -> None:
             for precision in precisions:
                 twin = copy.deepcopy(network)
                 steps[f"{method} {precision}"] = ours(twin, x, y, method, precision)
-        report(name, timed(steps, options.rounds), options.batch)
+        report(name, timed(steps, options.rounds), options.batch, multiplies_bf16(device))
 
 
-def report(network: str, seconds: dict[str, list[float]], batch: int) -> None:
+def report(network: str, seconds: dict[str, list[float]], batch: int, bf16: bool) -> None:
     middle = {name: statistics.median(times) for name, times in seconds.items()}
     for name, times in seconds.items():
         method, contender = name.split()
         row = {
             "benchmark": "train", "network": network, "method": method, "contender": contender,
             "images_per_second": batch / middle[name], "batch": batch, "rounds": len(times),
+            "bf16": bf16,
             "spread": (max(times) - min(times)) / middle[name],
             "ratio": middle[f"{method} peer"] / middle[name],
             "times_plain": middle[name] / middle[f"plain {contender}"],

@@ -11,7 +11,7 @@ of results/cifar10-objectives.jsonl, with accuracies on 500 held-out validation 
 per objective holds FGSM and PGD-20 on test images. docs/figures.py draws them.
 
 With --out a killed study goes on when it is called again, and Ctrl-C ends a training: what it has
-reached is tested.
+reached is tested, and its row says which epoch that was.
 """
 
 import argparse
@@ -72,23 +72,24 @@ for name in options.objectives:
         record.append(rows, about | row)
         print(about["objective_name"], row["epoch"], f"{row['validation_clean']:.3f}", flush=True)
 
-    run = options.out and options.out / f"cifar10-{name}-fgsm"
+    run = options.out and options.out / f"{name}-{len(data.train)}-seed-{options.seed}"
     try:
-        hf.train(
+        reached = hf.train(
             network, data, objective=OBJECTIVES[name], adversary=FGSM(radius=RADIUS),
             adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
             optimizer=hf.training.RMSprop(rate=options.rate),
             augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
             seed=options.seed, tell=tell, out=run, resume="auto" if run else False,
-        )  # fmt: skip
+        ).history[-1]["epoch"]  # fmt: skip
     except KeyboardInterrupt:
-        if run is None:
+        if run is None or not (run / "checkpoints" / "last").exists():
             raise
         network = hf.model.load(run / "checkpoints" / "last")
+        reached = record.rows(run / "metrics.jsonl")[-1]["epoch"]
     test = data.test.sample(options.test_images)
     found = hf.evaluate(
         network, test.x, test.y, index=test.index, radius=RADIUS,
         attacks={"fgsm": FGSM(radius=RADIUS), "pgd-20": PGD(radius=RADIUS, steps=20)},
     )  # fmt: skip
-    record.append(rows, about | {"test": found.as_dict()})
+    record.append(rows, about | {"reached": reached, "test": found.as_dict()})
     print(name, found.table(), sep="\n", flush=True)

@@ -1,9 +1,9 @@
 """The command line as a user meets it. Most tests call `main` in this process."""
 
 import errno
-import functools
 import json
 import runpy
+import shlex
 import sys
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ import pytest
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast import record, training
-from holdfast.cli import COMMANDS, main
+from holdfast.cli import COMMANDS, main, show
 from holdfast.cli.words import budget
 from holdfast.errors import BadInput
 from holdfast.study import demo
@@ -470,14 +470,29 @@ def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, 
 @pytest.mark.parametrize(
     ("error", "code"), [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "no space", "x/y"), 1)]
 )
-def test_a_training_that_is_broken_off_names_its_run(say, monkeypatch, error, code):
-    @functools.wraps(training.train)
-    def broken(*args, **settings):
+def test_a_training_that_is_broken_off_says_how_it_goes_on(say, monkeypatch, error, code):
+    """Once there is a run to go on with."""
+    small = ["--epochs", "2", "--precision", "fp32", "--watch.images", "10"]
+    tick = show.Training.tick
+
+    def broken(*given, **settings):
         raise error
 
-    monkeypatch.setattr("holdfast.training.train", broken)
-    found = say("train", "--epochs", "1", "--precision", "fp32", "--out", "a run")
-    assert found[0] == code and "go on with holdfast train --resume 'a run'\n" in found[2]
+    def late(self, epoch, done, steps):
+        tick(self, epoch, done, steps)
+        if epoch == 1:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("holdfast.training.loop.choose_engine", broken)
+        found = say("train", *small, "--out", "a run")
+        assert found[0] == code and "--resume" not in found[2] and not Path("a run").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(show.Training, "tick", late)
+        found = say("train", *small, "--out", "a run", "--data-root", "my data", "--tensorboard")
+    again = "holdfast train --resume 'a run' --data-root 'my data' --tensorboard"
+    assert found[0] == code and found[2].endswith(f"go on with {again}\n")
+    assert say(*shlex.split(again)[1:])[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ WAYS = ("forward", "backward")
 
 def cifar10(study: str = "cifar10-objectives") -> str:
     rows = record.rows(RESULTS / f"{study}.jsonl")
-    last = {(row["objective_name"], row["seed"]): row for row in rows if "epoch" in row}
+    ended = {
+        (row["objective_name"], row["seed"], row["epoch"]): row for row in rows if "epoch" in row
+    }
     body = []
     for row in (row for row in rows if "test" in row):
-        end = last[row["objective_name"], row["seed"]]
+        reached = row.get("reached", row["epochs"])  # fewer, where it was broken off
+        end = ended[row["objective_name"], row["seed"], reached]
         body.append([
             f"`{row['objective_name']}`", *tested(row), f"{100 * end['gap']:+.1f}",
             f"{end['validation_entropy']:.2f}", str(end["epoch"]), f"{row['images']:,}",
@@ -160,9 +163,8 @@ def processes() -> str:
 
 def speed() -> str:
     rows = record.rows(RESULTS / "train-speed.jsonl")
-    able = {row["time"][:10] for row in rows if row["contender"] == "bf16"}
     body = [
-        [f"`{row['network']}`", "yes" if row["time"][:10] in able else "no", str(row["batch"]),
+        [f"`{row['network']}`", "yes" if row["bf16"] else "no", str(row["batch"]),
          row["method"], row["contender"], f"{row['images_per_second']:.0f}",
          f"{row['ratio']:.2f}", f"{row['times_plain']:.2f}"]
         for row in rows

@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 1 (failed), 2 (bad input), 3 (diagnose --fail-on fired), 130
     (interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    keep_memory()
+    if argv is None:  # a process of its own
+        keep_memory()
     logging.basicConfig(format="holdfast: %(message)s", level=logging.WARNING)
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())

@@ -23,14 +23,17 @@ from holdfast.result import aligned
 
 
 class Training:
-    """Follows a training run: steps as a bar with the time left, epochs as lines."""
+    """Follows a training run: steps as a bar with the time left, epochs as lines.
+
+    begun: whether a step was taken, before which there may be no run folder.
+    """
 
     def __init__(self, bar: Progress, console: Console, epochs: int, quiet: bool) -> None:
         self.bar, self.console, self.epochs, self.quiet = bar, console, epochs, quiet
-        self.task = bar.add_task("training", total=None)
+        self.task, self.begun = bar.add_task("training", total=None), False
 
     def tick(self, epoch: int, done: int, steps: int) -> None:
-        total = steps * self.epochs
+        self.begun, total = True, steps * self.epochs
         name = f"epoch {epoch + 1} of {self.epochs}"
         self.bar.update(self.task, total=total, completed=epoch * steps + done, description=name)
 

@@ -41,10 +41,10 @@ def table_options(
 def table(argv: Sequence[str]) -> None:
     parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
     o = parsed.values
-    if o["against"] and not o["over_seeds"]:
+    if o["against"] and (o["interval"] or not o["over_seeds"]):
         raise BadInput(
-            "expected --against with --over-seeds; two single runs are compared image by image by "
-            "holdfast compare"
+            "expected --against with --over-seeds and without --interval, which it gives anyway; "
+            "two single runs are compared image by image by holdfast compare"
         )
     if o["json"] and not o["over_seeds"]:
         print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["suite"])]))

@@ -3,10 +3,11 @@
 import inspect
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from holdfast import data as datasets
 from holdfast import feedback, own, record, report, team, training
@@ -125,7 +126,8 @@ def train(argv: Sequence[str]) -> None:
                 tick=seen.tick, tell=tell,
             )  # fmt: skip
         except (KeyboardInterrupt, OSError) as error:
-            error.add_note(f"go on with holdfast train --resume {shlex.quote(out)}")
+            if seen.begun or resumed:
+                error.add_note(f"go on with {_resuming(out, front)}")
             raise
     if team.leads():
         _say_trained(trained, parsed.slots["model"].name, front["json"])
@@ -148,6 +150,13 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
                 )
             return ["--config", str(config), *rest], run
     return argv, None
+
+
+def _resuming(run: str, front: Mapping[str, Any]) -> str:
+    """The command that goes on with a run; what its folder does not hold is given again."""
+    words = ["holdfast", "train", "--resume", run]
+    words += ["--data-root", front["data_root"]] if front["data_root"] else []
+    return shlex.join([*words, *(["--tensorboard"] if front["tensorboard"] else [])])
 
 
 def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -> models.Network:

@@ -19,9 +19,8 @@ from holdfast.model import Metered, Network, attempt, folded, near, steady
 from holdfast.types import Classifier, device_of
 
 TRIED = 64  # points on which they are compared
-SHARED = (
-    2  # times the numbers of an image, at most, behind a first layer; of more the sums cost more
-)
+# times the numbers of an image, at most, behind a first layer; of more the sums cost more
+SHARED = 2
 
 
 def bare(rays: Rays) -> nn.Module | None:

@@ -67,7 +67,8 @@ class Screened:
         that the cheaper form takes. inf or NaN: all, as where a logit is infinite in one of the
         forms alone."""
         points = points_of(exact, self.sample)
-        cheaper.at(*(some[: exact.batch] for some in points))  # to warm up
+        for rays in (exact, cheaper):
+            rays.at(*(some[: exact.batch] for some in points))  # to warm up
         (own, slow), (other, fast) = (_timed(rays, points) for rays in (exact, cheaper))
         off = torch.where(other == own, 0, other - own)  # two infinite ones are the same
         ahead = off.gather(1, other.argmax(1, keepdim=True))  # by which its largest is too large

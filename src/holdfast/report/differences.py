@@ -18,12 +18,13 @@ from holdfast.report.groups import (
     warn_of_other_attacks,
 )
 from holdfast.report.intervals import Interval, of_difference, of_mean
-from holdfast.report.measured import Measured, measured
+from holdfast.report.measured import Measured, measured, require_list
 from holdfast.report.summary import Summary
 
 READING = (
-    "The first line is the mean over runs, the others are points more than that, with a 95 % "
-    "interval: Student's t of the differences where both lines have the same seeds, else Welch's."
+    "The first line is the mean over runs, the others are points more than that, with the 95 % "
+    "interval over seeds, on these images: of lines with the same seeds, which are paired, "
+    "Student's t of the differences, else Welch's."
 )
 
 
@@ -48,9 +49,11 @@ def differences(
 ) -> Summary:
     """The lines of `summary(over_seeds=True)`, as differences from the line of the run `against`.
 
-    In `rows`, for machines, differences are of shares.
+    The line of `against` comes first, with its means. `rows`, for machines, have the mean of every
+    line, and its difference with the ends of the interval, all as shares.
     Raises BadInput where `against` is none of the runs that have an evaluation.
     """
+    require_list(runs)
     found = measured([*runs, against], suite)
     warn_of_other_attacks(found)
     names, scores = columns(found, over_seeds=True), scores_of(found)
@@ -64,17 +67,34 @@ def differences(
             f"got {got}; name runs of both kinds"
         )
     others = [group for group in groups if group is not base]
-    means = [_mean(base, name) for name in scores]
-    lines = [(*_begin(base, names), *(f"{100 * m:.1f}" if m is not None else "-" for m in means))]
-    rows: list[record.Row] = []
-    for group in others:
-        off = {name: difference(group, base, name) for name in scores}
-        lines.append((*_begin(group, names), *(str(one or "-") for one in off.values())))
-        rows.append(_row(group, names, off))
+    lines = [_line(base, names, scores, base), *(_line(g, names, scores, base) for g in others)]
     return Summary(
-        head=("runs", *map(shown, names), *scores), lines=tuple(lines), rows=tuple(rows),
+        head=("runs", *map(shown, names), "paired", *scores),
+        lines=tuple(cells for cells, _ in lines), rows=tuple(row for _, row in lines),
         about=" ".join([*in_common(found), READING]),
     )  # fmt: skip
+
+
+def _line(
+    group: Sequence[Measured], names: Sequence[str], scores: Sequence[str], base: Sequence[Measured]
+) -> tuple[tuple[str, ...], record.Row]:
+    """The cells of a line, and the same for machines: of the base its means alone."""
+    settings = {shown(name): group[0].settings.get(name) for name in names}
+    row: record.Row = {"runs": len(group)} | settings | {"paired": None}
+    cells = [str(len(group)), *map(said, settings.values())]
+    found = {name: None if group is base else difference(group, base, name) for name in scores}
+    if any(found.values()):
+        row["paired"] = all(one.paired for one in found.values() if one)
+    cells.append({True: "yes", False: "no", None: "-"}[row["paired"]])
+    for name, one in found.items():
+        held = [score for _, score in _by_seed(group, name)]
+        row[name] = statistics.fmean(held) if held else None
+        mean = f"{100 * row[name]:.1f}" if held and group is base else "-"
+        cells.append(str(one) if one else mean)
+        if one:
+            told = zip(("difference", "low", "high"), (one.value, *one.interval), strict=True)
+            row |= {f"{name} {part}": None if math.isnan(n) else n for part, n in told}
+    return tuple(cells), row
 
 
 def difference(group: Sequence[Measured], base: Sequence[Measured], name: str) -> Difference | None:
@@ -95,25 +115,3 @@ def difference(group: Sequence[Measured], base: Sequence[Measured], name: str) -
 def _by_seed(group: Sequence[Measured], name: str) -> list[tuple[int | None, float]]:
     held = [one for one in group if name in one.accuracy]
     return [(one.settings.get("seed"), one.accuracy[name]) for one in held]
-
-
-def _mean(group: Sequence[Measured], name: str) -> float | None:
-    scores = [score for _, score in _by_seed(group, name)]
-    return statistics.fmean(scores) if scores else None
-
-
-def _begin(group: Sequence[Measured], names: Sequence[str]) -> list[str]:
-    return [str(len(group)), *(said(group[0].settings.get(name)) for name in names)]
-
-
-def _row(
-    group: Sequence[Measured], names: Sequence[str], off: dict[str, Difference | None]
-) -> record.Row:
-    row: record.Row = {"runs": len(group)}
-    row |= {shown(name): group[0].settings.get(name) for name in names}
-    row["paired"] = all(one.paired for one in off.values() if one)
-    for name, one in off.items():
-        held = (one.value, *one.interval) if one else (math.nan,) * 3
-        known = zip(("", " low", " high"), held, strict=True)
-        row |= {name + part: None if math.isnan(number) else number for part, number in known}
-    return row

@@ -46,8 +46,7 @@ def measured(runs: Sequence[Path | str], suite: str | None = None) -> list[Measu
 
     Raises BadInput where none has.
     """
-    if isinstance(runs, (str, Path)):
-        raise BadInput(f"expected a list of runs, got {str(runs)!r}; put it into brackets")
+    require_list(runs)
     folders = {Path(run).resolve(): Path(run) for run in runs}.values()
     found = [one for run in folders if (one := _measured(run, suite))]
     if not found:
@@ -56,6 +55,12 @@ def measured(runs: Sequence[Path | str], suite: str | None = None) -> list[Measu
             f"{', '.join(map(str, runs)) or 'no run'}; run holdfast evaluate first"
         )
     return found
+
+
+def require_list(runs: Sequence[Path | str]) -> None:
+    """Raises BadInput for a single run in place of a list."""
+    if isinstance(runs, (str, Path)):
+        raise BadInput(f"expected a list of runs, got {str(runs)!r}; put it into brackets")
 
 
 def _measured(run: Path, suite: str | None) -> Measured | None:

@@ -32,9 +32,8 @@ LATEX = str.maketrans(
 class Summary:
     """A table: a line for each run, or for the runs that differ in seeds alone.
 
-    rows: the same for machines, accuracies as shares. Of several runs `runs` says how many, and of
-    each accuracy the mean, the standard deviation and a 95 % interval of the mean over runs, which
-    Student's t makes wide for few. about: what all lines have in common, and how they are read.
+    rows: the same for machines, accuracies as shares, of several runs with all that the function
+    which made it says of them. about: what all lines have in common, and how they are read.
     """
 
     head: tuple[str, ...]
@@ -85,7 +84,8 @@ def summary(
     runs: run folders; those without an evaluation are left out, which is said.
     suite: only evaluations of this suite or attack count.
     over_seeds: runs that differ in seeds alone, and were attacked alike, become one line, mean ±
-        standard deviation. Where they started from other runs, these must do so too.
+        standard deviation. Where they started from other runs, these must do so too. In `rows`
+        also a 95 % interval of the mean, which Student's t makes wide for few runs.
     interval: of several runs the 95 % interval of the mean by Student's t instead.
     Raises BadInput where nothing is left.
     """

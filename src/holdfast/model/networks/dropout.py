@@ -16,7 +16,8 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         keep = round((1 - self.p) * LEVELS)
-        if not self.training or input.device.type != "cpu" or not 0 < keep < LEVELS:
+        usual = not self.training or self.inplace or input.device.type != "cpu"
+        if usual or not 0 < keep < LEVELS:
             return super().forward(input)
         bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         strides = torch.empty_like(input, device="meta").stride()
