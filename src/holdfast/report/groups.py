@@ -104,10 +104,12 @@ def in_common(found: Sequence[Measured]) -> list[str]:
 
 
 def shown(path: str) -> str:
+    """What the column of this setting is called."""
     return "evaluated on" if path == "evaluation.data" else path.removeprefix("evaluation.")
 
 
 def said(value: Any) -> str:
+    """A setting as a cell."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-" if value is None else str(value)
