@@ -4,6 +4,8 @@ Nothing of holdfast is imported before `shapes.watch`, or its shapes go unchecke
 """
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def seed() -> None:
     """The same random numbers in every test, whichever tests ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A module that a test writes is not there for the next that writes one of the same name."""
+    before, own = set(sys.modules), str(tmp_path_factory.getbasetemp())
+    yield
+    for name in sys.modules.keys() - before:
+        if str(vars(sys.modules[name]).get("__file__")).startswith(own):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
