@@ -113,7 +113,7 @@ def keep_memory() -> None:
     """Have the C library keep what this process frees, for the next batch.
 
     By itself glibc gives blocks above 32 MiB back to the system at once and asks for new ones,
-    filled with zeros, at the next operation: a quarter of a training step of ResNet-18 in fp32.
+    filled with zeros, at the next operation: so of ResNet-18 in fp32 at batch 128.
     For the whole process and for good, so it is for programs to call; `holdfast` on the command
     line does. Elsewhere than with glibc nothing happens.
     """

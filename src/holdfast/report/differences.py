@@ -8,17 +8,9 @@ from pathlib import Path
 
 from holdfast import record
 from holdfast.errors import BadInput
-from holdfast.report.groups import (
-    columns,
-    grouped,
-    in_common,
-    said,
-    scores_of,
-    shown,
-    warn_of_other_attacks,
-)
+from holdfast.report.groups import in_common, laid_out, said, shown
 from holdfast.report.intervals import Interval, of_difference, of_mean
-from holdfast.report.measured import Measured, measured, require_list
+from holdfast.report.measured import Measured, require_list
 from holdfast.report.summary import Summary
 
 READING = (
@@ -54,10 +46,7 @@ def differences(
     Raises BadInput where `against` is none of the runs that have an evaluation.
     """
     require_list(runs)
-    found = measured([*runs, against], suite)
-    warn_of_other_attacks(found)
-    names, scores = columns(found, over_seeds=True), scores_of(found)
-    groups = grouped(found, names)
+    found, names, scores, groups = laid_out([*runs, against], suite, over_seeds=True)
     place = Path(against).resolve()
     base = next((g for g in groups if any(Path(one.run).resolve() == place for one in g)), None)
     if base is None or len(groups) == 1:

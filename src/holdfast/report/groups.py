@@ -3,14 +3,27 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from holdfast.report.measured import ABOUT, ELSEWHERE, STARTS, WORST, Measured, is_seed
+from holdfast.report.measured import ABOUT, ELSEWHERE, STARTS, WORST, Measured, is_seed, measured
 
 log = logging.getLogger("holdfast")
 
 
-def columns(found: Sequence[Measured], over_seeds: bool) -> list[str]:
+def laid_out(
+    runs: Sequence[Path | str], suite: str | None, over_seeds: bool
+) -> tuple[list[Measured], list[str], list[str], list[list[Measured]]]:
+    """What a table is made of: the evaluated runs, the settings and the scores that are its
+    columns, and the runs of each line."""
+    found = measured(runs, suite)
+    _warn_of_other_attacks(found)
+    names = _columns(found, over_seeds)
+    groups = _grouped(found, names) if over_seeds else [[one] for one in found]
+    return found, names, _scores(found), groups
+
+
+def _columns(found: Sequence[Measured], over_seeds: bool) -> list[str]:
     """The settings that a table shows: those that differ, without seeds where these become one."""
     names = _differing(found)
     if not over_seeds:
@@ -19,7 +32,7 @@ def columns(found: Sequence[Measured], over_seeds: bool) -> list[str]:
     return [name for name in names if not is_seed(name) and name not in hidden]
 
 
-def scores_of(found: Sequence[Measured]) -> list[str]:
+def _scores(found: Sequence[Measured]) -> list[str]:
     """`clean`, every attack, the worst case."""
     return [*dict.fromkeys(n for one in found for n in one.accuracy if n != WORST), WORST]
 
@@ -46,7 +59,7 @@ def _kinds(found: Sequence[Measured], path: str) -> Iterable[set[str]]:
     return groups.values()
 
 
-def grouped(found: Sequence[Measured], names: Sequence[str]) -> list[list[Measured]]:
+def _grouped(found: Sequence[Measured], names: Sequence[str]) -> list[list[Measured]]:
     """Runs that agree in these settings and in their attacks, seeds left out."""
     groups: dict[str, list[Measured]] = {}
     for one in found:
@@ -72,7 +85,7 @@ def _warn_of_twins(group: Sequence[Measured]) -> None:
             log.warning("%s has the seeds of %s and counts as a run of its own", one.run, twin)
 
 
-def warn_of_other_attacks(found: Sequence[Measured]) -> None:
+def _warn_of_other_attacks(found: Sequence[Measured]) -> None:
     """Says where one name stands for attacks of other settings."""
     for name in dict.fromkeys(name for one in found for name in one.attacks):
         held = [one.attacks[name] for one in found if name in one.attacks]

@@ -9,17 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast import record
-from holdfast.report.groups import (
-    columns,
-    grouped,
-    in_common,
-    said,
-    scores_of,
-    shown,
-    warn_of_other_attacks,
-)
+from holdfast.report.groups import in_common, laid_out, said, shown
 from holdfast.report.intervals import of_mean
-from holdfast.report.measured import Measured, measured
+from holdfast.report.measured import Measured
 from holdfast.result import aligned
 
 LATEX = str.maketrans(
@@ -89,10 +81,7 @@ def summary(
     interval: of several runs the 95 % interval of the mean by Student's t instead.
     Raises BadInput where nothing is left.
     """
-    found = measured(runs, suite)
-    warn_of_other_attacks(found)
-    names, scores = columns(found, over_seeds), scores_of(found)
-    groups = grouped(found, names) if over_seeds else [[one] for one in found]
+    found, names, scores, groups = laid_out(runs, suite, over_seeds)
     lines = [
         (str(len(group)) if over_seeds else group[0].run,
          *(said(group[0].settings.get(name)) for name in names),

@@ -7,8 +7,8 @@ LEVELS = 2**16  # of a rate; a CPU's generator gives four of them at a time
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, which on a CPU draws a float for each value, one after the other: a tenth of a
-    training step in bf16. This draws 16 bits for each.
+    """`nn.Dropout`, which on a CPU draws a float for each value, one after the other. This draws
+    16 bits for each.
 
     The rate is rounded to 1/65536, and what is kept is divided by the share that the rounded rate
     keeps, so that the mean stays what it was.
