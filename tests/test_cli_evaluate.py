@@ -124,3 +124,57 @@ def test_an_evaluation_of_an_earlier_epoch_is_said_to_be_one(run, capsys, caplog
     assert caplog.text.count(said) == 1
     assert main(["evaluate", str(run), "--images", "20", "--against", str(run)]) == 0
     assert caplog.text.count(said) == 2
+
+
+def attacks_in(file: Path, text: str) -> str:
+    file.write_text(text)
+    return str(file)
+
+
+def test_a_file_names_the_attacks_each_with_its_options(run, capsys, tmp_path):
+    text = "fgsm:\npgd-short: {name: pgd, steps: 2, seed: 7}\nmine: {name: pgd, radius: 8/255}\n"
+    suite = attacks_in(tmp_path / "attacks.yaml", text)
+    row = found(run, capsys, "--suite", suite, "--radius", "0.05")
+    assert row["battery"] == "attacks.yaml"
+    assert [one["name"] for one in row["attacks"]] == ["fgsm", "pgd-short", "mine"]
+    settings = [one["settings"] for one in row["attacks"]]
+    assert [one["name"] for one in settings] == ["fgsm", "pgd", "pgd"]
+    assert (settings[1]["steps"], settings[1]["seed"], settings[2]["seed"]) == (2, 7, 0)
+    assert [one["radius"] for one in settings] == [0.05, 0.05, 8 / 255]
+    alone = found(run, capsys, "--attack", "fgsm", "--radius", "0.05")["attacks"][0]
+    assert alone | {"seconds": 0} == row["attacks"][0] | {"seconds": 0}
+
+
+def test_a_curve_takes_the_attacks_of_a_file(run, capsys, tmp_path):
+    suite = attacks_in(tmp_path / "attacks.yaml", "fgsm:\n")
+    words = ["curve", str(run), "--radii", "0,0.05", "--images", "30", "--json"]
+    assert main([*words, "--suite", suite]) == 0
+    clean, last = json.loads(capsys.readouterr().out)[str(run)]["points"]
+    alone = found(run, capsys, "--attack", "fgsm", "--radius", "0.05")["attacks"][0]
+    assert last["accuracy"] == alone["accuracy"] < clean["accuracy"]
+    suite = attacks_in(tmp_path / "attacks.yaml", "pgd: {radius: 0.1}\n")
+    assert main([*words, "--suite", suite]) == 2
+    assert "expected pgd without radius, which the curve gives it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("pgd: {step: 3}", "pgd: expected an option of attack pgd, got attack.step; did you mean"),
+        ("pgdx:", "got 'pgdx'; did you mean 'pgd'?"),
+        ("none:", "pgd, mim"),
+        ("a: [1]", "a as an attack's name or a mapping, got [1]"),
+        ("{}", "expected attacks by name in"),
+        ("a: {name: pgd, steps: 0}", "a: expected steps of 1 or more, got 0"),
+        ("a: {name: pgd, norm: l2}", "a: expected a radius beside the norm l2 of pgd, got none"),
+        ("cw:", "cw: expected --norm l2 for cw, which knows no other, got linf"),
+    ],
+)
+def test_a_file_of_attacks_that_makes_none_is_refused_in_one_line(
+    run, capsys, tmp_path, text, line
+):
+    suite = attacks_in(tmp_path / "attacks.yaml", text)
+    assert main(["evaluate", str(run), "--suite", suite]) == 2
+    said = capsys.readouterr().err
+    assert line in said and said.count("\n") == 1
+    assert not (run / "evaluation.jsonl").exists()

@@ -19,17 +19,23 @@ ATTACK = Slot(
 
 
 def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
-    """The chosen attack with those of these settings that it has.
+    """The chosen attack with those of these settings that it has and does not state.
 
-    Raises BadInput where it knows another norm only.
+    Raises BadInput where it knows another norm only, or states one without a radius.
     """
     wanted = {"radius": radius, "norm": norm, "seed": seed}
+    wanted = {name: value for name, value in wanted.items() if name not in choice.options}
+    if "radius" in wanted and "norm" not in wanted and choice.options["norm"] != norm:
+        raise BadInput(
+            f"expected a radius beside the norm {choice.options['norm']} of {choice.name}, got "
+            f"none; the usual one is of {norm}"
+        )
     asked = inspect.signature(choice.kind).parameters if choice.kind else {}
     one = build(choice, **{name: value for name, value in wanted.items() if name in asked})
     later = wanted.keys() & attack.settings_of(one)  # of an object, which was made without them
     one = attack.resized(one, **{name: wanted[name] for name in later})
     only = getattr(one, "norm", norm)
-    if only != norm:
+    if only != norm and "norm" in wanted:
         raise BadInput(
             f"expected --norm {only} for {choice.name}, which knows no other, got {norm}; "
             "give a --radius in that norm too"

@@ -1,11 +1,12 @@
 """`holdfast curve`: accuracy over budgets, of one run or of several."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from holdfast import evaluation, record, report
-from holdfast.cli import runs, show, words
+from holdfast.cli import battery, runs, show, words
 from holdfast.cli.options import parse
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput
 from holdfast.evaluation import Curve
 
 
@@ -21,7 +22,7 @@ def curve_options(runs: list[str], *, radii: list[str] | None = None, suite: str
         runs: run folders written by holdfast train.
         radii: budgets, as in --radii 2/255,4/255; by default a quarter, a half, three quarters,
             the whole and one and a half of --radius.
-        suite: battery of attacks that is run at each.
+        suite: battery of attacks that is run at each, or FILE.yaml with attacks by name.
     """
 
 
@@ -33,7 +34,8 @@ def curve(argv: Sequence[str]) -> None:
         "curve", {curve_options: frozenset(), runs.options: frozenset()}, {}, words.listed(argv)
     )
     o = parsed.values
-    choose(evaluation.SUITES, o["suite"], "a suite")
+    listed = battery.read(o["suite"])
+    battery.require_open(listed or {})
     if not o["runs"]:
         raise BadInput("expected a run, got none; name it before the options")
     o |= {"run": o["runs"][0]}
@@ -42,12 +44,13 @@ def curve(argv: Sequence[str]) -> None:
     asked = [words.budget(one) for some in o["radii"] or [] for one in some.split(",")]
     radius, norm = runs.budget(o | {"radius": max(asked)} if asked else o)
     radii = asked or [share * radius for share in SHARES]
+    suite = partial(battery.built, listed, norm=norm, seed=o["seed"]) if listed else o["suite"]
     found, drafts = {}, {}
     for run, network in networks.items():
         drafts[run] = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
         with show.progress(o["json"]) as (bar, _):
             found[run] = evaluation.curve(
-                network, split.x, split.y, radii, o["suite"], norm=norm,
+                network, split.x, split.y, radii, suite, norm=norm,
                 batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts[run],
                 said=show.bars(bar),
             )  # fmt: skip

@@ -7,11 +7,11 @@ from typing import Literal
 
 from holdfast import attack, evaluation, record, team
 from holdfast import model as models
-from holdfast.cli import attacks, runs, show
+from holdfast.cli import attacks, battery, runs, show
 from holdfast.cli.choices import Choice
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
-from holdfast.errors import BadInput, choose
+from holdfast.errors import BadInput
 from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
 
@@ -37,7 +37,8 @@ def evaluate_options(
     Args:
         run: run folder written by holdfast train.
         suite: battery of attacks: quick (where no --attack is named either), seeds, standard,
-            rand, reliable or full.
+            rand, reliable or full; or FILE.yaml with attacks of your choice by name, such as
+            pgd-100: {name: pgd, steps: 100}, one with a radius of its own where it states that.
         source: another run on which the images of --attack are made, to be shown to this one; may
             be given several times: then they are made on the mean of the sources' logits.
         targeted: --attack leads each image to a class, its least likely wrong one; whatever an
@@ -60,9 +61,9 @@ def evaluate(argv: Sequence[str]) -> None:
     model = runs.network(o)
     split, named = runs.images(o, model.card)
     radius, norm = runs.budget(o)
-    name, battery = _battery(parsed.slots["attack"], o, radius, norm, model.card)
+    name, chosen = _battery(parsed.slots["attack"], o, radius, norm, model.card)
     other = _newest(Path(o["against"]), name) if o["against"] else None
-    battles = {name: battery}
+    battles = {name: chosen}
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
         battles["reference"] = {quoted.name: quoted}
@@ -104,15 +105,17 @@ def _battery(
     chosen: Choice, o: Options, radius: float, norm: Norm, card: models.Card
 ) -> tuple[str, dict[str, Attack] | None]:
     """The attack that was named, led to a class and made on other runs as was asked for; else the
-    name of the suite. Raises BadInput."""
+    name of the suite, or the attacks of its file. Raises BadInput."""
     suite = o["suite"] or "quick"
-    choose(evaluation.SUITES, suite, "a suite")
+    listed = battery.read(suite)
     led, sources = o["targeted"] or o["target"] is not None, o["source"] or []
     if chosen.kind is None:
         if led or sources:
             flag = "--source" if sources else "--targeted"
             raise BadInput(f"expected --attack with {flag}, got a suite; name one, such as mim")
-        return suite, None
+        if listed is None:
+            return suite, None
+        return Path(suite).name, battery.built(listed, radius, norm, o["seed"])
     if o["suite"]:
         raise BadInput(
             f"expected a suite or an attack, got --suite {suite} and --attack {chosen.name}; leave "

@@ -36,12 +36,15 @@ def parse(
     functions: Functions,
     slots: Mapping[str, Slot],
     argv: Sequence[str],
+    config: Options | None = None,
 ) -> Parsed:
     """Options of `functions` (from signatures and docstrings) and of the chosen classes.
 
-    `--config FILE.yaml` is read first, the command line overrides it. Raises BadInput.
+    `config` is read first, then `--config FILE.yaml`; the command line overrides both. Raises
+    BadInput.
     """
-    argv, config = words.read(argv)
+    argv, said = words.read(argv)
+    config = (config or {}) | said
     shown = "--print_config" in argv
     argv = [word for word in argv if word != "--print_config"]
     choices = {name: pick(slot, name, argv, config) for name, slot in slots.items()}

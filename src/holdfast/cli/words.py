@@ -24,15 +24,16 @@ def read(argv: Sequence[str]) -> tuple[list[str], Options]:
             path = value if equals else next(words, "")
             if not path:
                 raise BadInput("expected a YAML file after --config, got nothing")
-            config |= _file(Path(path).expanduser())
+            config |= file(Path(path).expanduser())
         else:
             rest.append(word)
-    return _budgets([_at_home(word) for word in rest]), _meant(config)
+    return _budgets([_at_home(word) for word in rest]), config
 
 
-def _file(path: Path) -> Options:
+def file(path: Path) -> Options:
+    """A YAML file of options: budgets as numbers, keys as strings. Raises BadInput."""
     try:
-        return _strings(record.read_yaml(path))
+        return _meant(_strings(record.read_yaml(path)))
     except RecursionError:
         raise BadInput(
             f"expected no alias inside itself in {path}, got one; mend the file"
