@@ -72,11 +72,11 @@ def test_orientation_grey_transparency_and_kinds(tmp_path):
 
 
 def test_the_second_load_decodes_nothing(pets, monkeypatch):
-    ticks: list[tuple[int, int]] = []
-    first = load(pets, tick=lambda *done: ticks.append(done))
-    assert ticks == [(81, 81)]
+    told: list[tuple[str, int, int]] = []
+    first = load(pets, said=lambda *done: told.append(done))
+    assert told == [("images", 81, 81)]
     monkeypatch.setattr(maps, "decoded", None)
-    again = load(pets, tick=lambda *done: pytest.fail("decoded again"))
+    again = load(pets, said=lambda *done: pytest.fail("decoded again"))
     assert torch.equal(again.train.pixels, first.train.pixels) and again.digests == first.digests
 
 
@@ -84,9 +84,9 @@ def test_many_images_are_written_in_order(pets, monkeypatch):
     whole = load(pets).digests
     monkeypatch.setattr(maps, "AT_ONCE", 7)
     monkeypatch.setattr(maps, "FORMAT", 0)
-    ticks: list[tuple[int, int]] = []
-    assert load(pets, tick=lambda *done: ticks.append(done)).digests == whole
-    assert ticks[0] == (7, 81) and ticks[-1] == (81, 81) and len(ticks) == 12
+    told: list[tuple[str, int, int]] = []
+    assert load(pets, said=lambda *done: told.append(done)).digests == whole
+    assert told[0] == ("images", 7, 81) and told[-1] == ("images", 81, 81) and len(told) == 12
 
 
 def test_pixels_are_a_view_of_the_file(pets, cache):
@@ -144,12 +144,12 @@ def test_a_truncated_map_is_made_again(pets, cache):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_map_leaves_nothing(pets, cache, error):
-    def stop(done: int, images: int) -> None:
+    def stop(name: str, done: int, images: int) -> None:
         assert list(cache.glob(".*/pixels"))
         raise error
 
     with pytest.raises(error):
-        load(pets, tick=stop)
+        load(pets, said=stop)
     assert list(cache.iterdir()) == []
     assert len(load(pets).train) == 60
 

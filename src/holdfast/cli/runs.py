@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Mapping, Set
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -124,8 +123,7 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     name = o["data"] or (loadable(card.data) if card.data else "")
     size = card.image[1] if datasets.resizable(name) else None
     with show.progress(o["json"]) as (bar, _):
-        tick = partial(show.bars(bar), "images")
-        found = datasets.load(name, root=o["data_root"], size=size, tick=tick)
+        found = datasets.load(name, root=o["data_root"], size=size, said=show.bars(bar))
     wanted, got = (card.image, card.classes), (found.image, found.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")

@@ -101,7 +101,7 @@ def train(argv: Sequence[str]) -> None:
     with show.progress(front["json"] or not team.leads()) as (bar, _):
         data = datasets.load(
             front["data"], root=front["data_root"], size=front["image_size"],
-            tick=partial(show.bars(bar), "images"),
+            said=show.bars(bar),
         )  # fmt: skip
     model = _new_model(parsed, data, front["normalize"])
     anew = resumed is None or _may_begin_again(Path(resumed))
