@@ -30,11 +30,13 @@ def runs(tmp_path_factory) -> Path:
     weak = {"fgsm": attack.FGSM(radius=0.05)}
     evaluation.save(evaluation.evaluate(model, x, y, attacks=weak, radius=0.1), run, y)
     found = diagnosis.diagnose(model, x, y, radius=0.1, depth=diagnosis.QUICK)
-    record.write_json(run / "findings.json", found.as_dict())
+    found.save(run)
     rays = margin.search(model, x, y, step=0.1, directions=margin.Orthonormal(count=3))
-    margin.save(rays, run / "margins", y, {})
+    margin.save(rays, run / "margins", y)
     report.heat(run / "margins" / "matrix.png", {"run": rays.matrix()}, "")
-    report.budgets(run / "curve.png", {"run": evaluation.curve(model, x, y, [0.1]).as_dict()}, "")
+    for size in (6, 12):
+        evaluation.curve(model, x[:size], y[:size], [0.1]).save(run, {"suite": "quick"})
+    evaluation.transfer_matrix({"a": model, "b": model}, x, y, attack.FGSM(radius=0.1)).save(run)
     probe = retraining.Probe(images=12, step=0.1, directions=margin.Orthonormal(count=3))
     fed = retraining.retrain(model, data, probe=probe, judge=probe, epochs=1, watch=watch)
     for one in fed.rounds:
@@ -59,8 +61,10 @@ def test_all_that_a_run_holds_is_on_its_page(runs, tmp_path):
     assert "attacks of Python" in shown and "no attack of the budget" in shown
     verdict = record.read_json(runs / NAME / "findings.json")["verdict"]
     assert verdict in shown.replace("&lt;", "<").replace("&#39;", "'")
-    for part in ("Diagnosis", "Accuracy over budgets", "Margins", "Retraining", "Training"):
-        assert f"<h3>{part}" in text, part
+    parts = ("Diagnosis", "Accuracy over budgets: quick", "Transfers", "Margins", "Retraining")
+    for part in (*parts, "Training"):
+        assert text.count(f"<h3>{part}") == 1, part
+    assert "12 images, linf" in shown and "6 images, linf" not in shown  # the newest curve
     assert "2 epochs in" in shown and "config.yaml" in shown and "optimizer:" in shown
     assert text.count("data:image/png;base64,iVBOR") == text.count("<img") == 3
 
@@ -80,6 +84,31 @@ def test_runs_that_were_attacked_stand_side_by_side(runs, tmp_path):
     text = report.page([tmp_path / "one", tmp_path / "two"], tmp_path / "page.html").read_text()
     assert "Side by side" in text and '<th scope="col">battery</th>' in text
     assert "Accuracy in per cent: " in text and "norm linf, radius 0.1" in text
+
+
+def test_the_newest_evaluation_is_told_first(tmp_path):
+    data = blobs()
+    model, x, y = network(data).eval(), data.test.x, data.test.y
+    for battery in ("old", "new", "old"):
+        found = evaluation.evaluate(model, x, y, radius=0.1)
+        evaluation.save(found, tmp_path, y, about={"battery": battery})
+    shown = words(report.page([tmp_path], tmp_path / "page.html"))
+    assert shown.index("Evaluation: old") < shown.index("Evaluation: new")
+    assert shown.count("Evaluation: old") == 1
+
+
+def test_the_curves_of_runs_by_one_suite_are_in_one_picture(tmp_path):
+    data = blobs()
+    model, x, y = network(data), data.test.x, data.test.y
+    model = model.eval()
+    for name, suite in (("one", "quick"), ("two", "quick"), ("odd", "seeds")):
+        evaluation.save(evaluation.evaluate(model, x, y, radius=0.1), tmp_path / name, y)
+        evaluation.curve(model, x, y, [0.05, 0.1]).save(tmp_path / name, {"suite": suite})
+    names = [tmp_path / name for name in ("one", "two", "odd")]
+    made = report.page(names, tmp_path / "page.html").read_text()
+    assert made.count("<img") == 4 and "Accuracy over budgets: quick, linf</h3>" in made
+    made = report.page(names[1:], tmp_path / "page.html").read_text()
+    assert made.count("<img") == 2 and "Accuracy over budgets: quick, linf</h3>" not in made
 
 
 def test_the_command_says_where_the_page_is(runs, tmp_path, monkeypatch, capsys):
@@ -125,10 +154,11 @@ def test_a_damaged_file_is_said_in_its_place(runs, tmp_path):
     del findings["remedies"]
     record.write_json(tmp_path / "run" / "findings.json", findings)
     (tmp_path / "run" / "margins" / "matrix.json").write_text('{"mean_margin": nul')
-    (tmp_path / "run" / "curve.png").write_bytes(b"\x89PNG torn")
+    (tmp_path / "run" / "curve.jsonl").write_text('{"norm": "linf", "points": [{}]}\n')
+    (tmp_path / "run" / "entropy.png").write_bytes(b"\x89PNG torn")
     (tmp_path / "run" / "config.yaml").write_bytes(b"data: \xff\xfe")
     text = report.page([tmp_path / "run"], tmp_path / "page.html").read_text()
-    assert text.count("This cannot be read: ") == 2 and text.count("<img") == 1
+    assert text.count("This cannot be read: ") == 3 and text.count("<img") == 1
     assert "<h3>Training" in text and "<h3>Evaluation: quick" in text
 
 

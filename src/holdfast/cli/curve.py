@@ -59,8 +59,7 @@ def curve(argv: Sequence[str]) -> None:
     report.budgets(runs.place(o) / "curve.png", {k: v.as_dict() for k, v in found.items()}, title)
     for run, one in found.items():
         about = {key: o[key] for key in ("checkpoint", "split", "seed", "suite")} | {"run": run}
-        row = one.as_dict() | record.provenance(**about)
-        record.append(runs.place(o | {"run": run}) / "curve.jsonl", row)
+        one.save(runs.place(o | {"run": run}), about)
         runs.done(drafts[run])
 
 

@@ -59,16 +59,14 @@ def diagnose(argv: Sequence[str]) -> None:
             batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
             said=show.bars(bar),
         )  # fmt: skip
-    row = found.as_dict()
     about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "twin")}
-    kept = row | record.provenance(**about, radius=radius, norm=norm)
+    about |= {"radius": radius, "norm": norm}
     place = runs.place(o)
-    record.append(place / "diagnosis.jsonl", kept)
-    record.write_json(place / "findings.json", kept)
+    row = found.save(place, about)
     _draw(found, place, f"{run}")
     runs.done(drafts)
     if o["json"]:
-        print(record.as_json(kept))
+        print(record.as_json(row))
     else:
         _say(found, f"{run}, {named}, {norm} radius {radius:.4g}")
     if {"nothing": False, "masking": found.masked, "doubt": bool(found.findings)}[o["fail_on"]]:

@@ -48,8 +48,7 @@ def transfer(argv: Sequence[str]) -> None:
         )  # fmt: skip
     about = {key: o[key] for key in ("checkpoint", "split", "seed")}
     about |= {"radius": radius, "norm": norm, "settings": record.plain(one)}
-    row = found.as_dict() | record.provenance(**about)
-    record.append(place / "transfer.jsonl", row)
+    row = found.save(place, about)
     if o["json"]:
         print(record.as_json(row))
         return

@@ -96,13 +96,13 @@ class Landscape:
     def __repr__(self) -> str:
         return f"Landscape of {len(self.names)} planes ({self.axes})\n{self.table()}"
 
-    def save(self, folder: Path, about: Mapping[str, object]) -> None:
+    def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> None:
         """Write AXES.safetensors, all maps, and AXES.json into the folder, each in one step."""
         names = (*MAPS, "places", "directions", "index")
         held = {name: getattr(self, name).contiguous() for name in names}
-        record.write(folder / f"{self.axes}.safetensors", tensors.save(held))
-        row = self.as_dict() | record.provenance(**about)
-        record.write_json(folder / f"{self.axes}.json", row)
+        record.write(Path(folder) / f"{self.axes}.safetensors", tensors.save(held))
+        row = self.as_dict() | record.provenance(**(about or {}))
+        record.write_json(Path(folder) / f"{self.axes}.json", row)
 
 
 def landscape(

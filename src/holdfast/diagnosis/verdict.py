@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from holdfast import record
 from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.spread import Difference
@@ -120,6 +122,14 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         return f"Diagnosis of {len(self.clean.correct)} images: {self.table()}"
+
+    def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:
+        """Write `findings.json` in the folder, a run's or another, and add the same as a row to
+        `diagnosis.jsonl`. about: what else it says, such as `radius` and `norm`. Gives the row."""
+        row = self.as_dict() | record.provenance(**(about or {}))
+        record.append(Path(folder) / "diagnosis.jsonl", row)
+        record.write_json(Path(folder) / "findings.json", row)
+        return row
 
     def as_dict(self) -> Row:
         held = self.evidence

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from holdfast import record
 from holdfast.errors import choose, require_call
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.inputs import require_attacks, require_settings
@@ -65,6 +66,14 @@ class Curve:
     def table(self) -> str:
         """Accuracy at each radius as aligned text, and what casts doubt on it."""
         return doubted(aligned(self.head, self.rows()), self.findings)
+
+    def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:
+        """Add a row to `curve.jsonl` in the folder, a run's or another. about: what else it says,
+        such as `suite`, `checkpoint`, `split` and `seed`, as those of the command line do.
+        Gives the row."""
+        row = self.as_dict() | record.provenance(**(about or {}))
+        record.append(Path(folder) / "curve.jsonl", row)
+        return row
 
     def __repr__(self) -> str:
         return f"Curve of {len(self.clean.correct)} images in {self.norm}\n{self.table()}"

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast import attack as attacks_of
+from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_attacks, require_settings
 from holdfast.evaluation.judge import acceptable, budget, images_of
@@ -65,6 +67,13 @@ class TransferMatrix:
             for name, share in zip(self.sources, self.refused, strict=True) if share > FEW
         ]  # fmt: skip
         return "\n".join([aligned(("made on", *self.targets), rows), *doubts])
+
+    def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:
+        """Add a row to `transfer.jsonl` in the folder, a run's or another. about: what else it
+        says, such as `radius`, `norm` and `settings` of the attack. Gives the row."""
+        row = self.as_dict() | record.provenance(**(about or {}))
+        record.append(Path(folder) / "transfer.jsonl", row)
+        return row
 
     def __repr__(self) -> str:
         return f"Transfers of {self.clean.shape[1]} images\n{self.table()}"

@@ -10,7 +10,9 @@ from holdfast.margin.margins import Margins
 from holdfast.types import Labels
 
 
-def save(found: Margins, folder: Path, y: Labels, about: Mapping[str, object]) -> None:
+def save(
+    found: Margins, folder: Path | str, y: Labels, about: Mapping[str, object] | None = None
+) -> None:
     """Write `margins.safetensors` and `matrix.json` into the folder, each in one step.
 
     The tensors are `distance`, `step` and `entered`, `[image, direction, sign]`, and `origin`,
@@ -20,7 +22,8 @@ def save(found: Margins, folder: Path, y: Labels, about: Mapping[str, object]) -
             ("distance", "step", "entered", "origin", "index")}  # fmt: skip
     held["y"] = y.cpu().clone()  # which may be what `origin` is
     record.write(
-        folder / "margins.safetensors",
+        Path(folder) / "margins.safetensors",
         tensors.save({name: tensor.contiguous() for name, tensor in held.items()}),
     )
-    record.write_json(folder / "matrix.json", found.as_dict() | record.provenance(**about))
+    row = found.as_dict() | record.provenance(**(about or {}))
+    record.write_json(Path(folder) / "matrix.json", row)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from holdfast import record
 from holdfast.errors import BadInput
-from holdfast.report.chapter import Table, chapter
-from holdfast.report.summary import summary
+from holdfast.report.beside import beside
+from holdfast.report.chapter import chapter
 
 HEAD = b"<!doctype html>"
 
@@ -35,7 +35,7 @@ def page(runs: Sequence[Path | str], out: Path | str) -> Path:
     ).from_string(text).render(
         title=folders[0].resolve().name if len(folders) == 1 else f"{len(folders)} runs",
         version=made["holdfast"], time=made["time"][:16].replace("T", " "),
-        beside=_beside(folders), chapters=chapters,
+        beside=beside(folders), chapters=chapters,
     )  # fmt: skip
     record.write(Path(out).resolve(), html)
     return Path(out)
@@ -47,12 +47,3 @@ def _require_page(out: Path) -> None:
         raise BadInput(
             f"expected a new file or an earlier page, got {out}; name another with --out"
         )
-
-
-def _beside(folders: Sequence[Path]) -> Table | None:
-    """The runs that have an evaluation side by side; None where they are fewer than two."""
-    judged = [folder for folder in folders if record.rows(folder / "evaluation.jsonl")]
-    if len(judged) < 2:
-        return None
-    found = summary(judged)
-    return Table(head=found.head, rows=found.lines, note=found.about)

@@ -1,0 +1,135 @@
+"""What attacks found of a run, as parts of a page."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from holdfast import record
+from holdfast.model import trained_on
+from holdfast.report.budgets import budgets
+from holdfast.report.part import Part, Table, Tile, about, drawn, fields, pictures, rounded
+
+
+def evaluations(run: Path) -> Iterator[Part]:
+    """The newest by each battery within each budget, on each split, of each checkpoint."""
+    made: dict[str, list[record.Row]] = {}
+    for row in record.rows(run / "evaluation.jsonl"):
+        made.setdefault(row["per_image"], []).append(row)
+    where = ("battery", "budget", "checkpoint", "split")
+    for rows in _newest(list(made.values()), lambda rows: [rows[-1].get(k) for k in where]):
+        last = rows[-1]
+        budget, (low, high) = last["budget"], last["worst_case_interval"]
+        epoch = [f"epoch {last['epoch']}"] if last.get("epoch") is not None else []
+        within = f"{budget['norm']} {budget['radius']:.4g}"
+        yield Part(
+            title=f"Evaluation: {last.get('battery') or 'attacks of Python'}",
+            tiles=[
+                Tile(label="clean", value=f"{last['clean_accuracy']:.1%}", note="accuracy"),
+                Tile(label=f"worst case within {within}",
+                     value=f"{last['worst_case_accuracy']:.1%}", note=f"{low:.1%} to {high:.1%}"),
+            ],
+            lines=[", ".join([f"{last['images']} images", *about(last), *epoch]) + ".",
+                   *_remarks(run, rows, budget["norm"])],
+            table=_attacks(rows), findings=last.get("findings", ()),
+        )  # fmt: skip
+
+
+def _remarks(run: Path, rows: Sequence[record.Row], norm: str) -> Iterator[str]:
+    if since := trained_on(run, rows[-1]):
+        yield f"{since}."
+    if apart := [row["name"] for row in rows if row["norm"] != norm]:
+        yield f"Not in the worst case, as in another norm than {norm}: {', '.join(apart)}."
+    if any(row["attacked"] < row["images"] for row in rows):
+        yield "Each attack was shown what the ones before it left; accuracies are over all images."
+    for row in (row for row in rows if "led" in row):
+        yield (f"{row['name']}: of {row['led']} images led to another class, {row['reached']:.1%} "
+               "are taken for it.")  # fmt: skip
+
+
+def _attacks(rows: Sequence[record.Row]) -> Table:
+    body = [
+        [row["name"], f"{row['norm']} {row['radius']:.4g}", f"{row['accuracy']:.1%}",
+         f"{row['low']:.1%} to {row['high']:.1%}", str(row["attacked"]), str(row["refused"]),
+         rounded(row["median_distance"]), f"{row['forward'] / row['images']:.0f}",
+         f"{row['backward'] / row['images']:.0f}", f"{row['seconds']:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+    head = ("attack", "budget", "left", "95 % interval", "attacked", "refused", "median distance",
+            "forward/image", "backward/image", "seconds")  # fmt: skip
+    return Table(head=head, rows=body)
+
+
+def diagnosis(run: Path) -> Iterator[Part]:
+    """The newest diagnosis: what each attack takes from the claim, and the findings."""
+    found = fields(run / "findings.json")
+    if found:
+        rows = [[one["name"], f"{100 * one['alone']:.1f}", f"{100 * one['beyond']:.1f}"]
+                for one in found["remedies"]]  # fmt: skip
+        yield Part(
+            title="Diagnosis", findings=found["findings"], pictures=pictures(run, "entropy.png"),
+            lines=[
+                ", ".join([f"{found['images']} images", *_asked(found)]) + ".",
+                f"Points of accuracy that each attack takes from the claim of {found['claim']}, on "
+                f"{found['sample']} images:",
+            ],
+            table=Table(head=("attack", "alone", "beyond all others"), rows=rows),
+        )  # fmt: skip
+
+
+def _asked(found: record.Row) -> list[str]:
+    """Of what a diagnosis was made, and within what."""
+    within = [f"within {found['norm']} {found['radius']:.4g}"] if "norm" in found else []
+    return [*about(found), *within, *(["quick"] if found.get("quick") else [])]
+
+
+def over_budgets(run: Path) -> Iterator[Part]:
+    """The newest curve of each suite in each norm."""
+    where = ("suite", "norm", "checkpoint", "split")
+    rows = record.rows(run / "curve.jsonl")
+    for row in _newest(rows, lambda row: [row.get(name) for name in where]):
+        suite = row.get("suite") or "attacks of Python"
+        body = [["clean", f"{row['clean_accuracy']:.1%}", ""]] + [
+            [
+                f"{one['radius']:.4g}",
+                f"{one['accuracy']:.1%}",
+                f"{one['low']:.1%} to {one['high']:.1%}",
+            ]
+            for one in row["points"]
+        ]
+        yield Part(
+            title=f"Accuracy over budgets: {suite}",
+            lines=[", ".join([f"{row['images']} images", row["norm"], *about(row)]) + "."],
+            table=Table(head=("radius", "accuracy", "95 % interval"), rows=body),
+            findings=row["findings"],
+            pictures=[drawn("curve", partial(budgets, curves={suite: row}, title=""))],
+        )
+
+
+def transfers(run: Path) -> Iterator[Part]:
+    """The newest matrix of each attack within each budget, in per cent left."""
+    where = ("settings", "norm", "radius", "checkpoint", "split", "targets")
+    rows = record.rows(run / "transfer.jsonl")
+    for row in _newest(rows, lambda row: [row.get(name) for name in where]):
+        attack = (row.get("settings") or {}).get("name", "an attack of Python")
+        shares = [row["clean_accuracy"], *row["accuracy"]]
+        body = [
+            [name, *(f"{share:.1%}" for share in line)]
+            for name, line in zip(("clean", *row["sources"]), shares, strict=True)
+        ]
+        within = [f"{row['norm']} {row['radius']:.4g}"] if "norm" in row else []
+        yield Part(
+            title=f"Transfers: {attack}",
+            lines=[", ".join([f"{row['images']} images", *within, *about(row)]) + ". Each line: "
+                   "what images made on that run leave of the accuracy of each."],
+            table=Table(head=("made on", *row["targets"]), rows=body),
+        )  # fmt: skip
+
+
+def _newest(found: Sequence[Any], kind: Callable[[Any], object]) -> list[Any]:
+    """The last of each kind, the newest first."""
+    newest: dict[str, Any] = {}
+    for one in found:
+        newest.pop(repr(kind(one)), None)
+        newest[repr(kind(one))] = one
+    return list(reversed(newest.values()))

@@ -1,0 +1,92 @@
+"""What a page is made of: parts with tiles, lines, tables, findings and pictures."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from holdfast import record
+from holdfast.errors import BadInput, cause
+
+ASKED = ("checkpoint", "split", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells of text under a head, and a note below them."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One number that is seen first."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG in base64."""
+
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One kind of result. findings: as `record.plain` writes them."""
+
+    title: str
+    lines: Sequence[str] = ()
+    tiles: Sequence[Tile] = ()
+    table: Table | None = None
+    findings: Sequence[Mapping[str, Any]] = ()
+    pictures: Sequence[Picture] = ()
+
+
+def safely(title: str, make: Callable[[Any], Iterator[Part]], of: object) -> list[Part]:
+    """What is made of one kind of result; where a file is damaged, that it is."""
+    try:
+        return [*make(of)]
+    except (BadInput, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return [Part(title=title, lines=[f"This cannot be read: {cause(error)}."])]
+
+
+def fields(path: Path) -> record.Row:
+    """What a file of JSON holds; nothing where there is none."""
+    return record.read_json(path) if path.exists() else {}
+
+
+def pictures(place: Path, names: str) -> list[Picture]:
+    """Those that are whole."""
+    files = (file for file in sorted(place.glob(names)) if b"IEND" in file.read_bytes()[-12:])
+    return [picture(file) for file in files]
+
+
+def picture(file: Path) -> Picture:
+    """The file as a picture."""
+    return Picture(name=file.stem, data=base64.b64encode(file.read_bytes()).decode())
+
+
+def drawn(name: str, draw: Callable[[Path], None]) -> Picture:
+    """What `draw` writes to the file that it is given."""
+    with TemporaryDirectory() as place:
+        draw(file := Path(place) / f"{name}.png")
+        return picture(file)
+
+
+def about(row: record.Row) -> list[str]:
+    """Of what a result was made."""
+    return [f"{name} {row[name]}" for name in ASKED if row.get(name) is not None]
+
+
+def rounded(value: float | None) -> str:
+    """Four digits, or a dash for none."""
+    return "-" if value is None else f"{value:.4g}"
