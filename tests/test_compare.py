@@ -139,13 +139,27 @@ def test_the_newest_evaluation_is_that_of_a_suite_where_one_is_named(tmp_path):
 
 
 def test_what_is_paired_may_come_as_it_is():
-    found, other = (evaluate(MODEL, X, Y, attacks={"a": PGD(radius=r)}) for r in (0.001, 0.02))
+    found, other = (
+        evaluate(MODEL, X, Y, attacks={"a": PGD(radius=r)}, radius=0.02) for r in (0.001, 0.02)
+    )
     wanted = evaluation.paired(found.worst_case.correct, other.worst_case.correct)
     assert wanted.difference > 0.5
     assert evaluation.paired(found, other) == wanted
     assert evaluation.paired(found.attacks[0], other.worst_case) == wanted
     flags = found.worst_case.correct.numpy()
     assert evaluation.paired(flags, other.worst_case.correct.numpy()) == wanted
+
+
+def test_worst_cases_of_other_images_or_budgets_are_not_paired():
+    found, wider = (evaluate(MODEL, X, Y, attacks={"a": PGD(radius=r)}) for r in (0.001, 0.02))
+    with pytest.raises(
+        BadInput, match=r"within one budget, got linf 0.001 and linf 0.02; .*worst_c"
+    ):
+        evaluation.paired(found, wider)
+    turned = evaluate(MODEL, X.flip(0), Y.flip(0), attacks={"a": PGD(radius=0.001)})
+    with pytest.raises(BadInput, match=r"the same images in the same order, got others at \d+ of"):
+        evaluation.paired(found, turned)
+    assert evaluation.paired(found.worst_case, turned.worst_case)
 
 
 def test_other_budgets_have_no_worst_case_to_compare(tmp_path, caplog):

@@ -194,6 +194,18 @@ def test_a_class_without_images_has_no_level():
     assert named[-1] == "medium" and named.count("high") == 1
 
 
+def test_a_class_whose_images_are_all_wrong_is_not_the_most_robust():
+    """Its margins are 0, and by equation 3 as it stands its R_i would be infinite."""
+    world = linear_world(count=8, side=4, classes=3)
+    wrong = world.model(world.x).argmax(1)
+    y = torch.where(wrong == 0, 1, wrong)
+    y[wrong == 1] = 0  # every image of class 0 is taken for another
+    found = search(world.model, world.x, y, step=0.1, reference="label")
+    assert (found.origin == 0).any() and (found.distance[found.origin == 0] == 0).all()
+    assert found.class_robustness()[0].isnan() and found.class_robustness(none=True)[0].isnan()
+    assert found.levels(top=1 / 3, bottom=0)[0] == "medium"
+
+
 def test_one_image_is_told_in_json_and_grids_are_not_mixed():
     world = linear_world(count=8, side=4, classes=3)
     x, y = world.x[:1], world.y[:1]

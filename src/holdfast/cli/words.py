@@ -47,20 +47,20 @@ def listed(argv: Sequence[str]) -> list[str]:
 
 
 def taken(argv: list[str], flag: str) -> str | None:
-    """The value of the last `flag VALUE` or `flag=VALUE`; both words leave the list."""
-    value = None
+    """The value of `flag VALUE` or `flag=VALUE`; both words leave the list. Raises BadInput where
+    there is none, and for two that differ."""
+    values = []
     for i in range(len(argv) - 1, -1, -1):
         if argv[i] == flag:
-            if i + 1 == len(argv):
-                raise BadInput(f"expected a name after {flag}, got nothing")
-            value = value or argv[i + 1]
+            values += argv[i + 1 : i + 2] or [""]
             del argv[i : i + 2]
         elif argv[i].startswith(f"{flag}="):
-            last = argv.pop(i).partition("=")[2]
-            value = value or last
-    if value == "":
+            values.append(argv.pop(i).partition("=")[2])
+    if "" in values:
         raise BadInput(f"expected a name after {flag}, got nothing")
-    return value
+    if len(set(values)) > 1:
+        raise BadInput(f"expected {flag} once, got {' and '.join(reversed(values))}; leave one out")
+    return values[0] if values else None
 
 
 def gathered(argv: Sequence[str], flags: Collection[str]) -> list[str]:

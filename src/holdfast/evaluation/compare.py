@@ -51,8 +51,11 @@ def paired(first: Standings, second: Standings) -> Comparison:
     """The comparison of two sets of flags `[images]`, right or not, image by image: tensors,
     arrays, or what an attack or (in the worst case) an evaluation left standing.
 
-    Raises BadInput for what are no flags, where their numbers differ, or there are none.
+    Raises BadInput for what are no flags, where their numbers differ, or there are none, and for
+    two evaluations of other images or within other budgets.
     """
+    if isinstance(first, Evaluation) and isinstance(second, Evaluation):
+        _require_alike(first, second)
     one, two = _flags("first", first), _flags("second", second)
     if len(one) != len(two) or len(one) == 0:
         raise BadInput(f"expected the same images, and some; got {len(one)} and {len(two)}")
@@ -63,6 +66,22 @@ def paired(first: Standings, second: Standings) -> Comparison:
         images=count, only_first=only[0], only_second=only[1],
         difference=(only[0] - only[1]) / count, low=low, high=high, p=_mcnemar(*only),
     )  # fmt: skip
+
+
+def _require_alike(first: Evaluation, second: Evaluation) -> None:
+    """Raises BadInput for evaluations whose worst cases are of other images or other budgets."""
+    one, two = first.marks, second.marks
+    if one is not None and two is not None and len(one) == len(two) and (one != two).any():
+        raise BadInput(
+            f"expected the same images in the same order, got others at {int((one != two).sum())} "
+            f"of {len(one)} places; evaluate both on one split"
+        )
+    within = [f"{found.norm} {found.radius:g}" for found in (first, second)]
+    if within[0] != within[1]:
+        raise BadInput(
+            f"expected worst cases within one budget, got {' and '.join(within)}; evaluate both "
+            "within one, or give their .worst_case if you mean it"
+        )
 
 
 def _flags(name: str, given: Any) -> Flags:

@@ -95,14 +95,16 @@ def robustness(sums: Sums, none: bool = True) -> Tensor:
 def class_robustness(sums: Sums, none: bool = False) -> Tensor:
     """R_i (equation 3): summed margins of the rays that enter class i over those that leave it.
 
-    Above 1 the class is robust, below 1 vulnerable; inf where no ray leaves it, NaN where none
-    enters it either.
+    Above 1 the class is robust, below 1 vulnerable; inf where no ray leaves it. NaN where none
+    enters it either, and where rays leave it but none has a length, as of a class whose images are
+    all taken for others when the labels are left: the quotient would call it the most robust.
     none: rays without adjacent class count among those that leave. The paper does not say; it
     speaks of traverses, which these are not.
     """
     entering = sums.margin[..., :-1].sum(-2)
-    leaving = sums.margin if none else sums.margin[..., :-1]
-    return entering / leaving.sum(-1)
+    count = slice(None) if none else slice(-1)
+    leaving, rays = sums.margin[..., count].sum(-1), sums.rays[..., count].sum(-1)
+    return (entering / leaving).where((leaving > 0) | (rays == 0), torch.nan)
 
 
 def levels(
