@@ -145,6 +145,13 @@ def test_a_file_names_the_attacks_each_with_its_options(run, capsys, tmp_path):
     assert alone | {"seconds": 0} == row["attacks"][0] | {"seconds": 0}
 
 
+def test_two_attacks_are_pointed_to_a_file(run, capsys):
+    assert main(["evaluate", str(run), "--attack", "pgd", "--attack=mim"]) == 2
+    said = capsys.readouterr().err
+    assert "--attack once, got pgd and mim; list them in a file for --suite FILE.yaml" in said
+    assert found(run, capsys, "--attack", "fgsm", "--attack", "fgsm")["battery"] == "fgsm"
+
+
 def test_a_curve_takes_the_attacks_of_a_file(run, capsys, tmp_path):
     suite = attacks_in(tmp_path / "attacks.yaml", "fgsm:\n")
     words = ["curve", str(run), "--radii", "0,0.05", "--images", "30", "--json"]

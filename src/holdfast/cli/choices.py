@@ -29,6 +29,7 @@ class Slot:
     skip: parameters that are filled in later, not by the user.
     find: for names with a colon, such as `module:function`; others: how the help shows those.
     inner: types to slots; a field annotated with such a type is such a slot.
+    several: what to do where two are wanted.
     """
 
     table: Mapping[str, Kind | None]
@@ -37,6 +38,7 @@ class Slot:
     find: Callable[[str], Kind | None] | None = None
     others: tuple[str, ...] = ()
     inner: Mapping[object, "Slot"] = field(default_factory=dict)
+    several: str = "leave one out"
 
     def kind(self, name: str, path: str) -> Kind | None:
         if self.find and ":" in name:
@@ -71,7 +73,7 @@ def pick(slot: Slot, path: str, argv: list[str], config: Options) -> Choice:
     The names leave `argv` and `config`; what is left there are options. Raises BadInput.
     """
     key = path.rpartition(".")[2]
-    said = words.taken(argv, f"--{path}")
+    said = words.taken(argv, f"--{path}", slot.several)
     default = _fields(slot.default, path)
     given = _fields(config.pop(key), path) if key in config else {} if said else default
     if "name" not in given:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from holdfast.errors import BadInput
 from holdfast.result import Evaluation
 from holdfast.types import Attack, Norm
 
+ATTACK = replace(attacks.ATTACK, several="list them in a file for --suite FILE.yaml")
 log = logging.getLogger("holdfast")
 
 
@@ -54,7 +56,7 @@ def evaluate_options(
 def evaluate(argv: Sequence[str]) -> None:
     parsed = parse(
         "evaluate", {evaluate_options: frozenset(), runs.options: frozenset()},
-        {"attack": attacks.ATTACK}, argv,
+        {"attack": ATTACK}, argv,
     )  # fmt: skip
     o = parsed.values
     run = Path(o["run"])

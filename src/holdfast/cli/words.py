@@ -46,9 +46,9 @@ def listed(argv: Sequence[str]) -> list[str]:
     return [*([json.dumps(given)] if given else []), *argv[len(given) :]]
 
 
-def taken(argv: list[str], flag: str) -> str | None:
+def taken(argv: list[str], flag: str, instead: str = "leave one out") -> str | None:
     """The value of `flag VALUE` or `flag=VALUE`; both words leave the list. Raises BadInput where
-    there is none, and for two that differ."""
+    there is none, and for two that differ. instead: what to do with those."""
     values = []
     for i in range(len(argv) - 1, -1, -1):
         if argv[i] == flag:
@@ -59,7 +59,7 @@ def taken(argv: list[str], flag: str) -> str | None:
     if "" in values:
         raise BadInput(f"expected a name after {flag}, got nothing")
     if len(set(values)) > 1:
-        raise BadInput(f"expected {flag} once, got {' and '.join(reversed(values))}; leave one out")
+        raise BadInput(f"expected {flag} once, got {' and '.join(reversed(values))}; {instead}")
     return values[0] if values else None
 
 
