@@ -1,6 +1,7 @@
 """Code of the user's own, named on the command line: recorded, resumed, refused in one line."""
 
 import functools
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from small import blobs, network
 
+import holdfast
 from holdfast import attack, own, record, training
 from holdfast.cli import main
 from holdfast.errors import BadInput
@@ -107,6 +109,34 @@ def test_an_objective_is_recorded_with_its_options_and_resumed(name: str) -> Non
     assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
     assert main(["train", "--resume", "run", "--epochs", "3", "--objective.weight", "4"]) == 2
     assert len(record.rows(Path("run/metrics.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("name", ["plain", "brier", "heavy"])
+def test_a_training_goes_on_from_python_to_the_shell_and_back(name: str) -> None:
+    more("\ndef plain(model, batch, state):\n    return brier(model, batch, state)\n")
+    mine = importlib.import_module("mine")
+    data = holdfast.data.load("digits")
+    objective = functools.partial(mine.brier, weight=3.0) if name == "heavy" else vars(mine)[name]
+
+    def on(epochs: int, **how: Any) -> None:
+        model = holdfast.model.create("gupta_cnn", image=data.image, classes=10, widths=(4, 4),
+                                      dense=16, mean=data.mean, std=data.std)  # fmt: skip
+        training.train(model, data, objective=objective, epochs=epochs, precision="fp32",
+                       watch=training.Watch(images=20), out="run", **how)  # fmt: skip
+
+    on(1)
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    on(3, resume=True)
+    assert len(record.rows(Path("run/metrics.jsonl"))) == 3
+    option = {"plain": {}, "brier": {"weight": 2.0}, "heavy": {"weight": 3.0}}[name]
+    written = config("run")["objective"]
+    written = {"name": written} if isinstance(written, str) else written
+    assert written == {"name": f"mine:{name if name == 'plain' else 'brier'}"} | option
+    words = ["--objective", "mine:plain" if name == "plain" else "mine:brier"]
+    words += [] if name == "plain" else ["--objective.weight", str(option["weight"])]
+    assert train(*words, "--out", "shell") == 0
+    assert record.rows(Path("shell/metrics.jsonl"))[0]["loss"] == pytest.approx(
+        record.rows(Path("run/metrics.jsonl"))[0]["loss"], rel=1e-3)  # fmt: skip
 
 
 def test_options_reach_the_code_however_it_is_written() -> None:

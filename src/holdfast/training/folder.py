@@ -225,7 +225,12 @@ def _alike(name: str, before: object, now: object, known: bool) -> bool:
 
 
 def _covers(now: object, before: object) -> bool:
-    """Whether what was written down is the same now, at any depth."""
+    """Whether what was written down is the same now, at any depth; a function of one's own may
+    have been named alone, or with its options."""
+    if isinstance(before, str) and isinstance(now, dict) and ":" in before:
+        before = {"name": before}
+    if isinstance(now, str) and isinstance(before, dict) and ":" in now:
+        now = {"name": now}
     if isinstance(before, dict) and isinstance(now, dict):
         return all(key in now and _covers(now[key], value) for key, value in before.items())
     return before == now

@@ -113,7 +113,7 @@ def train(
         optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
     )  # fmt: skip
     recipe = Recipe(
-        objective=feedback.suited(objective, data.train.counts(data.classes)),
+        objective=feedback.suited(own.valued(objective, 3), data.train.counts(data.classes)),
         adversary=own.valued(adversary, 3, attack.FILLED), adversarial=adversarial,
         epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
