@@ -344,7 +344,7 @@ def test_of_arrays():
 
 def test_of_new_models():
     said = r"expected image as whole numbers \(channel, height, width\), got "
-    for image in (8, (1, 8.5, 8), (1, "8", 8), (1, 0, 8)):
+    for image in (8, (1, 8.5, 8), (1, "8", 8), (1, 0, 8), (), (1, 8)):
         refused(hf.model.create, said, "gupta_cnn", image=image, classes=10)
     refused(hf.model.create, "classes as a number, got '10'", "gupta_cnn", image=(1, 8, 8),
             classes="10")  # fmt: skip

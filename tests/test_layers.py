@@ -82,6 +82,16 @@ def offences(module: str, modules: dict[str, Path]) -> list[str]:
     return found
 
 
+def past_doors(module: str, modules: dict[str, Path]) -> list[str]:
+    """Modules inside another package of which something is imported, past its `__init__`."""
+    names = set()
+    for node in ast.walk(ast.parse(modules[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module or "")
+    return sorted(n for n in names if n.startswith("holdfast.") and n.count(".") > 1
+                  and layer(n) != layer(module))  # fmt: skip
+
+
 def may_share(module: str, used: str) -> bool:
     """Attacks import only the helpers in `attack/_*.py`, and PGD, of which some are a case;
     `attack/__init__.py` imports them all."""
@@ -108,6 +118,11 @@ MODULES = tree(SOURCE)
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module: str) -> None:
     assert offences(module, MODULES) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_package_is_entered_by_its_door(module: str) -> None:
+    assert past_doors(module, MODULES) == []
 
 
 def test_no_import_cycle() -> None:
@@ -192,6 +207,13 @@ def test_forbidden_imports_are_caught(path: str, line: str, used: str, tmp_path:
     name = used if used == "holdfast" else f"holdfast.{used}"
     assert len(caught) == 1
     assert f"must not import {name}" in caught[0]
+
+
+def test_a_way_past_a_door_is_caught(tmp_path: Path) -> None:
+    line = LATE + "from holdfast.attack.fgsm import FGSM"
+    modules = fake(tmp_path, {"holdfast/training/__init__.py": line})
+    assert past_doors("holdfast.training", modules) == ["holdfast.attack.fgsm"]
+    assert not any(past_doors(name, modules) for name in modules if name != "holdfast.training")
 
 
 def test_a_module_without_a_row_is_caught(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_an_architecture_of_the_users_own(tmp_path):
 def test_the_code_of_a_script_is_to_be_moved(tmp_path):
     made = models.create(OWN, image=(1, 8, 8), classes=3)
     models.save(made, tmp_path, replace(made.card, architecture="__main__:Net"))
-    with pytest.raises(BadInput, match=r"--model MODULE:Net .* first move it from your script"):
+    with pytest.raises(BadInput, match=r"--model MODULE:Net, .* first move it from your script"):
         models.load(tmp_path)
 
 

@@ -139,6 +139,35 @@ def test_a_training_goes_on_from_python_to_the_shell_and_back(name: str) -> None
         record.rows(Path("run/metrics.jsonl"))[0]["loss"], rel=1e-3)  # fmt: skip
 
 
+NET = """
+class Net(torch.nn.Sequential):
+    def __init__(self, width):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, width), torch.nn.Linear(width, 10))
+def build(image, classes): return Net(16)
+def other(image, classes): return Net(8)
+"""
+
+
+def test_a_module_trained_in_python_goes_on_with_a_function_that_builds_it(capsys) -> None:
+    more(NET)
+    net, data = importlib.import_module("mine").Net(16), holdfast.data.load("digits")
+    training.train(
+        net, data, epochs=1, precision="fp32", watch=training.Watch(images=20), out="run"
+    )
+    go_on = ["train", "--resume", "run", "--epochs", "2"]
+    assert main(go_on) == 2
+    said = capsys.readouterr().err
+    assert "name a function (image, classes) that builds the module" in said
+    assert main(["evaluate", "run", "--images", "20"]) == 2
+    said = capsys.readouterr().err
+    assert "--model mine:Net, or your own function (image, classes) that builds the same" in said
+    assert main([*go_on, "--model", "mine:other"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "is (16, 64)" in said
+    assert main([*go_on, "--model", "mine:build"]) == 0
+    assert len(record.rows(Path("run/metrics.jsonl"))) == 2
+
+
 def test_options_reach_the_code_however_it_is_written() -> None:
     losses = []
     for name, weight in (("brier", 2), ("Frozen", 2), ("Plain", 2), ("made", 2), ("made", 4)):

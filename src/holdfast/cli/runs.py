@@ -16,7 +16,7 @@ from holdfast.cli import show
 from holdfast.cli.choices import Choice
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput, choose
-from holdfast.model.create import is_own
+from holdfast.model import is_own
 from holdfast.types import Norm
 
 log = logging.getLogger("holdfast")

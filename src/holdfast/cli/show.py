@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from holdfast.model.create import is_own
+from holdfast.model import is_own
 from holdfast.record import Row
 from holdfast.result import aligned
 

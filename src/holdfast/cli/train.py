@@ -16,10 +16,10 @@ from holdfast.cli import attacks, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import Parsed, parse
 from holdfast.errors import BadInput
-from holdfast.model.create import is_own
+from holdfast.model import is_own
 from holdfast.record import Row
 from holdfast.result import Trained
-from holdfast.training.folder import unbegun
+from holdfast.training import unbegun
 from holdfast.types import Objective, Reward
 
 ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")

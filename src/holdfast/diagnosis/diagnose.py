@@ -17,10 +17,7 @@ from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.verdict import BROKEN, Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
-from holdfast.evaluation import evaluate
-from holdfast.evaluation.flags import wavering
-from holdfast.evaluation.inputs import require_settings
-from holdfast.evaluation.judge import budget
+from holdfast.evaluation import budget, evaluate, require_settings, wavering
 from holdfast.loss import right
 from holdfast.model import clean_logits, examined, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing, fraction

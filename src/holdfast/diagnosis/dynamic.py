@@ -16,7 +16,7 @@ from torch import Tensor
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.spread import Spread, spread, told
 from holdfast.diagnosis.static import FLOOR
-from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
 from holdfast.loss import Loss, LossName, called, full, margin

@@ -21,7 +21,7 @@ from holdfast.diagnosis.points import RandomPoints
 from holdfast.diagnosis.remedies import able, remedies, repairs
 from holdfast.diagnosis.spread import Difference, difference
 from holdfast.diagnosis.static import Static, static
-from holdfast.evaluation.judge import acceptable
+from holdfast.evaluation import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
 from holdfast.model import at_once, by_batch, examined, usable

@@ -17,7 +17,7 @@ from holdfast.diagnosis.filters import normalised, over
 from holdfast.diagnosis.mapped import MAPS, mapped, remembered
 from holdfast.diagnosis.planes import Surface, directions, through
 from holdfast.errors import BadInput, choose, require_value
-from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation import require_settings
 from holdfast.limits import ABOVE_0, AT_LEAST_2, COUNT, require_range
 from holdfast.model import at_once, clean_logits, examined, usable
 from holdfast.record import Row

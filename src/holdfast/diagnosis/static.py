@@ -11,7 +11,7 @@ import torch
 from holdfast import noise
 from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread, told
-from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
 from holdfast.loss import Loss, LossName, called, full, gradient

@@ -3,7 +3,9 @@
 from holdfast.evaluation.compare import Comparison, compare, paired
 from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
-from holdfast.evaluation.judge import acceptable
+from holdfast.evaluation.flags import wavering
+from holdfast.evaluation.inputs import require_settings
+from holdfast.evaluation.judge import acceptable, budget
 from holdfast.evaluation.reference import Reference
 from holdfast.evaluation.store import latest, save
 from holdfast.evaluation.suites import SUITES, Suite, Task
@@ -18,11 +20,14 @@ __all__ = [
     "Task",
     "TransferMatrix",
     "acceptable",
+    "budget",
     "compare",
     "curve",
     "evaluate",
     "latest",
     "paired",
+    "require_settings",
     "save",
     "transfer_matrix",
+    "wavering",
 ]

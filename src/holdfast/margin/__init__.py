@@ -24,7 +24,7 @@ from holdfast.margin.measures import (
     robustness,
     shares,
 )
-from holdfast.margin.rays import Grid, Rays
+from holdfast.margin.rays import Grid, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.search import METHODS, search
 from holdfast.margin.store import save
@@ -45,6 +45,7 @@ __all__ = [
     "Orthonormal",
     "Principal",
     "Rays",
+    "Scale",
     "Screened",
     "Sums",
     "Traced",

@@ -1,6 +1,6 @@
 """Architectures with normalisation inside, saved as weights and a card."""
 
-from holdfast.model.create import Card, Network, create, function
+from holdfast.model.create import Card, Network, create, function, is_own
 from holdfast.model.ensemble import ensemble
 from holdfast.model.inputs import clean_logits, usable
 from holdfast.model.modes import Metered, Mode, Module, at_once, by_batch, examined, lent, predict
@@ -49,6 +49,7 @@ __all__ = [
     "examined",
     "folded",
     "function",
+    "is_own",
     "lent",
     "load",
     "near",

@@ -84,7 +84,8 @@ def create(
     if seed is not None:
         noise.require_seed(seed)
     require_range("classes", classes, COUNT)
-    if not (isinstance(image, Sequence) and all(isinstance(n, Integral) and n > 0 for n in image)):
+    sizes = list(image) if isinstance(image, Sequence) else []
+    if len(sizes) != 3 or not all(isinstance(n, Integral) and n > 0 for n in sizes):
         raise BadInput(
             f"expected image as whole numbers (channel, height, width), got {image!r:.60}"
         )

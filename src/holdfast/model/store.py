@@ -87,7 +87,8 @@ def _built_anew(folder: Path, card: Card, architecture: str | None) -> Network:
         how = "" if name == card.architecture else "; first move it from your script into MODULE"
         raise BadInput(
             f"{folder} was made by code of your own, {card.architecture}; "
-            f"to run that code say so: --model {name} (architecture= in Python){how}"
+            f"to run that code say so: --model {name}, or your own function (image, classes) that "
+            f"builds the same (architecture= in Python){how}"
         )
     built = architecture or card.architecture
     if built != card.architecture:

@@ -7,8 +7,7 @@ import torch
 
 from holdfast.data import Dataset, Split
 from holdfast.feedback import Boundary
-from holdfast.margin import Margins, Rays
-from holdfast.margin.directions import Family, drawn
+from holdfast.margin import Family, Margins, Rays, drawn
 from holdfast.model import usable
 from holdfast.types import Classifier
 

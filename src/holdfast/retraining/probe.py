@@ -9,9 +9,7 @@ import torch
 
 from holdfast import margin
 from holdfast.data import Split
-from holdfast.margin import Margins
-from holdfast.margin.directions import Family, Orthonormal, drawn
-from holdfast.margin.rays import Scale
+from holdfast.margin import Family, Margins, Orthonormal, Scale, drawn
 from holdfast.model import usable
 from holdfast.types import Classifier, Said
 

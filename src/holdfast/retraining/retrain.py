@@ -21,16 +21,13 @@ from holdfast.errors import BadInput, require_value
 from holdfast.feedback import Boundary
 from holdfast.limits import COUNT, SHARE, require_range
 from holdfast.loss import right
-from holdfast.margin import Margins
-from holdfast.margin.directions import Gradient, Orthonormal
+from holdfast.margin import Gradient, Margins, Orthonormal
 from holdfast.result import fraction
 from holdfast.retraining.examples import examples, mixed
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
-from holdfast.training import train
-from holdfast.training.job import as_network
-from holdfast.training.recipe import Recipe
+from holdfast.training import Recipe, as_network, train
 from holdfast.types import Said, device_of
 
 DRAFTS, ROWS = "drafts", "retraining.jsonl"

@@ -1,11 +1,13 @@
 """Training: the loop, its settings, its checkpoints."""
 
 from holdfast.training.epoch import Diverged
+from holdfast.training.folder import unbegun
 from holdfast.training.guard import Guard
+from holdfast.training.job import as_network
 from holdfast.training.loop import train
 from holdfast.training.optimizer import OPTIMIZERS, SGD, AdamW, RMSprop
 from holdfast.training.perturb import AWP
-from holdfast.training.recipe import Adversarial, Watch
+from holdfast.training.recipe import Adversarial, Recipe, Watch
 from holdfast.training.schedule import SCHEDULES, Constant, Cosine, Decay, OneCycle, Steps
 
 __all__ = [
@@ -22,7 +24,10 @@ __all__ = [
     "Guard",
     "OneCycle",
     "RMSprop",
+    "Recipe",
     "Steps",
     "Watch",
+    "as_network",
     "train",
+    "unbegun",
 ]
