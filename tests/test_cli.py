@@ -404,6 +404,11 @@ def test_the_demo_compares_five_classifiers(say, monkeypatch):
     assert "upper bounds" in found["verdict"] and "Boundary feedback" in found["verdict"]
     alone = run(few(demo.Plan(out=Path("alone"), epochs=1)))
     assert demo.verdict(alone) == found["verdict"]
+    plain = alone[1].evaluation
+    whole = tuple(replace(one, correct=one.correct | True) for one in plain.attacks)
+    lucky = replace(alone[1], evaluation=replace(plain, attacks=whole))
+    said = demo.verdict([alone[0], lucky, *alone[2:]])
+    assert "Reward alone leaves 100%" in said and "leaves up to 100%" not in said
 
 
 def test_the_module_runs_as_a_program(monkeypatch, capsys):

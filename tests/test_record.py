@@ -111,6 +111,7 @@ def test_a_torn_line_swallows_nothing(tmp_path):
     record.append(file, {"epoch": 1})
     with file.open("a") as torn:
         torn.write('{"epoch": 2, "lo')
+        torn.write("\nnull\n3\n")
     assert record.rows(file) == [{"epoch": 1}]
     record.append(file, {"epoch": 2})
     record.append(file, {"epoch": 3})

@@ -315,6 +315,8 @@ def test_an_interval_over_seeds_may_stand_in_the_table(capsys):
     half = 4.302653 * 10 / 3**0.5
     assert f"50.0 ({50 - half:.1f} to {50 + half:.1f})" in said and "Student's t" in said
     assert "standard deviation" in report.summary(names, over_seeds=True).about
+    assert main(["table", *names, "--interval"]) == 2
+    assert "expected --interval with --over-seeds" in capsys.readouterr().err
 
 
 def test_columns_of_a_cascade_are_said_to_add_up():

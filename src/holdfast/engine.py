@@ -56,9 +56,12 @@ class Engine:
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """The device of this name; `auto` is the GPU where there is one. Raises BadInput."""
+    """The device of this name; `auto` is the GPU where there is one, and `cuda` the one of this
+    process where a launcher (torchrun, Fabric) has numbered several. Raises BadInput."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(_own_gpu() if name == "cuda" else name)
+    name = _own_gpu() if name == "cuda" else name
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)
@@ -66,6 +69,12 @@ def find_device(name: str = "auto") -> torch.device:
         raise BadInput(
             f"expected a usable device, got '{name}' ({cause(error)}); try auto or cpu"
         ) from None
+
+
+def _own_gpu() -> str:
+    rank = os.environ.get("LOCAL_RANK", "")
+    several = rank.isdigit() and int(rank) < torch.cuda.device_count()
+    return f"cuda:{rank}" if several else "cuda"
 
 
 def choose_engine(

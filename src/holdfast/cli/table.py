@@ -46,6 +46,8 @@ def table(argv: Sequence[str]) -> None:
             "expected --against with --over-seeds and without --interval, which it gives anyway; "
             "two single runs are compared image by image by holdfast compare"
         )
+    if o["interval"] and not o["over_seeds"]:
+        raise BadInput("expected --interval with --over-seeds, whose intervals they are; add it")
     if o["json"] and not o["over_seeds"]:
         print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["suite"])]))
         return

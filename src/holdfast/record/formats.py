@@ -29,7 +29,8 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def rows(path: Path) -> list[Row]:
-    """The rows of a file of JSON lines; lines torn by a kill are left out. No file: no rows."""
+    """The rows of a file of JSON lines; lines torn by a kill, and others that are none, are left
+    out. No file: no rows."""
     if not path.exists():
         return []
     found = []
@@ -38,7 +39,7 @@ def rows(path: Path) -> list[Row]:
             found.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    return found
+    return [row for row in found if isinstance(row, dict)]
 
 
 def keep_rows(path: Path, wanted: Callable[[Row], bool]) -> None:

@@ -177,7 +177,8 @@ def verdict(outcomes: list[Outcome]) -> str:
     """What the table shows, in a sentence or two of plain English, from its numbers alone."""
     by_name = {o.name: o.accuracies for o in outcomes}
     plain, reward = by_name["supervised"], by_name["reward"]
-    robust = max(by_name, key=lambda name: by_name[name]["pgd"])
+    attacked = [one.name for one in ENTRANTS if one.adversary is not None and one.name in by_name]
+    robust = max(attacked, key=lambda name: by_name[name]["pgd"])
     points = 100 * (reward["pgd"] - plain["pgd"])
     alone = (
         f"Reward alone leaves {reward['pgd']:.0%} of the images standing under PGD, labels alone "
