@@ -114,7 +114,7 @@ def test_an_evaluation_of_an_earlier_epoch_is_said_to_be_one(run, capsys, caplog
     row = found(run, capsys)
     assert row["run"] == str(run) and row["battery"] == "quick" and row["checkpoint"] == "best"
     assert (row["norm"], row["radius"]) == ("linf", 0.05)
-    assert main(["table", str(run)]) == 0 and "evaluate it again" not in caplog.text
+    assert main(["table", str(run)]) == 0 and "repeat it" not in caplog.text
     best = run / "checkpoints" / "best"
     card = models.read_card(best)
     later = dataclasses.replace(card, provenance={**card.provenance, "epoch": 99})
@@ -185,3 +185,27 @@ def test_a_file_of_attacks_that_makes_none_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert line in said and said.count("\n") == 1
     assert not (run / "evaluation.jsonl").exists()
+
+
+def test_what_was_found_before_further_training_is_marked_on_the_page(run, capsys):
+    few = ["--images", "20", "--radius", "0.05"]
+    assert main(["diagnose", str(run), *few, "--quick"]) == 0
+    assert main(["curve", str(run), "--images", "20", "--radii", "0.05"]) == 0
+    assert main(["margins", str(run), "--images", "20", "--step", "2", "--reach", "20", "--directions.count=3"]) == 0
+    assert main(["evaluate", str(run), *few]) == 0
+    word = record.read_json(run / "findings.json")["word"]
+
+    def page() -> str:
+        assert main(["report", str(run)]) == 0
+        return (run / "report.html").read_text()
+
+    assert '<span class="word' in page() and f">{word}</span>" in page()
+    assert "repeat it" not in page()
+    best = run / "checkpoints" / "best"
+    card = models.read_card(best)
+    later = dataclasses.replace(card, provenance={**card.provenance, "epoch": 99})
+    models.save(models.load(best), best, later)
+    epoch = card.provenance["epoch"]
+    assert f">diagnosed at epoch {epoch}</span>" in page() and f">{word}</span>" not in page()
+    for what in ("evaluation", "diagnosis", "curve", "search"):
+        assert f"The {what} of {run} is of epoch {epoch}, its best is now of epoch 99" in page()

@@ -58,7 +58,7 @@ def curve(argv: Sequence[str]) -> None:
     _say(found, title, o["json"])
     report.budgets(runs.place(o) / "curve.png", {k: v.as_dict() for k, v in found.items()}, title)
     for run, one in found.items():
-        about = {key: o[key] for key in ("checkpoint", "split", "seed", "suite")} | {"run": run}
+        about = runs.about(o, networks[run].card) | {"suite": o["suite"], "run": run}
         one.save(runs.place(o | {"run": run}), about)
         runs.done(drafts[run])
 

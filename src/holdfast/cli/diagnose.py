@@ -59,7 +59,7 @@ def diagnose(argv: Sequence[str]) -> None:
             batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
             said=show.bars(bar),
         )  # fmt: skip
-    about = {key: o[key] for key in ("checkpoint", "split", "seed", "quick", "twin")}
+    about = runs.about(o, network.card) | {"quick": o["quick"], "twin": o["twin"]}
     about |= {"radius": radius, "norm": norm}
     place = runs.place(o)
     row = found.save(place, about)

@@ -79,9 +79,7 @@ def evaluate(argv: Sequence[str]) -> None:
                 folder=drafts, processes=o["processes"], said=show.bars(bar),
             )  # fmt: skip
         if team.leads():
-            about = {key: o[key] for key in ("checkpoint", "split", "seed")} | {"battery": name}
-            about["epoch"] = model.card.provenance.get("epoch")
-            about["data"] = o["data"] or model.card.data
+            about = runs.about(o, model.card) | {"battery": name}
             told[name] = (
                 found,
                 evaluation.save(found, runs.place(o), split.y, index=split.index, about=about),

@@ -46,7 +46,7 @@ def margins(argv: Sequence[str]) -> None:
     o = parsed.values
     network = runs.network(o)
     split, named = runs.images(o, network.card)
-    about = {name: o[name] for name in ("checkpoint", "split", "seed", "reference")}
+    about = runs.about(o, network.card) | {"reference": o["reference"]}
     settings = asked(margin.search, o, SUPPLIED)
     folder, drafts = runs.place(o) / "margins", runs.drafts(o, "margins", parsed.slots)
     chosen = {name: build(choice) for name, choice in parsed.slots.items()}

@@ -97,6 +97,12 @@ def _code(named: str | None, built: str) -> str | None:
     return named if len(names) == 1 else built if built in names or not is_own(built) else None
 
 
+def about(o: Options, card: models.Card) -> dict[str, object]:
+    """What the rows of a result say of the images and of the network that it is of."""
+    asked = {key: o[key] for key in ("checkpoint", "split", "seed")}
+    return asked | {"epoch": card.provenance.get("epoch"), "data": o["data"] or card.data}
+
+
 def several(o: Options) -> dict[str, models.Network]:
     """The networks of all runs by name. Raises BadInput for runs on other data than the first."""
     lead, *rest = o["runs"]

@@ -46,7 +46,7 @@ def transfer(argv: Sequence[str]) -> None:
             networks, split.x, split.y, one, radius=radius, norm=norm, batch_size=o["batch_size"],
             index=split.index, said=show.bars(bar),
         )  # fmt: skip
-    about = {key: o[key] for key in ("checkpoint", "split", "seed")}
+    about = runs.about(o, networks[o["run"]].card)
     about |= {"radius": radius, "norm": norm, "settings": record.plain(one)}
     row = found.save(place, about)
     if o["json"]:

@@ -165,7 +165,7 @@ def read_card(folder: Path) -> Card:
         raise BadInput(f"expected a model card in {folder}, got a damaged one ({error})") from None
 
 
-def trained_on(run: Path, row: Mapping[str, Any]) -> str | None:
+def trained_on(run: Path, row: Mapping[str, Any], what: str = "evaluation") -> str | None:
     """Where the checkpoint of a run that a row of its results names has been trained further since,
     in a line; None: it is as it was, or the row does not say."""
     place = run / "checkpoints" / str(row.get("checkpoint"))
@@ -176,8 +176,8 @@ def trained_on(run: Path, row: Mapping[str, Any]) -> str | None:
     if None in (now, row.get("epoch")) or now == row["epoch"]:
         return None
     return (
-        f"the evaluation of {run} is of epoch {row['epoch']}, its {place.name} is now of "
-        f"epoch {now}; evaluate it again"
+        f"the {what} of {run} is of epoch {row['epoch']}, its {place.name} is now of "
+        f"epoch {now}; repeat it"
     )
 
 

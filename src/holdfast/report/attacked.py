@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import record
-from holdfast.model import trained_on
 from holdfast.report.budgets import budgets
-from holdfast.report.part import Part, Table, Tile, about, drawn, fields, pictures, rounded
+from holdfast.report.part import Part, Table, Tile, about, drawn, fields, pictures, rounded, since
 
 
 def evaluations(run: Path) -> Iterator[Part]:
@@ -20,7 +19,6 @@ def evaluations(run: Path) -> Iterator[Part]:
     for rows in _newest(list(made.values()), lambda rows: [rows[-1].get(k) for k in where]):
         last = rows[-1]
         budget, (low, high) = last["budget"], last["worst_case_interval"]
-        epoch = [f"epoch {last['epoch']}"] if last.get("epoch") is not None else []
         within = f"{budget['norm']} {budget['radius']:.4g}"
         yield Part(
             title=f"Evaluation: {last.get('battery') or 'attacks of Python'}",
@@ -29,15 +27,14 @@ def evaluations(run: Path) -> Iterator[Part]:
                 Tile(label=f"worst case within {within}",
                      value=f"{last['worst_case_accuracy']:.1%}", note=f"{low:.1%} to {high:.1%}"),
             ],
-            lines=[", ".join([f"{last['images']} images", *about(last), *epoch]) + ".",
+            lines=[", ".join([f"{last['images']} images", *about(last)]) + ".",
                    *_remarks(run, rows, budget["norm"])],
             table=_attacks(rows), findings=last.get("findings", ()),
         )  # fmt: skip
 
 
 def _remarks(run: Path, rows: Sequence[record.Row], norm: str) -> Iterator[str]:
-    if since := trained_on(run, rows[-1]):
-        yield f"{since}."
+    yield from since(run, rows[-1], "evaluation")
     if apart := [row["name"] for row in rows if row["norm"] != norm]:
         yield f"Not in the worst case, as in another norm than {norm}: {', '.join(apart)}."
     if any(row["attacked"] < row["images"] for row in rows):
@@ -72,6 +69,7 @@ def diagnosis(run: Path) -> Iterator[Part]:
                 ", ".join([f"{found['images']} images", *_asked(found)]) + ".",
                 f"Points of accuracy that each attack takes from the claim of {found['claim']}, on "
                 f"{found['sample']} images:",
+                *since(run, found, "diagnosis"),
             ],
             table=Table(head=("attack", "alone", "beyond all others"), rows=rows),
         )  # fmt: skip
@@ -99,7 +97,10 @@ def over_budgets(run: Path) -> Iterator[Part]:
         ]
         yield Part(
             title=f"Accuracy over budgets: {suite}",
-            lines=[", ".join([f"{row['images']} images", row["norm"], *about(row)]) + "."],
+            lines=[
+                ", ".join([f"{row['images']} images", row["norm"], *about(row)]) + ".",
+                *since(run, row, "curve"),
+            ],
             table=Table(head=("radius", "accuracy", "95 % interval"), rows=body),
             findings=row["findings"],
             pictures=[drawn("curve", partial(budgets, curves={suite: row}, title=""))],
@@ -121,7 +122,8 @@ def transfers(run: Path) -> Iterator[Part]:
         yield Part(
             title=f"Transfers: {attack}",
             lines=[", ".join([f"{row['images']} images", *within, *about(row)]) + ". Each line: "
-                   "what images made on that run leave of the accuracy of each."],
+                   "what images made on that run leave of the accuracy of each.",
+                   *since(run, row, "matrix")],
             table=Table(head=("made on", *row["targets"]), rows=body),
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.report.attacked import diagnosis, evaluations, over_budgets, transfers
 from holdfast.report.figures import curves
-from holdfast.report.part import Part, Table, drawn, fields, pictures, rounded, safely
+from holdfast.report.part import Part, Table, drawn, fields, pictures, rounded, safely, since
 
 MOODS = {"no sign of masking": "good", "masked": "bad"}  # every other word leaves a doubt
 MEASURES = {
@@ -48,10 +48,14 @@ def chapter(run: Path) -> Chapter:
 
 
 def _verdict(run: Path) -> tuple[str, str]:
-    """The word and the line of the diagnosis."""
+    """The word and the line of the diagnosis; no word of ours where the run has been trained
+    further since."""
     try:
         found = fields(run / "findings.json")
-        return str(found.get("word", "not diagnosed")), str(found.get("verdict", ""))
+        line = str(found.get("verdict", ""))
+        if later := since(run, found, "diagnosis"):
+            return f"diagnosed at epoch {found['epoch']}", f"{later[0]} It was: {line}"
+        return str(found.get("word", "not diagnosed")), line
     except (BadInput, AttributeError, ValueError):  # as its part will say
         return "not diagnosed", ""
 
@@ -102,6 +106,7 @@ def _margins(run: Path) -> Iterator[Part]:
                 f"{found['none_share']:.1%} meet no other class.",
                 f"Robustness R = {found['robustness']:.3f} ({rounded(low)} to {rounded(high)}).",
                 f"Audit: {found['differing']} of {found['audited']} rays differ.",
+                *since(run, found, "search"),
             ],
         )  # fmt: skip
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from holdfast import record
 from holdfast.errors import BadInput, cause
+from holdfast.model import trained_on
 
-ASKED = ("checkpoint", "split", "seed")
+ASKED = ("checkpoint", "epoch", "split", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,12 @@ def drawn(name: str, draw: Callable[[Path], None]) -> Picture:
 def about(row: record.Row) -> list[str]:
     """Of what a result was made."""
     return [f"{name} {row[name]}" for name in ASKED if row.get(name) is not None]
+
+
+def since(run: Path, row: record.Row, what: str) -> list[str]:
+    """Where the run has been trained further since a result of it."""
+    said = trained_on(run, row, what)
+    return [f"{said[0].upper()}{said[1:]}."] if said else []
 
 
 def rounded(value: float | None) -> str:
