@@ -191,7 +191,22 @@ def test_what_was_found_before_further_training_is_marked_on_the_page(run, capsy
     few = ["--images", "20", "--radius", "0.05"]
     assert main(["diagnose", str(run), *few, "--quick"]) == 0
     assert main(["curve", str(run), "--images", "20", "--radii", "0.05"]) == 0
-    assert main(["margins", str(run), "--images", "20", "--step", "2", "--reach", "20", "--directions.count=3"]) == 0
+    assert (
+        main(
+            [
+                "margins",
+                str(run),
+                "--images",
+                "20",
+                "--step",
+                "2",
+                "--reach",
+                "20",
+                "--directions.count=3",
+            ]
+        )
+        == 0
+    )
     assert main(["evaluate", str(run), *few]) == 0
     word = record.read_json(run / "findings.json")["word"]
 

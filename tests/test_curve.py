@@ -78,6 +78,12 @@ def test_radii_that_are_none_are_refused(radii):
         inspect.unwrap(evaluation.curve)(WORLD.model, WORLD.x, WORLD.y, radii)
 
 
+@pytest.mark.parametrize("battery", [PGD(radius=0.1), lambda: {}])
+def test_what_makes_no_attacks_of_a_radius_is_refused(battery):
+    with pytest.raises(BadInput, match=r"expected battery to be called as \(radius\), got"):
+        evaluation.curve(WORLD.model, WORLD.x, WORLD.y, [0.1], battery)
+
+
 @pytest.mark.parametrize("radii", [[-1.0], [float("nan")], 0.1])
 def test_nor_does_a_curve_of_one_evaluation_take_them(radii):
     found = evaluate(WORLD.model, WORLD.x, WORLD.y, radius=0.008)

@@ -187,7 +187,7 @@ def test_settings_out_of_range_are_refused(settings):
 @pytest.mark.parametrize("attacks", [[PGD()], {"pgd": 3}, {"pgd": PGD}, {"clean": PGD()}])
 def test_what_are_no_attacks_by_name_is_refused(attacks):
     with pytest.raises(BadInput, match="expected"):
-        inputs.require_attacks(attacks)
+        inputs.attacks_of(attacks)
 
 
 @pytest.mark.parametrize("model", [torch.float32, torch.float64])
@@ -466,6 +466,25 @@ class Threshold(torch.nn.Module):
     def forward(self, x):
         height = 8 * (x[:, 0, 0, 0] - 0.5)
         return torch.stack([-height, height], 1)
+
+
+def test_a_function_states_the_radius_that_it_has_by_default():
+    """As an attack of ours does: its images count, and that its budget is another one is said."""
+    climb = PGD(radius=0.1)
+
+    def mine(model, x, y, index, *, radius: float = 0.1, steps: int = 10):
+        return resized(climb, radius=radius, steps=steps)(model, x, y, index)
+
+    def found(attack: Any, **budget: Any):
+        return evaluate(MODEL, X, Y, attacks={"mine": attack}, **budget)
+
+    alone = found(mine)
+    assert alone.radius == 0.1 and alone.attacks[0].refused == 0
+    assert alone.attacks[0].settings["radius"] == 0.1
+    assert torch.equal(alone.attacks[0].correct, found(climb).attacks[0].correct)
+    wider = found(mine, radius=0.5)
+    assert wider.attacks[0].refused == 0 and wider.attacks[0].radius == 0.1
+    assert [one.name for one in wider.findings] == ["no attack of the budget"]
 
 
 def test_the_worst_case_is_that_of_the_budget_alone():

@@ -21,7 +21,9 @@ def test_brackets_are_no_markup(capsys):
 
 def test_what_is_shown_at_a_prompt_is_short():
     data = blobs()
-    trained = training.train(network(data), data, epochs=12, watch=training.Watch(images=6))
+    trained = training.train(
+        network(data), data, epochs=12, precision="fp32", watch=training.Watch(images=6)
+    )
     model, x, y = network(data), data.test.x[:3], data.test.y[:3]
     found = margin.search(model, x, y, step=0.25)
     judged = evaluation.evaluate(model, x, y, attacks={"fgsm": attack.FGSM(radius=0.1)})
@@ -29,7 +31,10 @@ def test_what_is_shown_at_a_prompt_is_short():
     for shown, begin in (
         (judged.worst_case, f"{judged.worst_case.accuracy:.1%} ("),
         (judged.attacks[0], "fgsm (linf 0.1): "),
-        (evaluation.transfer_matrix({"a": model}, x, y, attack.FGSM()), "Transfers of 3 images\n"),
+        (
+            evaluation.transfer_matrix({"a": model}, x, y, attack.FGSM()),
+            "Transfers of 3 images by fgsm, linf radius 0.03137\n",
+        ),
         (diagnosis.entropy(model, x, y), "Entropy of 3 images: "),
         (diagnosis.static(model, x, y), "Static of 3 images (ce)\n"),
         (diagnosis.dynamic(model, x, y), "Dynamic of 3 images (ce)\n"),

@@ -4,6 +4,8 @@ import inspect
 import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
+from functools import partial
 
 import pytest
 import torch
@@ -207,6 +209,26 @@ def test_what_breaks_the_rules_fools_nobody():
     near = transfer_matrix({"it": world.model}, world.x, world.y, DDN(first=0.1), radius=0.02)
     assert (near.correct[0, 0] >= (world.margin["l2"] > 0.02)).all()
     assert 0 < near.accuracy.item() < 1
+
+
+def test_a_matrix_says_by_what_and_within_what_it_was_made():
+    world = linear_world()
+    of = partial(transfer_matrix, {"it": world.model}, world.x, world.y)
+    found = of(PGD(radius=0.02))
+    row = found.as_dict()
+    assert (found.norm, found.radius, row["settings"]["name"]) == ("linf", 0.02, "pgd")
+    assert repr(found).startswith(f"Transfers of {len(world.y)} images by pgd, linf radius 0.02\n")
+    assert found.head == ("made on", "it") and [r[0] for r in found.rows()] == ["clean", "it"]
+    assert found.rows()[1][1] == f"{found.accuracy.item():.1%}"
+    assert torch.equal(of(PGD(radius=0.02), radius=0.02).correct, found.correct)
+    others: tuple[dict[str, Any], ...] = ({"radius": 0.03}, {"norm": "l2"})
+    for asked in others:
+        with pytest.raises(
+            BadInput, match=r"expected an attack within .*, got one within linf 0.02"
+        ):
+            of(PGD(radius=0.02), **asked)
+    with pytest.raises(BadInput, match="expected attack to be called as"):
+        of(lambda model: model)
 
 
 @pytest.mark.parametrize(

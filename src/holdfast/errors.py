@@ -71,6 +71,8 @@ def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[st
         known = [inspect.signature(value, follow_wrapped=wrapped) for wrapped in (True, False)]
     except (TypeError, ValueError):  # as for functions written in C
         return
+    if not _named_parameters(known[1]):  # passes on whatever it is given, as torch.no_grad does
+        known = known[:1]
     passed_on = any(p.kind == p.VAR_POSITIONAL for one in known for p in one.parameters.values())
     forward = getattr(value, "forward", None)
     if passed_on and forward is not None:  # as of torch modules, and of attacks of torchattacks

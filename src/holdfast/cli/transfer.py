@@ -46,9 +46,7 @@ def transfer(argv: Sequence[str]) -> None:
             networks, split.x, split.y, one, radius=radius, norm=norm, batch_size=o["batch_size"],
             index=split.index, said=show.bars(bar),
         )  # fmt: skip
-    about = runs.about(o, networks[o["run"]].card)
-    about |= {"radius": radius, "norm": norm, "settings": record.plain(one)}
-    row = found.save(place, about)
+    row = found.save(place, runs.about(o, networks[o["run"]].card))
     if o["json"]:
         print(record.as_json(row))
         return

@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast import record
 from holdfast.errors import choose, require_call
 from holdfast.evaluation.evaluate import evaluate
-from holdfast.evaluation.inputs import require_attacks, require_settings
+from holdfast.evaluation.inputs import attacks_of, require_settings
 from holdfast.evaluation.suites import SUITES
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
@@ -140,6 +140,4 @@ def curve(
 
 def _made(battery: Callable[[float], Mapping[str, Attack]], radius: float) -> Mapping[str, Attack]:
     """The attacks of this radius. Raises BadInput where those are none."""
-    attacks = battery(radius)
-    require_attacks(attacks)
-    return attacks
+    return attacks_of(battery(radius))

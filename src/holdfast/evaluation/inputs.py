@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from holdfast import own
 from holdfast.attack import FILLED
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.geometry import require_inside
 from holdfast.limits import AT_LEAST_0, COUNT, require_range
-from holdfast.types import Norm
+from holdfast.types import Attack, Norm
 
 
 def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
@@ -21,8 +22,12 @@ def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
     require_range("batch_size", batch_size, COUNT)
 
 
-def require_attacks(attacks: Any) -> None:
-    """Raises BadInput for what is no attack by name, and for a name that is taken."""
+def attacks_of(attacks: Any) -> dict[str, Attack]:
+    """Attacks by name; of functions whose options all have defaults, as values with those, so that
+    a `radius` among them is the budget that they state.
+
+    Raises BadInput for what is no attack by name, and for a name that is taken.
+    """
     if not isinstance(attacks, Mapping):
         raise BadInput(f"expected attacks as a dictionary, name: attack; got {attacks!r:.60}")
     if not attacks:
@@ -31,7 +36,13 @@ def require_attacks(attacks: Any) -> None:
     for name, attack in attacks.items():
         if not isinstance(name, str):
             raise BadInput(f"expected attacks by names, got {name!r:.60}")
-        require_value(f"attacks[{name!r}]", attack, "attack.PGD(radius=8 / 255)")
-        require_call(f"attacks[{name!r}]", attack, ("model", "x", "y"), FILLED)
+        require_attack(f"attacks[{name!r}]", attack)
     if taken := {"clean", "worst case"} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")
+    return {name: own.valued(attack, 3, FILLED) for name, attack in attacks.items()}
+
+
+def require_attack(name: str, attack: Any) -> None:
+    """Raises BadInput for what is no attack. name: of the argument."""
+    require_value(name, attack, "attack.PGD(radius=8 / 255)")
+    require_call(name, attack, ("model", "x", "y"), FILLED)

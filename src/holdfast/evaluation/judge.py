@@ -82,7 +82,7 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     offered, height, distance, prediction, target = _joined(parts, case)
     queries = _believed(fell.cpu(), distance, radius) if attacks_of.notes(attack) else None
     result = AttackResult(
-        name=name, settings=_settings(attack), norm=norm, radius=radius,
+        name=name, settings=described(attack), norm=norm, radius=radius,
         correct=distance > radius + SLACK, distance=distance, queries=queries, refused=refused,
         prediction=prediction, target=target, minimal=minimal,
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
@@ -159,6 +159,7 @@ def budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:
     return radius if stated is None else stated, getattr(attack, "norm", norm)
 
 
-def _settings(attack: Attack) -> record.Row:
+def described(attack: Attack) -> record.Row:
+    """Its settings; of a function its name alone."""
     described = record.plain(attack)
     return described if isinstance(described, dict) else {"name": described}

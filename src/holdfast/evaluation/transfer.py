@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast import attack as attacks_of
-from holdfast import record
+from holdfast import own, record
 from holdfast.errors import BadInput
-from holdfast.evaluation.inputs import require_attacks, require_settings
-from holdfast.evaluation.judge import acceptable, budget, images_of
+from holdfast.evaluation.inputs import require_attack, require_settings
+from holdfast.evaluation.judge import acceptable, budget, described, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import full, right
 from holdfast.model import at_once, by_batch, clean_logits, examined, predict, usable
@@ -31,6 +31,7 @@ class TransferMatrix:
     correct: which of the attacked ones it still does; one that was not finite, or outside the
     pixel box or the budget, counts as the clean one; `refused` is their share by source. The
     diagonal of a square matrix is the attack on the model itself.
+    norm, radius: the budget, pixel units of [0, 1]; settings: the attack's.
     """
 
     sources: tuple[str, ...]
@@ -38,6 +39,9 @@ class TransferMatrix:
     clean: Bool[Tensor, "target images"]
     correct: Bool[Tensor, "source target images"]
     refused: tuple[float, ...]
+    norm: Norm
+    radius: float
+    settings: Row
 
     @property
     def accuracy(self) -> Float[Tensor, "source target"]:
@@ -50,33 +54,42 @@ class TransferMatrix:
             "sources": list(self.sources), "targets": list(self.targets),
             "clean_accuracy": self.clean.double().mean(1).tolist(),
             "accuracy": self.accuracy.tolist(), "images": self.clean.shape[1],
-            "refused": list(self.refused),
+            "refused": list(self.refused), "norm": self.norm, "radius": self.radius,
+            "settings": self.settings,
         }  # fmt: skip
 
-    def table(self) -> str:
-        """A row for the clean images and for each source, a column for each target."""
+    @property
+    def head(self) -> tuple[str, ...]:
+        """What the columns of the table are."""
+        return ("made on", *self.targets)
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table under `head`, clean images first, then a row for each source."""
         shares = torch.cat([self.clean.double().mean(1)[None], self.accuracy])
-        names = ("clean", *self.sources)
-        rows = [
-            [name, *(f"{share:.1%}" for share in row.tolist())]
-            for name, row in zip(names, shares, strict=True)
-        ]
+        named = zip(("clean", *self.sources), shares.tolist(), strict=True)
+        return [[name, *(f"{share:.1%}" for share in row)] for name, row in named]
+
+    def table(self) -> str:
+        """Accuracies as aligned text, and what casts doubt on them."""
         doubts = [
             f"warning: {share:.1%} of the images made on {name} were outside the budget or the "
             "pixel box, or no numbers, and count as if they had not been attacked"
             for name, share in zip(self.sources, self.refused, strict=True) if share > FEW
         ]  # fmt: skip
-        return "\n".join([aligned(("made on", *self.targets), rows), *doubts])
+        return "\n".join([aligned(self.head, self.rows()), *doubts])
 
     def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:
         """Add a row to `transfer.jsonl` in the folder, a run's or another. about: what else it
-        says, such as `radius`, `norm` and `settings` of the attack. Gives the row."""
+        says, such as `checkpoint`, `split` and `seed`. Gives the row."""
         row = self.as_dict() | record.provenance(**(about or {}))
         record.append(Path(folder) / "transfer.jsonl", row)
         return row
 
     def __repr__(self) -> str:
-        return f"Transfers of {self.clean.shape[1]} images\n{self.table()}"
+        return (
+            f"Transfers of {self.clean.shape[1]} images by {self.settings['name']}, {self.norm} "
+            f"radius {self.radius:.4g}\n{self.table()}"
+        )
 
 
 def transfer_matrix(
@@ -86,8 +99,8 @@ def transfer_matrix(
     attack: Attack,
     *,
     sources: Mapping[str, Classifier] | None = None,
-    radius: float = 8 / 255,
-    norm: Norm = "linf",
+    radius: float | None = None,
+    norm: Norm | None = None,
     batch_size: int | None = None,
     index: Labels | None = None,
     said: Said | None = None,
@@ -99,15 +112,15 @@ def transfer_matrix(
         x, y: images in [0, 1] and labels, the same for all.
         attack: run against each source. One that takes all its steps transfers best.
         sources: what is attacked, by name; None: the models themselves.
-        radius, norm: the budget that is checked where the attack does not state its own, pixel
-            units of [0, 1]; an image of a minimum-norm attack beyond it fools nobody.
+        radius, norm: the budget of an attack that does not state its own, pixel units of [0, 1];
+            None: linf 8/255. An image of a minimum-norm attack beyond it fools nobody.
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         said: called after each source with (`sources`, sources done, sources).
 
-    Raises BadInput: no models, and as `evaluate` does for a model that images and labels do not
-    fit, or settings out of range.
+    Raises BadInput: no models, another budget than the attack's own, and as `evaluate` does for a
+    model that images and labels do not fit, or settings out of range.
     """
     for name, given in (("models", models), ("sources", sources or {})):
         if not isinstance(given, Mapping):
@@ -115,8 +128,9 @@ def transfer_matrix(
     if not models or (sources is not None and not sources):
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
     usable(next(iter(models.values())), x, y, index)
-    radius, norm = budget(attack, radius, norm)
-    require_attacks({"attack": attack})
+    require_attack("attack", attack)
+    attack = own.valued(attack, 3, attacks_of.FILLED)
+    radius, norm = _budget(attack, radius, norm)
     require_settings(radius, norm, batch_size)
     sources, x = models if sources is None else sources, full(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
@@ -134,8 +148,21 @@ def transfer_matrix(
             said("sources", done, len(sources))
     return TransferMatrix(
         sources=tuple(sources), targets=tuple(models), clean=clean,
-        correct=torch.stack(correct), refused=tuple(refused),
+        correct=torch.stack(correct), refused=tuple(refused), norm=norm, radius=radius,
+        settings=described(attack),
     )  # fmt: skip
+
+
+def _budget(attack: Attack, radius: float | None, norm: Norm | None) -> tuple[float, Norm]:
+    """The attack's, else the one that was asked for. Raises BadInput where they differ."""
+    wanted = 8 / 255 if radius is None else radius, norm or "linf"
+    held = budget(attack, *wanted)
+    if (radius is not None and held[0] != radius) or (norm is not None and held[1] != norm):
+        raise BadInput(
+            f"expected an attack within {wanted[1]} {wanted[0]:g}, got one within {held[1]} "
+            f"{held[0]:g}; give both the same radius and norm, or the attack alone"
+        )
+    return held
 
 
 def _made(

@@ -112,16 +112,15 @@ def transfers(run: Path) -> Iterator[Part]:
     where = ("settings", "norm", "radius", "checkpoint", "split", "targets")
     rows = record.rows(run / "transfer.jsonl")
     for row in _newest(rows, lambda row: [row.get(name) for name in where]):
-        attack = (row.get("settings") or {}).get("name", "an attack of Python")
         shares = [row["clean_accuracy"], *row["accuracy"]]
         body = [
             [name, *(f"{share:.1%}" for share in line)]
             for name, line in zip(("clean", *row["sources"]), shares, strict=True)
         ]
-        within = [f"{row['norm']} {row['radius']:.4g}"] if "norm" in row else []
+        within = f"{row['norm']} {row['radius']:.4g}"
         yield Part(
-            title=f"Transfers: {attack}",
-            lines=[", ".join([f"{row['images']} images", *within, *about(row)]) + ". Each line: "
+            title=f"Transfers: {row['settings']['name']}",
+            lines=[", ".join([f"{row['images']} images", within, *about(row)]) + ". Each line: "
                    "what images made on that run leave of the accuracy of each.",
                    *since(run, row, "matrix")],
             table=Table(head=("made on", *row["targets"]), rows=body),
