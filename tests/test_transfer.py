@@ -4,8 +4,8 @@ import inspect
 import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
