@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from worlds import linear_world
 
 from holdfast import evaluation, record, report
-from holdfast.attack import DDN, PGD
+from holdfast.attack import DDN, PGD, UniformNoise
 from holdfast.cli import main
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
@@ -76,6 +77,53 @@ def test_the_curve_of_one_evaluation_says_where_it_is_too_high(caplog):
 def test_radii_that_are_none_are_refused(radii):
     with pytest.raises(BadInput, match=r"radi.*got"):
         inspect.unwrap(evaluation.curve)(WORLD.model, WORLD.x, WORLD.y, radii)
+
+
+def test_attacks_may_have_curves_of_their_own():
+    """Each that of the attack run alone, and none worse than the worst case."""
+    radii = [0.0, *RADII]
+    both = {"pgd": PGD, "noise": partial(UniformNoise, repeats=3)}
+    found = evaluation.curve(
+        WORLD.model, WORLD.x, WORLD.y, radii, apart=True,
+        battery=lambda radius: {name: made(radius=radius) for name, made in both.items()},
+    )  # fmt: skip
+    assert [*found.attacks] == ["pgd", "noise"]
+    for name, made in both.items():
+        alone = evaluation.curve(
+            WORLD.model,
+            WORLD.x,
+            WORLD.y,
+            radii,
+            lambda radius, made=made: {"it": made(radius=radius)},
+        )
+        assert torch.equal(found.attacks[name], alone.correct) and not alone.attacks
+    assert (found.attacks["noise"] & ~found.attacks["pgd"]).any()
+    assert torch.equal(found.correct, found.attacks["pgd"] & found.attacks["noise"])
+    assert found.head == ("radius", "pgd", "noise", "worst case", "95 % interval")
+    assert found.rows()[-1][1:4] == [
+        f"{one[-1].double().mean():.1%}" for one in (*found.attacks.values(), found.correct)
+    ]
+    assert len(found.rows()) == 1 + len(RADII)  # radius 0 is that of the clean images
+    points = found.as_dict()["attacks"]["noise"]
+    assert [one["accuracy"] for one in points] == found.attacks["noise"].double().mean(1).tolist()
+
+
+def test_a_cascade_and_changing_names_are_not_taken_apart():
+    taken = partial(evaluation.curve, WORLD.model, WORLD.x, WORLD.y, [0.001, 0.002], apart=True)
+    with pytest.raises(BadInput, match="all see every image, to be taken apart, got a cascade"):
+        taken("reliable")
+    with pytest.raises(
+        BadInput, match=r"expected the attacks pgd0.001 at every radius.*got pgd0.002"
+    ):
+        taken(lambda radius: {f"pgd{radius}": PGD(radius=radius)})
+
+
+def test_curves_are_drawn_from_their_rows(tmp_path):
+    found = evaluation.curve(WORLD.model, WORLD.x, WORLD.y, RADII, apart=True)
+    report.budgets(tmp_path / "curve.png", {"it": found.as_dict()}, "")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(BadInput, match=r"expected curves as {name: found.as_dict\(\)}, got Curve"):
+        inspect.unwrap(report.budgets)(tmp_path / "curve.png", {"it": found}, "")
 
 
 @pytest.mark.parametrize("battery", [PGD(radius=0.1), lambda: {}])

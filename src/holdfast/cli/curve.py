@@ -10,7 +10,9 @@ from holdfast.errors import BadInput
 from holdfast.evaluation import Curve
 
 
-def curve_options(runs: list[str], *, radii: list[str] | None = None, suite: str = "quick") -> None:
+def curve_options(
+    runs: list[str], *, radii: list[str] | None = None, suite: str = "quick", apart: bool = False
+) -> None:
     """Attack trained runs anew at each of several radii: accuracy over budgets.
 
     The runs come first: holdfast curve RUN RUN ... [options]. A row is added to each RUN's
@@ -23,6 +25,7 @@ def curve_options(runs: list[str], *, radii: list[str] | None = None, suite: str
         radii: budgets, as in --radii 2/255,4/255; by default a quarter, a half, three quarters,
             the whole and one and a half of --radius.
         suite: battery of attacks that is run at each, or FILE.yaml with attacks by name.
+        apart: a curve for each attack too, by itself; for suites that are no cascade.
     """
 
 
@@ -50,7 +53,7 @@ def curve(argv: Sequence[str]) -> None:
         drafts[run] = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
         with show.progress(o["json"]) as (bar, _):
             found[run] = evaluation.curve(
-                network, split.x, split.y, radii, suite, norm=norm,
+                network, split.x, split.y, radii, suite, norm=norm, apart=o["apart"],
                 batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts[run],
                 said=show.bars(bar),
             )  # fmt: skip

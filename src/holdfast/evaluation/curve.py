@@ -1,24 +1,35 @@
 """Accuracy over budgets: a battery run anew at each radius, on what the smaller ones left."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from holdfast import record
-from holdfast.errors import choose, require_call
+from holdfast.errors import BadInput, choose, require_call
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.inputs import attacks_of, require_settings
 from holdfast.evaluation.suites import SUITES
 from holdfast.loss import right
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
-from holdfast.result import Finding, Standing, aligned, cells, doubted, numbers
+from holdfast.result import (
+    Evaluation,
+    Finding,
+    Flags,
+    Standing,
+    aligned,
+    cells,
+    doubted,
+    fraction,
+    numbers,
+)
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
+WORST = "worst case"  # a name that no attack has
 Battery = str | Callable[[float], Mapping[str, Attack]]
 
 
@@ -28,6 +39,7 @@ class Curve:
 
     radii: rising, pixel units of [0, 1], in `norm`. clean: before any attack.
     correct: which images stood, at each radius; one that fell at a smaller one has fallen.
+    attacks: the same of each attack alone, where they were run apart.
     findings: what casts doubt on these numbers, each named once.
     """
 
@@ -35,6 +47,7 @@ class Curve:
     norm: Norm
     clean: Standing
     correct: Bool[Tensor, "radii images"]
+    attacks: Mapping[str, Bool[Tensor, "radii images"]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -44,24 +57,38 @@ class Curve:
 
     def as_dict(self) -> Row:
         """Radii, accuracies and their 95 % intervals (Wilson), as shares."""
-        points = [
-            {"radius": radius, "accuracy": one.accuracy, "low": one.interval.low,
-             "high": one.interval.high}
-            for radius, one in zip(self.radii, self.standings, strict=True)
-        ]  # fmt: skip
+        near = self.clean.interval
         return {
             "norm": self.norm, "images": len(self.clean.correct),
-            "clean_accuracy": self.clean.accuracy, "points": points,
+            "clean_accuracy": self.clean.accuracy, "clean_interval": [near.low, near.high],
+            "points": self._points(self.correct),
+            "attacks": {name: self._points(flags) for name, flags in self.attacks.items()},
             "findings": [asdict(finding) for finding in self.findings],
         }  # fmt: skip
 
-    head = ("radius", "accuracy", "95 % interval")
+    def _points(self, correct: Bool[Tensor, "radii images"]) -> list[Row]:
+        standings = [Standing(correct=flags) for flags in correct]
+        return [
+            {"radius": radius, "accuracy": one.accuracy, "low": one.interval.low,
+             "high": one.interval.high}
+            for radius, one in zip(self.radii, standings, strict=True)
+        ]  # fmt: skip
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """What the columns of the table are."""
+        return ("radius", *self.attacks, WORST if self.attacks else "accuracy",
+                "95 % interval")  # fmt: skip
 
     def rows(self) -> list[list[str]]:
         """The cells of the table under `head`, clean images first."""
-        named = zip(("clean", *(f"{one:.4g}" for one in self.radii)),
-                    (self.clean, *self.standings), strict=True)  # fmt: skip
-        return [[name, *cells(one)] for name, one in named]
+        first = ["clean", *(cells(self.clean)[0] for _ in self.attacks), *cells(self.clean)]
+        alone = [[f"{fraction(flags):.1%}" for flags in each] for each in self.attacks.values()]
+        return [first] + [
+            [f"{radius:.4g}", *(shares[place] for shares in alone), *cells(one)]
+            for place, (radius, one) in enumerate(zip(self.radii, self.standings, strict=True))
+            if radius > 0
+        ]
 
     def table(self) -> str:
         """Accuracy at each radius as aligned text, and what casts doubt on it."""
@@ -87,6 +114,7 @@ def curve(
     battery: Battery = "quick",
     *,
     norm: Norm = "linf",
+    apart: bool = False,
     batch_size: int | None = None,
     index: Labels | None = None,
     seed: int = 0,
@@ -102,10 +130,14 @@ def curve(
         radii: in any order, each 0 or more, pixel units of [0, 1].
         battery: a suite by name, or a function from a radius to attacks by name, such as
             `lambda radius: {"pgd": PGD(radius=radius, steps=100)}`.
+        apart: each attack goes on with the images that withstood it, whatever the others found, so
+            that each has a curve of its own; for attacks of the same names at every radius, and
+            for none that see only what others leave.
         folder: where finished attacks are kept, as for `evaluate`.
         said: called with ("radii", radii done, radii).
 
-    Raises BadInput: no radius, one out of range, and as `evaluate`.
+    Raises BadInput: no radius, one out of range, attacks that cannot be taken apart, and as
+    `evaluate`.
     """
     wanted = sorted(set(numbers("radii", radii)))
     for radius in wanted:
@@ -115,27 +147,54 @@ def curve(
     else:
         require_call("battery", battery, ("radius",))
     x, y, index = usable(model, x, y, index)
-    standing = right(clean_logits(model, x, y, batch_size), y)
-    clean, correct, doubts = Standing(correct=standing.cpu()), [], {}
+    clean = right(clean_logits(model, x, y, batch_size), y).cpu()
+    held, path, doubts = {WORST: clean}, [], {}
     for done, radius in enumerate(wanted, 1):
-        rows = standing.nonzero().flatten()
+        rows = torch.stack([*held.values()]).any(0).nonzero().flatten()
         if len(rows) and radius > 0:
-            named = isinstance(battery, str)
+            here = rows.to(x.device)
             found = evaluate(
-                model, x[rows], y[rows], battery if named else "quick",
-                attacks=None if named else _made(battery, radius),
-                radius=radius, norm=norm, batch_size=batch_size, index=index[rows], seed=seed,
+                model, x[here], y[here], battery if isinstance(battery, str) else "quick",
+                attacks=None if isinstance(battery, str) else _made(battery, radius),
+                radius=radius, norm=norm, batch_size=batch_size, index=index[here], seed=seed,
                 folder=folder,
             )  # fmt: skip
-            standing = standing.index_copy(0, rows, found.worst_case.correct.to(standing.device))
+            held = _after(held, found, rows, apart)
             doubts = {finding.name: finding for finding in found.findings} | doubts
-        correct.append(standing.cpu())
+        path.append(held)
         if said:
             said("radii", done, len(wanted))
+    stood = {name: torch.stack([one.get(name, clean) for one in path]) for name in held}
     return Curve(
-        radii=tuple(wanted), norm=norm, clean=clean, correct=torch.stack(correct),
-        findings=tuple(doubts.values()),
+        radii=tuple(wanted), norm=norm, clean=Standing(correct=clean), correct=stood.pop(WORST),
+        attacks=stood, findings=tuple(doubts.values()),
     )  # fmt: skip
+
+
+def _after(
+    held: Mapping[str, Flags], found: Evaluation, rows: Int[Tensor, " rows"], apart: bool
+) -> dict[str, Flags]:
+    """Which of all images stand once these rows were attacked: in the worst case and, where asked
+    for, against each attack alone. Raises BadInput for attacks that cannot be taken apart."""
+    stood: dict[str, Standing] = {WORST: found.worst_case}
+    if apart:
+        stood |= {one.name: one for one in found.attacks}
+        if found.cascade:
+            raise BadInput(
+                "expected attacks that all see every image, to be taken apart, got a cascade; "
+                "leave apart out, or name the attacks yourself"
+            )
+        if len(held) > 1 and held.keys() != stood.keys():
+            names = [name for name in held if name != WORST]
+            raise BadInput(
+                f"expected the attacks {', '.join(names)} at every radius, to be taken apart, got "
+                f"{', '.join(one.name for one in found.attacks)}; name them alike"
+            )
+    everywhere = torch.ones_like(held[WORST])
+    return {
+        name: held.get(name, held[WORST]) & everywhere.index_copy(0, rows, one.correct)
+        for name, one in stood.items()
+    }
 
 
 def _made(battery: Callable[[float], Mapping[str, Attack]], radius: float) -> Mapping[str, Attack]:
