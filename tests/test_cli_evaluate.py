@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from holdfast import attack, record
+from holdfast import attack, evaluation, record
+from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import main
 
@@ -143,6 +144,31 @@ def test_a_file_names_the_attacks_each_with_its_options(run, capsys, tmp_path):
     assert [one["radius"] for one in settings] == [0.05, 0.05, 8 / 255]
     alone = found(run, capsys, "--attack", "fgsm", "--radius", "0.05")["attacks"][0]
     assert alone | {"seconds": 0} == row["attacks"][0] | {"seconds": 0}
+
+
+def test_images_are_kept_drawn_and_read_back(run, capsys):
+    row = found(run, capsys, "--suite", "quick", "--radius", "0.1", "--keep-images")
+    again = evaluation.load(run)
+    assert again.as_dict() == {key: row[key] for key in again.as_dict()}
+    split = datasets.load("digits").test.sample(30)
+    made = [one.adv for one in again.attacks if one.adv is not None]
+    for adv in made:
+        assert adv.shape == split.x.shape and (adv - split.x).abs().max() <= 0.1 + 1e-6
+    model = models.load(run / "checkpoints" / "best")
+    assert torch.equal(model(made[0]).argmax(1), again.attacks[0].prediction)
+    assert len(made) == 3 and not torch.equal(made[0], made[1])
+    assert (run / "evaluation-001.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["report", str(run)]) == 0
+    capsys.readouterr()
+    assert "evaluation-001" in (run / "report.html").read_text()
+    found(run, capsys, "--attack", "fgsm", "--radius", "0.1")
+    assert evaluation.load(run).attacks[0].adv is None
+    assert not (run / "evaluation-002.png").exists()
+    file = run / "evaluation-001.safetensors"
+    assert evaluation.load(file).attacks[0].name == "fgsm"
+    assert len(evaluation.load(run, "quick").attacks) == 3
+    same = evaluation.compare(run, file)
+    assert same.keys() == {"clean", "fgsm", "worst case"} and same["fgsm"].difference == 0
 
 
 def test_two_attacks_are_pointed_to_a_file(run, capsys):

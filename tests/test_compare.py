@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from worlds import linear_world
 
 from holdfast import evaluation
-from holdfast.attack import BIM, PGD
+from holdfast.attack import BIM, DDN, PGD, Square
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.result import wilson
@@ -136,6 +137,30 @@ def test_the_newest_evaluation_is_that_of_a_suite_where_one_is_named(tmp_path):
     assert evaluation.latest(tmp_path, "standard").name == "evaluation-002.safetensors"
     with pytest.raises(BadInput, match="an evaluation by full in"):
         evaluation.latest(tmp_path, "full")
+
+
+def test_an_evaluation_is_read_back_as_it_was_saved(tmp_path):
+    settings: dict[str, Any] = {"cascade": True, "keep": True, "radius": 0.02}
+    attacks = {"a": PGD(radius=0.001), "b": DDN(), "c": Square(radius=0.02, queries=20)}
+    found = evaluate(MODEL, X, Y, attacks=attacks, norm="linf", **settings)
+    file = evaluation.save(found, tmp_path, Y)
+    again = evaluation.load(tmp_path)
+    assert again.as_dict() == found.as_dict() and again.table() == found.table()
+    assert torch.equal(again.adv, found.adv) and again.marks is not None
+    assert again.marks.tolist() == found.marks.tolist()  # pyright: ignore
+    for one, other in zip(found.attacks, again.attacks, strict=True):
+        assert vars(one).keys() == vars(other).keys()
+        for name, value in vars(one).items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value.nan_to_num(-7), vars(other)[name].nan_to_num(-7)), name
+            else:
+                assert value == vars(other)[name], name
+    assert evaluation.paired(found, again).difference == 0
+    (tmp_path / "evaluation.jsonl").write_text("")
+    with pytest.raises(BadInput, match=r"expected the rows of evaluation-001.safetensors in"):
+        evaluation.load(file)
+    with pytest.raises(BadInput, match="expected an evaluation by other in"):
+        evaluation.load(tmp_path, "other")
 
 
 def test_what_is_paired_may_come_as_it_is():

@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from holdfast import attack, evaluation, record, team
+import torch
+
+from holdfast import attack, evaluation, record, report, team
+from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.cli import attacks, battery, runs, show
 from holdfast.cli.choices import Choice
@@ -29,6 +32,7 @@ def evaluate_options(
     targeted: bool = False,
     target: int | Literal["least", "most"] | None = None,
     reference: bool = False,
+    keep_images: bool = False,
     processes: int = 1,
 ) -> None:
     """Attack a trained classifier and say what is left: an upper bound on robust accuracy.
@@ -47,6 +51,8 @@ def evaluate_options(
             image is taken for, it is fooled where it is wrong; how many reached the class is said.
         target: another such class: a number, or most, for the most likely wrong one.
         reference: runs AutoAttack's published code too, where pyautoattack is installed.
+        keep_images: the images of each attack are kept with its results, and some of those that
+            fell drawn in evaluation-NNN.png beside them.
         against: another run, whose newest evaluation by the same suite or attack, else by any, is
             compared with this one, image by image.
         processes: that share the images (extra scale).
@@ -76,17 +82,29 @@ def evaluate(argv: Sequence[str]) -> None:
             found = evaluation.evaluate(
                 model, split.x, split.y, "quick" if some else name, attacks=some, radius=radius,
                 norm=norm, batch_size=o["batch_size"], index=split.index, seed=o["seed"],
-                folder=drafts, processes=o["processes"], said=show.bars(bar),
+                keep=o["keep_images"], folder=drafts, processes=o["processes"], said=show.bars(bar),
             )  # fmt: skip
         if team.leads():
             about = runs.about(o, model.card) | {"battery": name}
-            told[name] = (
-                found,
-                evaluation.save(found, runs.place(o), split.y, index=split.index, about=about),
-            )
+            file = evaluation.save(found, runs.place(o), split.y, index=split.index, about=about)
+            told[name] = found, file
+            if o["keep_images"]:
+                _draw(found, split, file.with_suffix(".png"))
             runs.done(drafts)
     if team.leads():
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)
+
+
+def _draw(found: Evaluation, split: datasets.Split, file: Path) -> None:
+    """The first images that fell, as each attack left them, and what they are taken for."""
+    fell = (found.clean.correct & ~found.worst_case.correct).nonzero().flatten()
+    rows = fell if len(fell) else torch.arange(len(split))
+    words = {"clean": split.y} | {one.name: one.prediction for one in found.attacks}
+    report.images(
+        file, split.x[rows],
+        {one.name: one.adv[rows] for one in found.attacks if one.adv is not None},
+        captions={name: [str(k) for k in of[rows].tolist()] for name, of in words.items()},
+    )  # fmt: skip
 
 
 def _newest(run: Path, battery: str) -> Path:

@@ -7,7 +7,7 @@ from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.inputs import require_settings
 from holdfast.evaluation.judge import acceptable, budget
 from holdfast.evaluation.reference import Reference
-from holdfast.evaluation.store import latest, save
+from holdfast.evaluation.store import latest, load, save
 from holdfast.evaluation.suites import SUITES, Suite, Task
 from holdfast.evaluation.transfer import TransferMatrix, transfer_matrix
 
@@ -25,6 +25,7 @@ __all__ = [
     "curve",
     "evaluate",
     "latest",
+    "load",
     "paired",
     "require_settings",
     "save",

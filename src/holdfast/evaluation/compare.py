@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors import torch as tensors
 from torch import Tensor
 
 from holdfast.errors import BadInput, require_value
+from holdfast.evaluation.store import latest, read
 from holdfast.result import SLACK, Evaluation, Flags, Standing, wilson
 
 log = logging.getLogger("holdfast")
@@ -119,7 +118,8 @@ def _newcombe(first: Flags, second: Flags) -> tuple[float, float]:
 
 
 def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
-    """Two evaluations' files of per-image results: `clean`, each attack of both, `worst case`.
+    """Two evaluations' files of per-image results, or the newest ones of two runs: `clean`, each
+    attack of both, `worst case`.
 
     The worst case is taken over the attacks that both have, of the same settings (but for seeds)
     and the same budget, if they have any, and is that of the evaluations' own budget; images are
@@ -128,7 +128,7 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     """
     for name, file in (("first", first), ("second", second)):
         require_value(name, file, "evaluation.latest('runs/one')", (str, Path))
-    one, two = _read(Path(first)), _read(Path(second))
+    one, two = (read(latest(at) if Path(at).is_dir() else Path(at)) for at in (first, second))
     index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
     if not index:
         raise BadInput(f"expected images in common, got none in {first} and {second}")
@@ -187,17 +187,3 @@ def _alike(name: str, one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 def _places(index: Tensor, wanted: list[int]) -> Tensor:
     place = {position: row for row, position in enumerate(index.tolist())}
     return torch.tensor([place[position] for position in wanted])
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        held = tensors.load(file.read_bytes())
-        names = {n.removesuffix(".correct") for n in held if n.endswith(".correct")} - {"clean"}
-        each = {f"{name}.{part}" for name in names for part in ("budget", "settings", "distance")}
-        if lacking := {"index", "y", "clean.correct", "budget", *each} - held.keys():
-            raise ValueError(f"no {', '.join(sorted(lacking))} in it")
-        return held
-    except (OSError, SafetensorError, ValueError) as error:
-        raise BadInput(
-            f"expected per-image results at {file}, got: {error}; run holdfast evaluate first"
-        ) from None

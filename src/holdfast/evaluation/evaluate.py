@@ -37,6 +37,7 @@ def evaluate(
     batch_size: int | None = None,
     index: Labels | None = None,
     seed: int = 0,
+    keep: bool = False,
     folder: Path | str | None = None,
     processes: int = 1,
     said: Said | None = None,
@@ -64,6 +65,7 @@ def evaluate(
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         seed: of the suite's random starts.
+        keep: each attack's result holds the images that it returned, as `adv`.
         folder: where finished attacks are kept, so that an evaluation that is called again, killed
             or not, with the same weights, clean logits, images and attacks goes on behind them.
             Functions are known by their code and the plain values that they hold on to.
@@ -94,7 +96,7 @@ def evaluate(
             said=said,
         )  # fmt: skip
         own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
-        return _fought(case, own or _battery(case, suite, seed), folder)
+        return _fought(case, own or _battery(case, suite, seed), folder, keep)
 
     whole = joined(team.agreed(fought))
     doubts = [*of_results(whole)]
@@ -125,7 +127,7 @@ def _battery(case: Case, suite: str, seed: int) -> Suite:
     return made if case.x.ndim == 4 else for_rows(made)
 
 
-def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation:
+def _fought(case: Case, battery: Suite, folder: Path | str | None, keep: bool) -> Evaluation:
     """All attacks of the battery, one after the other."""
     notes = draft(Path(folder) if folder else None, case, battery)
     begun = front = untouched(case)
@@ -138,7 +140,7 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None) -> Evaluation
             judged = replace(case, radius=battery.radii.get(name, case.radius))
             outcome = attacked(name, attack, judged, shown, start)
             notes.keep(place, name, outcome)
-        results.append(over_all(outcome, case, shown, front.standing))
+        results.append(over_all(outcome, case, shown, front.standing, keep))
         front = moved(front, case, shown, outcome)
     return Evaluation(
         clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),

@@ -57,9 +57,12 @@ def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Fr
     return Front(**{name: _put(getattr(front, name), shown, some) for name, some in keep.items()})
 
 
-def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags) -> AttackResult:
+def over_all(
+    outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags, keep: bool = False
+) -> AttackResult:
     """The result of an attack that saw some images, as one over all of them. Images that it was
     not shown keep their status; their distance is NaN, their queries 0 if they had fallen, else -1.
+    keep: with the images that it returned.
     """
     result, rows = outcome.result, shown.cpu()
     unseen = torch.full((len(case.x),), torch.nan, dtype=result.distance.dtype)
@@ -74,6 +77,7 @@ def over_all(outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags)
         prediction=_put(nowhere, rows, result.prediction),
         target=_put(nowhere, rows, result.target),
         queries=queries,
+        adv=_put(case.x.cpu(), rows, outcome.offered) if keep else None,
     )
 
 

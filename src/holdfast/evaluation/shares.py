@@ -30,13 +30,12 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
     bits = torch.tensor([part.entropy for part in parts], dtype=torch.float64)
     attacks = [part.attacks for part in parts]
     named = {finding.name: finding for part in reversed(parts) for finding in part.findings}
-    marks = [part.marks for part in parts if part.marks is not None]
     return Evaluation(
         clean=Standing(correct=_woven(parts, lambda part: part.clean.correct)),
         attacks=tuple(_whole(some) for some in zip(*attacks, strict=True)),
         entropy=float((weights * bits).sum() / weights.sum()),
         adv=_woven(parts, lambda part: part.adv),
-        marks=_woven(marks, torch.clone) if marks else None,
+        marks=_woven_if_there([part.marks for part in parts]),
         findings=tuple(named.values()),
         cascade=first.cascade,
         norm=first.norm,
@@ -56,15 +55,17 @@ def _whole(parts: Sequence[AttackResult]) -> AttackResult:
         distance=_woven(parts, lambda part: part.distance),
         prediction=_woven(parts, lambda part: part.prediction),
         target=_woven(parts, lambda part: part.target),
-        queries=None if parts[0].queries is None else _woven(parts, _queries),
+        queries=_woven_if_there([part.queries for part in parts]),
+        adv=_woven_if_there([part.adv for part in parts]),
         seconds=max(part.seconds for part in parts),
         **sums,
     )
 
 
-def _queries(part: AttackResult) -> Tensor:
-    assert part.queries is not None  # one attack counts them in all processes, or in none
-    return part.queries
+def _woven_if_there(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """What all processes have, or none does."""
+    held = [part for part in parts if part is not None]
+    return _woven(held, torch.clone) if held else None
 
 
 def _woven(parts: Sequence[T], of: Callable[[T], Tensor]) -> Tensor:

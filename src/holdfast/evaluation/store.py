@@ -3,19 +3,21 @@
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Int
+from safetensors import SafetensorError
 from safetensors import torch as tensors
 from torch import Tensor
 
 from holdfast import record
-from holdfast.errors import BadInput, require_value
+from holdfast.errors import BadInput, cause, require_value
 from holdfast.geometry import ORDER
-from holdfast.result import Evaluation
+from holdfast.result import AttackResult, Evaluation, Finding, Standing
 from holdfast.types import Images, Labels
 
 
@@ -58,8 +60,9 @@ def save(
     `NAME.correct` (bool), `NAME.distance` (pixel units; inf: not fooled), `NAME.prediction` (the
     class that the image returned is taken for) and `NAME.target` (the class it was led to), each
     -1: none, `NAME.budget` (order of the norm, radius), `NAME.settings` (a fingerprint of them, of
-    those before it too in a cascade) and, where it counts them, `NAME.queries` (-1: never fooled);
-    `budget` is that of the worst case, `marks` tell the clean images. Gives their path.
+    those before it too in a cascade) and, where there are any, `NAME.queries` (-1: never fooled)
+    and `NAME.adv` (the images it returned); `budget` is that of the worst case, `marks` tell the
+    clean images. Gives their path.
 
     y: labels of the images. index: their positions in the data set, by which `compare` matches
     images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
@@ -84,8 +87,8 @@ def save(
             f"{attack.name}.target": attack.target,
             f"{attack.name}.budget": torch.tensor([ORDER[attack.norm], attack.radius]),
         }
-        if attack.queries is not None:
-            held[f"{attack.name}.queries"] = attack.queries
+        more = {"queries": attack.queries, "adv": attack.adv}
+        held |= {f"{attack.name}.{key}": one for key, one in more.items() if one is not None}
     newest = max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     free = (run / f"evaluation-{number:03d}.safetensors" for number in itertools.count(newest + 1))
     file = record.write_new(free, tensors.save({n: t.contiguous() for n, t in held.items()}))
@@ -95,6 +98,57 @@ def save(
     for row in whole["attacks"]:
         record.append(run / "evaluation.jsonl", shared | row | {"per_image": file.name})
     return file
+
+
+def load(place: Path | str, suite: str | None = None) -> Evaluation:
+    """An evaluation as it was saved: that of a file of per-image results, or the newest of a run,
+    by this suite or attack if one is named. Raises BadInput where there is none, or it is damaged.
+    """
+    file = latest(place, suite) if Path(place).is_dir() else Path(place)
+    held = read(file)
+    rows = [row for row in record.rows(file.parent / "evaluation.jsonl")
+            if row.get("per_image") == file.name]  # fmt: skip
+    try:
+        first = rows[0]
+        return Evaluation(
+            clean=Standing(correct=held["clean.correct"]), adv=held["adv"],
+            attacks=tuple(_attack(row, held) for row in rows),
+            entropy=math.nan if first["entropy_bits"] is None else first["entropy_bits"],
+            norm=first["budget"]["norm"], radius=first["budget"]["radius"],
+            cascade=first["cascade"], marks=held.get("marks"),
+            findings=tuple(Finding(**one) for one in first["findings"]),
+        )  # fmt: skip
+    except (LookupError, TypeError) as error:
+        raise BadInput(
+            f"expected the rows of {file.name} in {file.parent / 'evaluation.jsonl'}, got others "
+            f"({cause(error)}); evaluate again"
+        ) from None
+
+
+def _attack(row: record.Row, held: Mapping[str, Tensor]) -> AttackResult:
+    """One attack's row and tensors as its result."""
+    told = ("name", "settings", "norm", "radius", "minimal", "refused", "forward", "backward",
+            "seconds")  # fmt: skip
+    facts: dict[str, Any] = {key: row[key] for key in told}
+    facts |= {key: held[f"{row['name']}.{key}"] for key in
+            ("correct", "distance", "prediction", "target")}  # fmt: skip
+    facts |= {key: held.get(f"{row['name']}.{key}") for key in ("queries", "adv")}
+    return AttackResult(**facts)
+
+
+def read(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of per-image results. Raises BadInput."""
+    try:
+        held = tensors.load(file.read_bytes())
+        names = {n.removesuffix(".correct") for n in held if n.endswith(".correct")} - {"clean"}
+        each = {f"{name}.{part}" for name in names for part in ("budget", "settings", "distance")}
+        if lacking := {"index", "y", "clean.correct", "budget", *each} - held.keys():
+            raise ValueError(f"no {', '.join(sorted(lacking))} in it")
+        return held
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadInput(
+            f"expected per-image results at {file}, got: {error}; run holdfast evaluate first"
+        ) from None
 
 
 def _fingerprint(settings: Sequence[record.Row]) -> Tensor:

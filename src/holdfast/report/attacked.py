@@ -29,7 +29,8 @@ def evaluations(run: Path) -> Iterator[Part]:
             ],
             lines=[", ".join([f"{last['images']} images", *about(last)]) + ".",
                    *_remarks(run, rows, budget["norm"])],
-            table=_attacks(rows), findings=last.get("findings", ()),
+            table=_attacks(rows), pictures=pictures(run, Path(last["per_image"]).stem + ".png"),
+            findings=last.get("findings", ()),
         )  # fmt: skip
 
 

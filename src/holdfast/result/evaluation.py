@@ -47,6 +47,8 @@ class AttackResult(Standing):
     within the budget, by its own count, where the final image did fall; 0 where it was wrong
     before, -1 where it never fell. None for other attacks.
     minimal: whether it looks for the nearest image of another class, and so below its radius too.
+    adv: the images that it returned, where they were asked for: the clean one in place of what was
+    refused, and of an image that it was not shown.
     """
 
     name: str
@@ -62,6 +64,7 @@ class AttackResult(Standing):
     target: Labels
     queries: Labels | None = None
     minimal: bool = False
+    adv: Images | None = None
 
     @property
     def reached(self) -> Standing:
@@ -114,7 +117,8 @@ class AttackResult(Standing):
         return self._short_curve() | self._arrived() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
-            "radius": self.radius, "median_distance": median(self.distance),
+            "radius": self.radius, "minimal": self.minimal,
+            "median_distance": median(self.distance),
             "attacked": int((~self.distance.isnan()).sum()),
             "refused": self.refused, "passes": self.passes, "forward": self.forward,
             "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
@@ -194,6 +198,7 @@ class Evaluation:
             "images": len(self.clean.correct),
             "norm": self.norm,
             "radius": self.radius,
+            "cascade": self.cascade,
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "attacks": [attack.as_row() for attack in self.attacks],
         }
