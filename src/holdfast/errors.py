@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, SupportsFloat, TypeVar, Union, get_args, get_origin
 
@@ -33,14 +33,23 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'mnist'?"` where a known name is close, or ours for another tool's, else an
     empty string."""
     known = sorted(known, key=lambda one: "optimizer" not in one)  # whose rate is "the" rate
-    front, dot, last = name.removeprefix("--").rpartition(".")
-    ours = ELSEWHERE.get(last, "")
     bare = {one.removeprefix("--"): one for one in known}
-    same = [bare[word] for word in (front + dot + ours, last if front else "") if word in bare]
-    same += [one for word, one in bare.items() if not front and word.rpartition(".")[2] == ours]
-    same += [one for word, one in bare.items() if word.lower() == name.lower()]
-    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = next(_meant(name.removeprefix("--"), bare), None)
+    near = [meant] if meant else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _meant(name: str, known: Mapping[str, str]) -> Iterator[str]:
+    """Names of the same meaning or spelling, the likeliest first. known: by their bare form."""
+    front, dot, last = name.rpartition(".")
+    ours = ELSEWHERE.get(last)
+    if ours and front + dot + ours in known:
+        yield known[front + dot + ours]
+    if front and last in known:  # of the command, not of that choice
+        yield known[last]
+    if ours and not front:
+        yield from (one for word, one in known.items() if word.rpartition(".")[2] == ours)
+    yield from (one for word, one in known.items() if word.lower() == name.lower())
 
 
 T = TypeVar("T")

@@ -74,18 +74,30 @@ def pick(slot: Slot, path: str, argv: list[str], config: Options) -> Choice:
     """
     key = path.rpartition(".")[2]
     said = words.taken(argv, f"--{path}", slot.several)
-    default = _fields(slot.default, path)
-    given = _fields(config.pop(key), path) if key in config else {} if said else default
-    if "name" not in given:
-        given = {"name": said} | given if said else _merged(default, given)
-    name = said or str(given["name"])
-    options = {k: v for k, v in given.items() if k != "name"} if name == given["name"] else {}
+    in_file = _fields(config.pop(key), path) if key in config else None
+    name, options = _chosen(said, in_file, _fields(slot.default, path))
     kind = slot.kind(name, path)
     slots = {} if kind is None else _slots(slot, kind)
     inner = {name: pick(one, f"{path}.{name}", argv, options) for name, one in slots.items()}
     if options:
         config[key] = options if kind is None else nameless(kind, options, path)
     return Choice(name=name, slot=slot, kind=kind, inner=inner)
+
+
+def _chosen(said: str | None, in_file: Options | None, default: Options) -> tuple[str, Options]:
+    """The name and the options of a slot; those of the file go with the name that it has there, or,
+    without one, with that of the command line."""
+    if in_file is None:
+        given = {"name": said} if said else default
+    elif "name" in in_file:
+        given = in_file
+    elif said:
+        given = {"name": said} | in_file
+    else:
+        given = _merged(default, in_file)
+    name = said or str(given["name"])
+    options = {key: value for key, value in given.items() if key != "name"}
+    return name, options if name == given["name"] else {}
 
 
 def build(choice: Choice, **filled: object) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
 from holdfast.loss import margin, right
 from holdfast.model import Metered, examined, predict
-from holdfast.result import SLACK, AttackResult
+from holdfast.result import SLACK, AttackResult, Flags
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage, Said
 
 
@@ -49,6 +49,22 @@ class Outcome:
     height: PerImage
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Checked:
+    """What an attack returned for a batch, checked: a value for each image.
+
+    adv: the image it returned, x in place of one that was refused. height: margin of those.
+    distance: see `AttackResult`, as are prediction and target.
+    """
+
+    adv: Images
+    refused: Flags
+    height: PerImage
+    distance: PerImage
+    prediction: Labels
+    target: Labels
+
+
 def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images | None) -> Outcome:
     """Run one attack on the images of these rows, batch by batch, and check what it returns.
 
@@ -56,38 +72,50 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
     """
     meter, clock = Metered(case.swift), time.perf_counter()
     radius, norm = budget(attack, case.radius, case.norm)
-    minimal = bool(getattr(attack, "minimal", False))
-    reach = math.inf if minimal else radius
-    parts, refused, fell = [], 0, torch.full_like(shown, -1)
+    fell = torch.full_like(shown, -1)
+    parts = []
     for rows in torch.arange(len(shown), device=shown.device).split(case.batch_size):
         if not len(rows):  # of nothing, split makes one batch of nothing
             break
-        some = shown[rows]
-        x, y = case.x[some], case.y[some]
         origin = None if start is None else start[rows]
-        with examined(case.swift):
-            target = attacks_of.aimed_at(attack, case.swift, x, y, case.index[some])
-            made = attacks_of.run(
-                attack, meter, x.clone(), y.clone(), case.index[some], origin, stop=True,
-                note=_listener(fell, rows, radius),
-            )  # fmt: skip
-        adv = images_of(name, made, x)
-        valid = acceptable(x, adv, reach, norm)
-        refused += int((~valid).sum())
-        adv = torch.where(per_image(valid, x), adv, x)
-        led = torch.full_like(y, -1) if target is None else _led(target, y, case.clean[some])
-        parts.append((adv, *_judged(case, some, adv, norm), led))
+        heard = _listener(fell, rows, radius)
+        parts.append(_run(name, attack, case, meter, shown[rows], origin, heard))
         if case.said:
             case.said(name, int(rows[-1]) + 1, len(shown))
-    offered, height, distance, prediction, target = _joined(parts, case)
-    queries = _believed(fell.cpu(), distance, radius) if attacks_of.notes(attack) else None
+    found = _joined(parts, case)
+    distance = found.distance.cpu()
     result = AttackResult(
         name=name, settings=described(attack), norm=norm, radius=radius,
-        correct=distance > radius + SLACK, distance=distance, queries=queries, refused=refused,
-        prediction=prediction, target=target, minimal=minimal,
+        correct=distance > radius + SLACK, distance=distance, refused=int(found.refused.sum()),
+        queries=_believed(fell.cpu(), distance, radius) if attacks_of.notes(attack) else None,
+        prediction=found.prediction.cpu(), target=found.target.cpu(),
+        minimal=bool(getattr(attack, "minimal", False)),
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
     )  # fmt: skip
-    return Outcome(result=result, offered=offered, height=height)
+    return Outcome(result=result, offered=found.adv, height=found.height)
+
+
+def _run(
+    name: str, attack: Attack, case: Case, meter: Classifier, rows: Labels,
+    start: Images | None, note: Note,
+) -> Checked:  # fmt: skip
+    """The attack on the images of one batch, and what of it is true."""
+    x, y, index = case.x[rows], case.y[rows], case.index[rows]
+    with examined(case.swift):
+        target = attacks_of.aimed_at(attack, case.swift, x, y, index)
+        made = attacks_of.run(
+            attack, meter, x.clone(), y.clone(), index, start, stop=True, note=note
+        )
+    adv = images_of(name, made, x)
+    radius, norm = budget(attack, case.radius, case.norm)
+    reach = math.inf if getattr(attack, "minimal", False) else radius
+    valid = acceptable(x, adv, reach, norm)
+    adv = torch.where(per_image(valid, x), adv, x)
+    height, distance, prediction = _judged(case, rows, adv, norm)
+    return Checked(
+        adv=adv, refused=~valid, height=height, distance=distance, prediction=prediction,
+        target=torch.full_like(y, -1) if target is None else _led(target, y, case.clean[rows]),
+    )  # fmt: skip
 
 
 def _led(target: Labels, y: Labels, clean: Logits) -> Labels:
@@ -142,15 +170,18 @@ def _judged(
     return margin(logits, y), torch.where(right(case.clean[rows], y), distance, 0.0), prediction
 
 
-def _joined(
-    parts: list[tuple[Tensor, ...]], case: Case
-) -> tuple[Images, PerImage, PerImage, Labels, Labels]:
-    """Images offered, margins, distances, predictions and targets of all batches; of none, where
-    no image was shown."""
-    none = (case.x[:0], case.clean[:0, 0], case.x.new_zeros(0), case.y[:0], case.y[:0])
-    offered, height, *told = map(torch.cat, zip(*parts or [none], strict=True))
-    distance, prediction, target = (one.cpu() for one in told)
-    return offered, height, distance, prediction, target
+def _joined(parts: list[Checked], case: Case) -> Checked:
+    """The batches as one; of none, where no image was shown."""
+    none = case.y[:0]
+    nothing = Checked(
+        adv=case.x[:0], refused=none.bool(), height=case.clean[:0, 0],
+        distance=case.x.new_zeros(0), prediction=none, target=none,
+    )  # fmt: skip
+    whole = {
+        field.name: torch.cat([getattr(part, field.name) for part in parts or [nothing]])
+        for field in fields(Checked)
+    }
+    return Checked(**whole)
 
 
 def budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:

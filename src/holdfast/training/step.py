@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,22 +86,22 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
     with bench.engine.autocast():
         batch = attacked(bench, meter, batch, share, visit, state)
 
-    before = state
-
-    def losses() -> tuple[PerImage, State]:
-        with bench.engine.autocast():
-            return objective(meter, batch, bench.recipe, state)
-
-    loss, norm, state = update(bench, losses, batch)
-    norms = [norm]
-    for _ in range(1, passes(alone(bench.recipe.objective, batch.epoch))):
-        loss, norm, state = update(bench, losses, batch)
+    current, norms, loss = state, [], batch.x.new_zeros(len(batch.y))
+    for _ in range(max(1, passes(alone(bench.recipe.objective, batch.epoch)))):
+        losses = partial(_losses, bench, meter, batch, current)
+        loss, norm, current = update(bench, losses, batch)
         norms.append(norm)
-    merged = bench.team.merge(before, lasting(state), len(batch.y) / (batch.whole or len(batch.y)))
+    share_of_batch = len(batch.y) / (batch.whole or len(batch.y))
+    merged = bench.team.merge(state, lasting(current), share_of_batch)
     return Stepped(
         loss=loss, norm=torch.stack(norms).mean(), state=merged,
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
+
+
+def _losses(bench: Bench, meter: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
+    with bench.engine.autocast():
+        return objective(meter, batch, bench.recipe, state)
 
 
 def attacked(
