@@ -8,6 +8,7 @@ from holdfast.cli import show, words
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
 from holdfast.evaluation import Comparison
+from holdfast.result import evaluations
 
 HEAD = ("", "points", "95 % interval", "McNemar's p", "first alone", "other alone", "images")
 
@@ -45,8 +46,8 @@ def compare(argv: Sequence[str]) -> None:
 
 def _suite(run: Path) -> str | None:
     """What the run was last evaluated by; None: by attacks of Python."""
-    rows = record.rows(run / "evaluation.jsonl")
-    return rows[-1].get("battery") if rows else None
+    found = evaluations(run)
+    return found[-1][0].get("battery") if found else None
 
 
 def _cells(pair: Comparison) -> list[str]:

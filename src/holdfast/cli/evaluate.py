@@ -16,7 +16,7 @@ from holdfast.cli.choices import Choice
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
-from holdfast.result import Evaluation
+from holdfast.result import Evaluation, evaluations
 from holdfast.types import Attack, Norm
 
 ATTACK = replace(attacks.ATTACK, several="list them in a file for --suite FILE.yaml")
@@ -110,13 +110,12 @@ def _draw(found: Evaluation, split: datasets.Split, file: Path) -> None:
 def _newest(run: Path, battery: str) -> Path:
     """The newest evaluation of another run by this suite or attack, else by any; said where the run
     has been trained further since."""
-    rows = record.rows(run / "evaluation.jsonl")
-    alike = [row for row in rows if row.get("battery") == battery]
-    file = run / alike[-1]["per_image"] if alike else evaluation.latest(run)
-    then = next((row for row in reversed(rows) if row.get("per_image") == file.name), {})
-    if since := models.trained_on(run, then):
+    found = evaluations(run, battery) or evaluations(run)
+    if not found:
+        return evaluation.latest(run)
+    if since := models.trained_on(run, found[-1][-1]):
         log.warning("%s", since)
-    return file
+    return run / found[-1][-1]["per_image"]
 
 
 def _battery(

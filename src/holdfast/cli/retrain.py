@@ -76,7 +76,7 @@ def retrain(argv: Sequence[str]) -> None:
 
 def _warn_of_the_recipe(run: Path, slots: Mapping[str, Choice]) -> None:
     """Says what the run was trained with, and is not retrained with."""
-    config = run / "config.yaml"
+    config = run / record.CONFIG
     before = record.read_yaml(config) if config.exists() else {}
     for name in ("adversary", "objective"):
         own = before.get(name)

@@ -67,7 +67,7 @@ def network(o: Options) -> models.Network:
     place = checkpoint(run, o["checkpoint"])
     code = _code(o["model"], models.read_card(place).architecture)
     found = models.load(place, architecture=code)
-    head = run / "provenance.json"
+    head = run / record.PROVENANCE
     before = record.read_json(head).get("code") if head.exists() else None
     for name, one in own.digests(code).items():
         if isinstance(before, dict) and before.get(name, one) != one:
@@ -134,7 +134,7 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
     if _place(found.name) == _place(card.data or ""):
-        _require_unchanged(found, Path(o["run"]) / "provenance.json")
+        _require_unchanged(found, Path(o["run"]) / record.PROVENANCE)
     return found
 
 
@@ -197,13 +197,13 @@ def done(drafts: Path) -> None:
 
 def checkpoint(run: Path, name: str) -> Path:
     """The folder of a run's checkpoint. Raises BadInput for what is no run."""
-    place = run / "checkpoints"
+    place = run / record.CHECKPOINTS
     there = {path.name: path for path in sorted(place.glob("[!.]*"))}
     if there:
         return choose(there, name, "a checkpoint")
     got = "a folder without checkpoints" if run.exists() else "no such folder"
     got = "a file" if run.is_file() else got
-    if (run / "card.json").exists():
+    if (run / record.CARD).exists():
         got = "a checkpoint; name the run, and the checkpoint with --checkpoint"
     elif inside := sorted(path.parent.name for path in run.glob("*/checkpoints")):
         got = f"a folder of runs: {', '.join(inside[:5])}"
@@ -214,7 +214,7 @@ def budget(o: Options) -> tuple[float, Norm]:
     """What was asked for; else what the run was trained against; else Linf 8/255."""
     if o["radius"] is not None and o["norm"]:
         return o["radius"], o["norm"]
-    config = Path(o["run"]) / "config.yaml"
+    config = Path(o["run"]) / record.CONFIG
     settings = record.read_yaml(config) if config.exists() else {}
     trained = settings.get("adversary")
     trained = trained if isinstance(trained, dict) else {}

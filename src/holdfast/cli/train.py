@@ -139,7 +139,7 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
         name, equals, value = word.partition("=")
         if name == "--resume":
             run = os.path.expanduser(value if equals else "".join(argv[i + 1 : i + 2]))
-            config = Path(run) / "config.yaml"
+            config = Path(run) / record.CONFIG
             if not run or not config.exists():
                 raise BadInput(f"expected a run folder after --resume, got '{run}': no config.yaml")
             rest = [*argv[:i], *argv[i + (1 if equals else 2) :]]
@@ -173,7 +173,7 @@ def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -
 def _may_begin_again(run: Path) -> bool:
     """Whether a run was stopped before its first checkpoint and says what weights it began with:
     one that Python made does not."""
-    return unbegun(run) and "weights" in record.read_yaml(run / "config.yaml")
+    return unbegun(run) and "weights" in record.read_yaml(run / record.CONFIG)
 
 
 def _fresh_name(parsed: Parsed, data: str) -> str:

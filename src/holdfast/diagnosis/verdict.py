@@ -127,8 +127,8 @@ class Diagnosis:
         """Write `findings.json` in the folder, a run's or another, and add the same as a row to
         `diagnosis.jsonl`. about: what else it says, such as `radius` and `norm`. Gives the row."""
         row = self.as_dict() | record.provenance(**(about or {}))
-        record.append(Path(folder) / "diagnosis.jsonl", row)
-        record.write_json(Path(folder) / "findings.json", row)
+        record.append(Path(folder) / record.DIAGNOSES, row)
+        record.write_json(Path(folder) / record.FINDINGS, row)
         return row
 
     def as_dict(self) -> Row:

@@ -99,7 +99,7 @@ class Curve:
         such as `suite`, `checkpoint`, `split` and `seed`, as those of the command line do.
         Gives the row."""
         row = self.as_dict() | record.provenance(**(about or {}))
-        record.append(Path(folder) / "curve.jsonl", row)
+        record.append(Path(folder) / record.CURVES, row)
         return row
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from holdfast import record
 from holdfast.errors import BadInput, cause, require_value
 from holdfast.geometry import ORDER
-from holdfast.result import AttackResult, Evaluation, Finding, Standing
+from holdfast.result import AttackResult, Evaluation, Finding, Standing, evaluations
 from holdfast.types import Images, Labels
 
 
@@ -26,8 +26,7 @@ def latest(run: Path | str, suite: str | None = None) -> Path:
     BadInput where there are none."""
     files = sorted(Path(run).glob("evaluation-*.safetensors"), key=_number)
     if suite is not None:
-        rows = record.rows(Path(run) / "evaluation.jsonl")
-        named = {row.get("per_image") for row in rows if row.get("battery") == suite}
+        named = {rows[0].get("per_image") for rows in evaluations(run, suite)}
         files = [file for file in files if file.name in named]
     if not files:
         raise BadInput(
@@ -96,7 +95,7 @@ def save(
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**(about or {}))
     shared["budget"] = {"norm": found.norm, "radius": found.radius}  # that of the worst case
     for row in whole["attacks"]:
-        record.append(run / "evaluation.jsonl", shared | row | {"per_image": file.name})
+        record.append(run / record.EVALUATIONS, shared | row | {"per_image": file.name})
     return file
 
 
@@ -106,8 +105,11 @@ def load(place: Path | str, suite: str | None = None) -> Evaluation:
     """
     file = latest(place, suite) if Path(place).is_dir() else Path(place)
     held = read(file)
-    rows = [row for row in record.rows(file.parent / "evaluation.jsonl")
-            if row.get("per_image") == file.name]  # fmt: skip
+    rows = [
+        row
+        for row in itertools.chain(*evaluations(file.parent))
+        if row.get("per_image") == file.name
+    ]
     try:
         first = rows[0]
         return Evaluation(

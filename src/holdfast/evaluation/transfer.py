@@ -82,7 +82,7 @@ class TransferMatrix:
         """Add a row to `transfer.jsonl` in the folder, a run's or another. about: what else it
         says, such as `checkpoint`, `split` and `seed`. Gives the row."""
         row = self.as_dict() | record.provenance(**(about or {}))
-        record.append(Path(folder) / "transfer.jsonl", row)
+        record.append(Path(folder) / record.TRANSFERS, row)
         return row
 
     def __repr__(self) -> str:

@@ -24,8 +24,8 @@ log = logging.getLogger("holdfast")
 
 def save(model: nn.Module, folder: Path, card: Card) -> None:
     """Write `model.safetensors` and `card.json` into an existing folder."""
-    record.write(folder / "model.safetensors", tensors.save(weights(model)))
-    record.write(folder / "card.json", json.dumps(record.plain(card.__dict__), indent=2))
+    record.write(folder / record.WEIGHTS, tensors.save(weights(model)))
+    record.write(folder / record.CARD, json.dumps(record.plain(card.__dict__), indent=2))
 
 
 def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
@@ -44,9 +44,9 @@ def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
     if run.exists():
         raise BadInput(f"expected a new folder for a run, got {run}; name another")
     card = replace(model.card, data=data or model.card.data, provenance=record.provenance())
-    with record.folder(run / "checkpoints" / "last") as draft:
+    with record.folder(run / record.CHECKPOINTS / "last") as draft:
         save(model, draft, card)
-    record.point(run / "checkpoints" / "best", "last")
+    record.point(run / record.CHECKPOINTS / "best", "last")
     return run
 
 
@@ -115,7 +115,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint. Raises BadInput where the file is missing or damaged."""
-    file = folder / "model.safetensors"
+    file = folder / record.WEIGHTS
     try:
         return tensors.load(file.read_bytes())
     except FileNotFoundError:
@@ -141,7 +141,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], where: Path) -> None:
 def read_card(folder: Path) -> Card:
     """The card of a checkpoint. Raises BadInput where there is none or it makes no sense."""
     try:
-        raw = json.loads((folder / "card.json").read_text())
+        raw = json.loads((folder / record.CARD).read_text())
         _require_kinds(raw)
         raw["image"] = tuple(raw["image"])
         raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
@@ -151,7 +151,7 @@ def read_card(folder: Path) -> Card:
             }
         return Card(**raw)
     except FileNotFoundError:
-        inside = folder / "checkpoints" / "best"
+        inside = folder / record.CHECKPOINTS / "best"
         hint = f"; name {inside}" if inside.exists() else ""
         raise BadInput(
             f"expected a checkpoint folder, got no card.json in {folder}{hint}"
@@ -168,7 +168,7 @@ def read_card(folder: Path) -> Card:
 def trained_on(run: Path, row: Mapping[str, Any], what: str = "evaluation") -> str | None:
     """Where the checkpoint of a run that a row of its results names has been trained further since,
     in a line; None: it is as it was, or the row does not say."""
-    place = run / "checkpoints" / str(row.get("checkpoint"))
+    place = run / record.CHECKPOINTS / str(row.get("checkpoint"))
     try:
         now = read_card(place).provenance.get("epoch")
     except BadInput:  # none is there, or one that does not say

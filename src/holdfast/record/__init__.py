@@ -22,11 +22,37 @@ from holdfast.record.formats import (
     write_json,
     write_yaml,
 )
+from holdfast.record.layout import (
+    CARD,
+    CHECKPOINTS,
+    CONFIG,
+    CURVES,
+    DIAGNOSES,
+    EVALUATIONS,
+    FINDINGS,
+    METRICS,
+    PROVENANCE,
+    ROUNDS,
+    TRANSFERS,
+    WEIGHTS,
+)
 from holdfast.record.origin import commit, cpu, provenance, version
 from holdfast.record.settings import Row, plain
 
 __all__ = [
+    "CARD",
+    "CHECKPOINTS",
+    "CONFIG",
+    "CURVES",
+    "DIAGNOSES",
+    "EVALUATIONS",
+    "FINDINGS",
+    "METRICS",
     "NO_ROOM",
+    "PROVENANCE",
+    "ROUNDS",
+    "TRANSFERS",
+    "WEIGHTS",
     "Row",
     "alone",
     "append",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import BadInput
+from holdfast.record.layout import CONFIG, PROVENANCE
 
 try:
     import fcntl
@@ -122,7 +123,7 @@ def point(link: Path, target: str) -> None:
 def clear(run: Path) -> None:
     """Empty a run folder. Raises BadInput where it is no run folder."""
     there = list(run.iterdir()) if run.exists() else []
-    heads = ("config.yaml", "provenance.json")  # the first is a common name
+    heads = (CONFIG, PROVENANCE)  # the first is a common name
     if there and not all((run / head).exists() for head in heads):
         raise BadInput(f"expected a run folder to replace, got {run} without {' and '.join(heads)}")
     for path in there:

@@ -8,15 +8,13 @@ from typing import Any
 from holdfast import record
 from holdfast.report.budgets import budgets
 from holdfast.report.part import Part, Table, Tile, about, drawn, fields, pictures, rounded, since
+from holdfast.result import evaluations as stored
 
 
 def evaluations(run: Path) -> Iterator[Part]:
     """The newest by each battery within each budget, on each split, of each checkpoint."""
-    made: dict[str, list[record.Row]] = {}
-    for row in record.rows(run / "evaluation.jsonl"):
-        made.setdefault(row["per_image"], []).append(row)
     where = ("battery", "budget", "checkpoint", "split")
-    for rows in _newest(list(made.values()), lambda rows: [rows[-1].get(k) for k in where]):
+    for rows in _newest(stored(run), lambda rows: [rows[-1].get(k) for k in where]):
         last = rows[-1]
         budget, (low, high) = last["budget"], last["worst_case_interval"]
         within = f"{budget['norm']} {budget['radius']:.4g}"
@@ -60,7 +58,7 @@ def _attacks(rows: Sequence[record.Row]) -> Table:
 
 def diagnosis(run: Path) -> Iterator[Part]:
     """The newest diagnosis: what each attack takes from the claim, and the findings."""
-    found = fields(run / "findings.json")
+    found = fields(run / record.FINDINGS)
     if found:
         rows = [[one["name"], f"{100 * one['alone']:.1f}", f"{100 * one['beyond']:.1f}"]
                 for one in found["remedies"]]  # fmt: skip
@@ -85,7 +83,7 @@ def _asked(found: record.Row) -> list[str]:
 def over_budgets(run: Path) -> Iterator[Part]:
     """The newest curve of each suite in each norm."""
     where = ("suite", "norm", "checkpoint", "split")
-    rows = record.rows(run / "curve.jsonl")
+    rows = record.rows(run / record.CURVES)
     for row in _newest(rows, lambda row: [row.get(name) for name in where]):
         suite = row.get("suite") or "attacks of Python"
         body = [["clean", f"{row['clean_accuracy']:.1%}", ""]] + [
@@ -111,7 +109,7 @@ def over_budgets(run: Path) -> Iterator[Part]:
 def transfers(run: Path) -> Iterator[Part]:
     """The newest matrix of each attack within each budget, in per cent left."""
     where = ("settings", "norm", "radius", "checkpoint", "split", "targets")
-    rows = record.rows(run / "transfer.jsonl")
+    rows = record.rows(run / record.TRANSFERS)
     for row in _newest(rows, lambda row: [row.get(name) for name in where]):
         shares = [row["clean_accuracy"], *row["accuracy"]]
         body = [

@@ -8,6 +8,7 @@ from holdfast import record
 from holdfast.report.budgets import budgets
 from holdfast.report.part import Part, Table, drawn, safely
 from holdfast.report.summary import summary
+from holdfast.result import evaluations
 
 
 def beside(runs: Sequence[Path]) -> list[Part]:
@@ -18,7 +19,7 @@ def beside(runs: Sequence[Path]) -> list[Part]:
 
 
 def _evaluations(runs: Sequence[Path]) -> Iterator[Part]:
-    judged = [run for run in runs if record.rows(run / "evaluation.jsonl")]
+    judged = [run for run in runs if evaluations(run)]
     if len(judged) > 1:
         found = summary(judged)
         yield Part(
@@ -29,7 +30,7 @@ def _evaluations(runs: Sequence[Path]) -> Iterator[Part]:
 
 def _curves(runs: Sequence[Path]) -> Iterator[Part]:
     """Curves of one suite in one norm in one picture."""
-    rows = {run: record.rows(run / "curve.jsonl") for run in runs}
+    rows = {run: record.rows(run / record.CURVES) for run in runs}
     alike: dict[tuple[str, str], dict[str, record.Row]] = {}
     for run, last in ((run, some[-1]) for run, some in rows.items() if some):
         kind = (last.get("suite") or "attacks of Python", last["norm"])

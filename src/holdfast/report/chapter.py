@@ -32,11 +32,11 @@ class Chapter:
 
 def chapter(run: Path) -> Chapter:
     """Everything that the run folder has to show. Raises BadInput where it is none."""
-    known = ("config.yaml", "evaluation.jsonl", "retraining.jsonl", "checkpoints")
+    known = (record.CONFIG, record.EVALUATIONS, record.ROUNDS, record.CHECKPOINTS)
     if not any((run / name).exists() for name in known):
         raise BadInput(f"expected a run folder, got {run}: none of {', '.join(known)} is there")
     parts = [part for title, make in PARTS.items() for part in safely(title, make, run)]
-    texts = {name: run / name for name in ("config.yaml", "provenance.json")}
+    texts = {name: run / name for name in (record.CONFIG, record.PROVENANCE)}
     word, verdict = _verdict(run)
     mood = "doubt" if verdict else "unknown"
     return Chapter(
@@ -51,7 +51,7 @@ def _verdict(run: Path) -> tuple[str, str]:
     """The word and the line of the diagnosis; no word of ours where the run has been trained
     further since."""
     try:
-        found = fields(run / "findings.json")
+        found = fields(run / record.FINDINGS)
         line = str(found.get("verdict", ""))
         if later := since(run, found, "diagnosis"):
             return f"diagnosed at epoch {found['epoch']}", f"{later[0]} It was: {line}"
@@ -61,7 +61,7 @@ def _verdict(run: Path) -> tuple[str, str]:
 
 
 def _training(run: Path) -> Iterator[Part]:
-    rows = record.rows(run / "metrics.jsonl")
+    rows = record.rows(run / record.METRICS)
     if not rows:
         return
     splits = {
@@ -112,7 +112,7 @@ def _margins(run: Path) -> Iterator[Part]:
 
 
 def _rounds(run: Path) -> Iterator[Part]:
-    rows = record.rows(run / "retraining.jsonl")
+    rows = record.rows(run / record.ROUNDS)
     if rows:
         body = [
             [str(number), str(sum(row["examples"])), f"{row['gain']:+.4f}",

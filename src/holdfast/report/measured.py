@@ -9,6 +9,7 @@ from pathlib import Path
 from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.model import trained_on
+from holdfast.result import evaluations
 
 log = logging.getLogger("holdfast")
 ABOUT = ("data", "battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
@@ -65,14 +66,14 @@ def require_list(runs: Sequence[Path | str]) -> None:
 
 def _measured(run: Path, suite: str | None) -> Measured | None:
     """The newest evaluation of a run; None, which is said, where it has none."""
-    rows = [r for r in record.rows(run / "evaluation.jsonl") if suite in (None, r.get("battery"))]
-    if not rows:
+    found = evaluations(run, suite)
+    if not found:
         log.warning("%s has no evaluation%s: left out", run, f" by {suite}" if suite else "")
         return None
-    if since := trained_on(run, rows[-1]):
+    newest = found[-1]
+    if since := trained_on(run, newest[-1]):
         log.warning("%s", since)
-    newest = [row for row in rows if row.get("per_image") == rows[-1].get("per_image")]
-    _warn_of_weaker(run, rows)
+    _warn_of_weaker(run, [row for rows in found for row in rows])
     last, settings = newest[-1], _settings(run)
     about = {"data": settings.get("data")} | last | last["budget"]
     scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
@@ -103,9 +104,9 @@ def _warn_of_weaker(run: Path, rows: Sequence[record.Row]) -> None:
 
 def _settings(run: Path) -> record.Row:
     """What a run was trained and retrained with, by dotted path."""
-    config = run / "config.yaml"
+    config = run / record.CONFIG
     settings = _flat(record.read_yaml(config)) if config.exists() else {}
-    for row in record.rows(run / "retraining.jsonl")[-1:]:
+    for row in record.rows(run / record.ROUNDS)[-1:]:
         settings |= _flat({name: row.get(name) for name in RETRAINED}, "retraining.")
     return settings
 

@@ -15,6 +15,7 @@ from holdfast.result.standing import (
     numbers,
     wilson,
 )
+from holdfast.result.stored import evaluations
 from holdfast.result.trained import Trained
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "aligned",
     "cells",
     "doubted",
+    "evaluations",
     "fraction",
     "median",
     "numbers",

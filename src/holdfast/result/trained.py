@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from holdfast import record
 from holdfast.record import Row
 from holdfast.result.standing import aligned
 
@@ -39,7 +40,7 @@ class Trained:
         averaged = "; the averaged ones are in .averaged" if self.averaged else ""
         if not self.folder:
             return averaged
-        place = self.folder / "checkpoints" / "best"
+        place = self.folder / record.CHECKPOINTS / "best"
         return (
             f"{averaged}; those of epoch {self.best_epoch} are for holdfast.model.load('{place}')"
         )

@@ -30,7 +30,7 @@ from holdfast.team import Team
 from holdfast.training import Recipe, as_network, train
 from holdfast.types import Said, device_of
 
-DRAFTS, ROWS = "drafts", "retraining.jsonl"
+DRAFTS = "drafts"
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
 log = logging.getLogger("holdfast")
 
@@ -217,7 +217,9 @@ def _place(job: _Job, number: int, force: bool) -> dict[str, Any]:
     if job.folder is None:
         return {"out": None}
     out = job.folder / f"round-{number + 1}"
-    resume = job.team.broadcast_object(job.going_on and (out / "checkpoints" / "last").exists())
+    resume = job.team.broadcast_object(
+        job.going_on and (out / record.CHECKPOINTS / "last").exists()
+    )
     return {"out": out, "resume": resume, "force": (force or job.going_on) and not resume}
 
 
@@ -250,7 +252,7 @@ def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | No
     there.discard(DRAFTS)
     if there and not (force or begun):
         raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
-    if there and not any(name == ROWS or name.startswith("round-") for name in there):
+    if there and not any(name == record.ROUNDS or name.startswith("round-") for name in there):
         raise BadInput(f"expected a retrained run to replace, got {out}, which holds other things")
     return out, begun
 
@@ -277,10 +279,10 @@ def _written(folder: Path, job: _Job, done: list[Round]) -> None:
         images=len(job.images),
         data=job.data.name,
     )  # fmt: skip
-    if len(record.rows(folder / ROWS)) < len(done):  # else a killed call has written it
-        record.append(folder / ROWS, done[-1].as_row() | about)
+    if len(record.rows(folder / record.ROUNDS)) < len(done):  # else a killed call has written it
+        record.append(folder / record.ROUNDS, done[-1].as_row() | about)
     if done[-1].kept:
-        made = folder / f"round-{len(done)}" / "checkpoints"
+        made = folder / f"round-{len(done)}" / record.CHECKPOINTS
         record.point(made / "best", (made / "last").readlink().name)  # what was judged
-        for name in ("checkpoints", "config.yaml", "provenance.json", "metrics.jsonl"):
+        for name in (record.CHECKPOINTS, record.CONFIG, record.PROVENANCE, record.METRICS):
             record.point(folder / name, f"round-{len(done)}/{name}")

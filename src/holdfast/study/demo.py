@@ -143,7 +143,7 @@ def _outcome(entrant: Entrant, digits: datasets.Dataset, plan: Plan) -> Outcome:
 def _retrained(digits: datasets.Dataset, plan: Plan) -> tuple[Margins, Outcome]:
     """The first entrant's margins, and what boundary feedback made of it."""
     run_folder = folder(plan.out, FEEDBACK)
-    model = models.load(folder(plan.out, ENTRANTS[0].name) / "checkpoints" / "last")
+    model = models.load(folder(plan.out, ENTRANTS[0].name) / record.CHECKPOINTS / "last")
     before = plan.judging(model, digits.test, plan.seed)
     done = retrain(
         model, digits, feedback=NEAR, probe=plan.feeding, judge=plan.judging, max_drop=DROP,

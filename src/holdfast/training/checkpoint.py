@@ -51,7 +51,7 @@ def save(session: Session, run: Path, data: str, keep_every: int) -> None:
 
     Raises OSError where there is no room; then the run is as it was before.
     """
-    place = run / "checkpoints"
+    place = run / record.CHECKPOINTS
     name = _of_epoch(run, session.epoch).name
     card = replace(
         session.judged.card, data=data, provenance=record.provenance(epoch=session.epoch)
@@ -66,7 +66,7 @@ def save(session: Session, run: Path, data: str, keep_every: int) -> None:
 
 
 def _of_epoch(run: Path, epoch: int) -> Path:
-    return run / "checkpoints" / f"epoch-{epoch:03d}"
+    return run / record.CHECKPOINTS / f"epoch-{epoch:03d}"
 
 
 def _packed(session: Session) -> bytes:
@@ -96,7 +96,7 @@ def restore(session: Session, run: Path) -> None:
 
     Raises BadInput where there is no checkpoint, or it is damaged or of another architecture.
     """
-    folder = run / "checkpoints" / "last"
+    folder = run / record.CHECKPOINTS / "last"
     if not folder.exists():
         raise BadInput(
             f"expected a checkpoint at {folder}, got none; if the run was stopped in its first "
@@ -111,7 +111,7 @@ def restore(session: Session, run: Path) -> None:
     session.state = {name: tensor.to(where) for name, tensor in content["objective"].items()}
     for name in COUNTS:
         setattr(session, name, content[name])
-    best = run / "checkpoints" / "best"
+    best = run / record.CHECKPOINTS / "best"
     copied = best.exists() and not best.is_symlink()  # by what knows no links
     if not copied and not _of_epoch(run, session.best_epoch).exists():  # a later one was better
         session.best, session.best_epoch = Session.best, Session.best_epoch
@@ -122,7 +122,7 @@ def tidy(session: Session, run: Path) -> None:
 
     For one process only, when all have read.
     """
-    place = run / "checkpoints"
+    place = run / record.CHECKPOINTS
     if session.best_epoch:
         record.point(place / "best", _of_epoch(run, session.best_epoch).name)
     elif (place / "best").is_symlink():

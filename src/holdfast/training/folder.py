@@ -47,13 +47,14 @@ def start_of(run: Path | None, resume: Any, force: bool) -> Start:
 
 def _trained(run: Path) -> bool:
     """Whether there is a checkpoint, reached by the link `last` or not."""
-    return (run / "checkpoints" / "last").exists() or any((run / "checkpoints").glob("epoch-*"))
+    place = run / record.CHECKPOINTS
+    return (place / "last").exists() or any(place.glob("epoch-*"))
 
 
 def unbegun(run: Path) -> bool:
     """Whether a folder holds no more than a run does that was stopped before its first checkpoint;
     hidden files are those that were being written."""
-    known = {"config.yaml", "provenance.json", "metrics.jsonl", "checkpoints", "tensorboard",
+    known = {record.CONFIG, record.PROVENANCE, record.METRICS, record.CHECKPOINTS, "tensorboard",
              "report.html"}  # fmt: skip
     held = run.is_dir() and all(p.name in known or p.name[0] == "." for p in run.iterdir())
     return held and not _trained(run)
@@ -68,7 +69,7 @@ def prepare(
             raise BadInput("expected the folder of the run to resume in `out`, got none")
         return recipe
     if start == "resume":
-        before = record.read_yaml(run / "config.yaml")
+        before = record.read_yaml(run / record.CONFIG)
         _require_same(before, config(recipe, data, network), run)
         _require_going_on(before, recipe, data, run)
         return replace(recipe, precision=before.get("precision", "auto"))
@@ -141,17 +142,17 @@ def _begun(
 def _write_head(
     run: Path, recipe: Recipe, data: Dataset, session: Session, past: list[record.Row]
 ) -> None:
-    before = record.read_yaml(run / "config.yaml") if past else {}
+    before = record.read_yaml(run / record.CONFIG) if past else {}
     kept = {"weights": before["weights"]} if "weights" in before else {}
     settings = config(recipe, data, session.model) | kept
     code = own.digests(settings)
     _warn_of_code(run, settings, code, past)
-    record.write_yaml(run / "config.yaml", settings)
+    record.write_yaml(run / record.CONFIG, settings)
     head = record.provenance(
         seed=recipe.seed, device=recipe.device, digests=data.digests, code=code,
         resumed_at=session.epoch, before=past,
     )  # fmt: skip
-    record.write_json(run / "provenance.json", head)
+    record.write_json(run / record.PROVENANCE, head)
 
 
 def _warn_of_code(
@@ -170,8 +171,8 @@ def _warn_of_code(
 def _taken_up(run: Path, session: Session) -> list[record.Row]:
     """Drop what lies past the last checkpoint; who made the run so far, and when."""
     checkpoint.tidy(session, run)
-    record.keep_rows(run / "metrics.jsonl", lambda row: row["epoch"] <= session.epoch)
-    head = run / "provenance.json"
+    record.keep_rows(run / record.METRICS, lambda row: row["epoch"] <= session.epoch)
+    head = run / record.PROVENANCE
     if not head.exists():
         return []
     last = record.read_json(head)
@@ -195,7 +196,7 @@ def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Pa
         raise BadInput(f"expected a number of epochs in {run / 'config.yaml'}, got {done}; mend it")
     if recipe.epochs < done:
         raise BadInput(f"expected {done} epochs or more for {run}, got {recipe.epochs}")
-    head = run / "provenance.json"
+    head = run / record.PROVENANCE
     digests = record.read_json(head).get("digests") if head.exists() else None
     if isinstance(digests, dict) and sorted(digests.values()) != sorted(data.digests.values()):
         raise BadInput(

@@ -140,7 +140,7 @@ def train(
 
 
 def _fit(job: Job, session: Session) -> Trained:
-    history = job.team.broadcast_object(record.rows(job.run / "metrics.jsonl") if job.run else [])
+    history = job.team.broadcast_object(record.rows(job.run / record.METRICS) if job.run else [])
     stopped = _over(job, session, history)
     while session.epoch < job.recipe.epochs and not stopped:
         before = checkpoint.snapshot(session) if job.recipe.guard.rolls_back else None
@@ -231,7 +231,7 @@ def _keep(job: Job, session: Session, history: list[record.Row]) -> None:
     if reached is not None and (reached > session.best or first == [row["epoch"]]):
         session.best, session.best_epoch = reached, session.epoch
     if job.run is not None and job.team.leads:
-        record.append(job.run / "metrics.jsonl", row)
+        record.append(job.run / record.METRICS, row)
         checkpoint.save(session, job.run, job.data.name, job.recipe.keep_every)
     if job.tell:
         job.tell(row)
