@@ -99,7 +99,7 @@ def row(kind: str, seed: int, field: Field, network: Callable[[str, int], nn.Mod
         model = network(kind, seed)
     elif kind == "small steps":
         model = network("plain", seed)
-        claim = PGD(radius=field.radius, steps=20, stride=0.01, start="clean")
+        claim = PGD(radius=field.radius, steps=20, rel_stepsize=0.01, start="clean")
     else:
         model = worlds.Ill(
             network(kind if kind == "threshold" else "plain", seed), kind, field.fine

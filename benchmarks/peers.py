@@ -20,7 +20,7 @@ from torch import Tensor
 
 from holdfast import attack, evaluation
 from holdfast.evaluation.suites import Task
-from holdfast.model import Module
+from holdfast.model import AsModule
 from holdfast.types import Attack
 
 Battery = Mapping[str, Attack]
@@ -66,8 +66,8 @@ def _ours(task: Task) -> dict[str, Battery]:
     radius = task.radius
     alone = {
         "fgsm": attack.FGSM(radius=radius),
-        "pgd-40": attack.PGD(radius=radius, steps=40, stride=0.1),
-        "mim-10": attack.MIM(radius=radius, steps=10, stride=0.2),
+        "pgd-40": attack.PGD(radius=radius, steps=40, rel_stepsize=0.1),
+        "mim-10": attack.MIM(radius=radius, steps=10, rel_stepsize=0.2),
         "apgd-ce": attack.APGD(radius=radius),
         "apgd-t": attack.APGD(radius=radius, loss="dlr", targets=9),
         "fab-t": attack.FAB(radius=radius),
@@ -84,7 +84,7 @@ def _ours(task: Task) -> dict[str, Battery]:
 def _foolbox(radius: float) -> dict[str, Attack]:
     def box(made: Any) -> Attack:
         def one(model: Any, x: Tensor, y: Tensor) -> Tensor:
-            wrapped = foolbox.PyTorchModel(Module(model), bounds=(0, 1), device=x.device)
+            wrapped = foolbox.PyTorchModel(AsModule(model), bounds=(0, 1), device=x.device)
             return made(wrapped, x, y, epsilons=None if minimal(made) else radius)[1]
 
         return one
@@ -105,7 +105,7 @@ def _foolbox(radius: float) -> dict[str, Attack]:
 
 def _hop_skip_jump(model: Any, x: Tensor, y: Tensor) -> Tensor:
     """Foolbox's; an image that is wrong already, at which it does not end, is given back."""
-    wrapped = foolbox.PyTorchModel(Module(model), bounds=(0, 1), device=x.device)
+    wrapped = foolbox.PyTorchModel(AsModule(model), bounds=(0, 1), device=x.device)
     made = foolbox.attacks.HopSkipJumpAttack(steps=TURNS, initial_gradient_eval_steps=PROBES)
     adv, right = x.clone(), model(x).argmax(1) == y
     if right.any():
@@ -123,7 +123,7 @@ def _one_by_one(made: Attack) -> Attack:
 def _torchattacks(radius: float) -> dict[str, Attack]:
     def of(name: str, **settings: Any) -> Attack:
         def one(model: Any, x: Tensor, y: Tensor) -> Tensor:
-            return getattr(torchattacks, name)(Module(model), eps=radius, **settings)(x, y)
+            return getattr(torchattacks, name)(AsModule(model), eps=radius, **settings)(x, y)
 
         return one
 
@@ -156,7 +156,7 @@ def _pyautoattack(radius: float) -> dict[str, Attack]:
 
 def _advlib(radius: float) -> dict[str, Attack]:
     def of(made: Callable[..., Tensor], *placed: Any, **settings: Any) -> Attack:
-        return lambda model, x, y: made(Module(model), x, y, *placed, **settings)
+        return lambda model, x, y: made(AsModule(model), x, y, *placed, **settings)
 
     searches = {"binary_search_steps": 5, "max_iterations": 100}
     return {

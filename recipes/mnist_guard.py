@@ -60,7 +60,7 @@ for seed in range(options.seeds):
             network, test.x, test.y, index=test.index, radius=RADIUS,
             attacks={
                 "fgsm": FGSM(radius=RADIUS),
-                "pgd-40": PGD(radius=RADIUS, steps=40, stride=0.05),
+                "pgd-40": PGD(radius=RADIUS, steps=40, rel_stepsize=0.05),
             },
         )  # fmt: skip
         end = {

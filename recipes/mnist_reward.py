@@ -43,7 +43,9 @@ data = hf.data.load("mnist", root=options.data_root)
 network = hf.model.create("madry_mnist", image=data.image, classes=data.classes, seed=options.seed)
 hard = options.run == "pgd"
 epochs = options.epochs or (9 if hard else 5)
-adversary = PGD(radius=RADIUS, steps=options.steps, stride=1.5 / options.steps) if hard else None
+adversary = (
+    PGD(radius=RADIUS, steps=options.steps, rel_stepsize=1.5 / options.steps) if hard else None
+)
 adversarial = hf.training.Adversarial(start=options.start, ramp=options.ramp)
 about = record.provenance(
     run=options.run, seed=options.seed, epochs=epochs, objective=REWARD, adversary=adversary,
@@ -73,8 +75,8 @@ found = hf.evaluate(
     network, test.x, test.y, index=test.index, radius=RADIUS,
     attacks={
         "fgsm": FGSM(radius=RADIUS),
-        "pgd-40": PGD(radius=RADIUS, steps=40, stride=1 / 12),
-        "pgd-40-margin": PGD(radius=RADIUS, steps=40, stride=1 / 12, loss="margin"),
+        "pgd-40": PGD(radius=RADIUS, steps=40, rel_stepsize=1 / 12),
+        "pgd-40-margin": PGD(radius=RADIUS, steps=40, rel_stepsize=1 / 12, loss="margin"),
     },
 )  # fmt: skip
 record.append(rows, about | {"test_clean_all": whole.as_dict(), "test": found.as_dict()})

@@ -125,7 +125,9 @@ def trained(
 
 
 def attacked(run: Path, seed: int) -> hf.model.Network:
-    adversary = PGD(radius=setting.radius, steps=options.adv_steps, stride=1.5 / options.adv_steps)
+    adversary = PGD(
+        radius=setting.radius, steps=options.adv_steps, rel_stepsize=1.5 / options.adv_steps
+    )
     return trained(
         run, untrained(seed), data, seed, options.adv_epochs, adversary=adversary,
         adversarial=Adversarial(start=1, ramp=3), clip=1.0,

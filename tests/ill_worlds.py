@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holdfast import data
 from holdfast.attack import PGD
-from holdfast.model import lent
+from holdfast.model import frozen
 
 RADIUS = 0.1  # Linf
 
@@ -111,12 +111,12 @@ def trained(kind: str, seed: int = 0, conv: bool = False) -> nn.Module:
     net = nn.Sequential(nn.Flatten(), *layers.get(kind, dense))
     optimizer = torch.optim.Adam(net.parameters(), 1e-2 if kind == "linear" else 3e-3)
     x, y = digits().train.x, digits().train.y
-    attack = PGD(radius=RADIUS, steps=5, stride=0.4)
+    attack = PGD(radius=RADIUS, steps=5, rel_stepsize=0.4)
     for epoch in range(20):
         for rows in torch.randperm(len(x)).split(128):
             adv = x[rows]
             if kind == "robust" and epoch > 1:
-                with lent(net):
+                with frozen(net):
                     adv = attack(net, adv, y[rows], index=rows + epoch * len(x))
             optimizer.zero_grad()
             F.cross_entropy(net(adv), y[rows]).backward()

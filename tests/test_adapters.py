@@ -71,13 +71,13 @@ def test_what_goes_beyond_the_budget_is_refused(library, world):
 def test_a_model_as_a_module_asks_the_model_and_shows_its_weights(metered):
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     meter = Metered(network)
-    module = hf.model.Module(meter if metered else network)
+    module = hf.model.AsModule(meter if metered else network)
     x = torch.rand(3, 1, 2, 2)
     assert torch.equal(module(x), network(x))
     assert meter.forward == 3 * metered
     assert not module.training and network.training
     assert [*module.parameters()] == [*network.parameters()]
-    assert torch.equal(hf.model.Module(lambda x: x.flatten(1))(x), x.flatten(1))
+    assert torch.equal(hf.model.AsModule(lambda x: x.flatten(1))(x), x.flatten(1))
 
 
 @pytest.mark.filterwarnings("ignore")

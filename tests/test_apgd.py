@@ -203,7 +203,7 @@ def test_the_highest_losses_are_those_of_the_authors(digits, doubles, norm, form
     point, _, height, _ = theirs.attack_single_run(x, y)
     ours = one(model, x, y)
     tame = height < (torch.inf if one.loss == "ce" else 0)
-    reached = loss.called(one.loss)(model(ours), y)
+    reached = loss.resolve_loss(one.loss)(model(ours), y)
     model.float()
     alike = (reached - height).abs()[tame] < 1e-8
     assert len(alike) > 16 and (~alike).sum() <= 1

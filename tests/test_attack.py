@@ -10,7 +10,7 @@ from holdfast import attack, loss
 from holdfast.attack import BIM, CW, DDN, FAB, FGSM, MIM, PGD, DeepFool
 from holdfast.errors import BadInput
 from holdfast.geometry import length
-from holdfast.model import lent
+from holdfast.model import frozen
 
 NORMS = ["linf", "l2"]
 RADII = {"linf": 0.01, "l2": 0.04}
@@ -66,7 +66,7 @@ def test_more_restarts_and_the_best_iterate_never_lower_the_loss():
     def height(pgd: PGD) -> torch.Tensor:
         return nn.functional.cross_entropy(model(pgd(model, x, y)), y, reduction="none")
 
-    last = PGD(radius=0.3, steps=6, stride=1.0)
+    last = PGD(radius=0.3, steps=6, rel_stepsize=1.0)
     best = height(dataclasses.replace(last, best=True))
     assert (best >= height(last) - 1e-12).all() and (best > height(last) + 1e-6).any()
     more = height(dataclasses.replace(last, restarts=5))
@@ -110,7 +110,7 @@ def test_a_lent_model_comes_back_as_it_was(mode, fails):
     learned = [weight.requires_grad for weight in model.parameters()]
     x, y = torch.rand(8, 1, 4, 4), torch.zeros(8, dtype=torch.int64)
     try:
-        with lent(model, mode):
+        with frozen(model, mode):
             assert model.body[2].training == (mode == "train")
             assert not model.body[1].training
             PGD(radius=0.1, steps=2)(model, x, y)
@@ -128,7 +128,7 @@ def test_a_lent_model_comes_back_as_it_was(mode, fails):
 @pytest.mark.parametrize(
     "make",
     [lambda: FGSM(radius=-1), lambda: FGSM(radius=float("nan")), lambda: PGD(steps=0),
-     lambda: PGD(restarts=0), lambda: attack.resized(lambda m, x, y: x, radius=1)],
+     lambda: PGD(restarts=0), lambda: attack.with_settings(lambda m, x, y: x, radius=1)],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(make):
     with pytest.raises(BadInput, match="expected"):
@@ -144,7 +144,7 @@ def test_more_restarts_lose_no_image_that_one_had_fooled():
         return -loss.margin(logits, y)
 
     radius = world.margin["linf"].median().item() * 3
-    settings: dict[str, Any] = {"radius": radius, "steps": 1, "stride": 1e-6, "loss": turned}
+    settings: dict[str, Any] = {"radius": radius, "steps": 1, "rel_stepsize": 1e-6, "loss": turned}
     one, more = (PGD(restarts=count, **settings)(model, x, y, stop=True) for count in (1, 20))
     fooled = [model(adv).argmax(1) != y for adv in (one, more)]
     assert fooled[0].any() and not (fooled[0] & ~fooled[1]).any()
@@ -166,8 +166,10 @@ def test_a_class_that_is_masked_stops_no_minimum_norm_attack(attack):
     torch.testing.assert_close(found, bare, rtol=0.1, atol=1e-3)
 
 
-@pytest.mark.parametrize("bad", [{"stride": 0.0}, {"stride": -1.0}, {"stride": float("nan")}])
+@pytest.mark.parametrize(
+    "bad", [{"rel_stepsize": 0.0}, {"rel_stepsize": -1.0}, {"rel_stepsize": float("nan")}]
+)
 @pytest.mark.parametrize("kind", [PGD, BIM, MIM])
 def test_a_stride_that_does_not_climb_is_refused(kind, bad):
-    with pytest.raises(BadInput, match="stride above 0"):
+    with pytest.raises(BadInput, match="rel_stepsize above 0"):
         kind(**bad)

@@ -15,7 +15,7 @@ from holdfast.attack import CW, DDN, PGD, Targeted
 from holdfast.diagnosis.points import RandomPoints
 from holdfast.errors import BadInput
 from holdfast.feedback import Expected, Handover, PolicyGradient, Signed
-from holdfast.loss import called
+from holdfast.loss import resolve_loss
 from holdfast.margin import measures
 
 DATA = blobs()
@@ -185,7 +185,7 @@ def made(kind: Any, settings: dict[str, Any]) -> None:
         (CW, {"steps": 10.5}, "steps as a whole number, got 10.5"),
         (DDN, {"steps": "10"}, "steps as a number, got '10'"),
         (PGD, {"steps": None}, "steps as a number, got None"),
-        (attack.Boundary, {"queries": 50.5}, "queries as a whole number, got 50.5"),
+        (attack.BoundaryAttack, {"queries": 50.5}, "queries as a whole number, got 50.5"),
         (hf.margin.Traced, {"pilots": "8"}, "pilots as a number, got '8'"),
         (RandomPoints, {"points": 0}, "points of 1 or more, got 0"),
         (RandomPoints, {"radius": -1.0}, "radius of 0 or more, got -1.0"),
@@ -264,7 +264,7 @@ def test_a_loss_is_one_number_for_each_image():
                 MODEL, X, Y)  # fmt: skip
     refused(diagnosis.static, "expected a loss of each image", MODEL, X, Y, loss=loss)
     refused(made, "expected loss as a value", PGD, {"loss": torch.nn.CrossEntropyLoss})
-    refused(called, "expected loss as a value", 3)
+    refused(resolve_loss, "expected loss as a value", 3)
 
 
 def test_counts_are_whole_numbers():

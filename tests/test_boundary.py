@@ -7,13 +7,13 @@ import torch
 from small import digits_network, known_digits
 from worlds import linear_world
 
-from holdfast.attack import Boundary
+from holdfast.attack import BoundaryAttack
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable
 from holdfast.geometry import length
 from holdfast.model import Metered, predict
 
-QUICK = Boundary(queries=200)
+QUICK = BoundaryAttack(queries=200)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def digits():
 def test_it_comes_near_the_true_distance():
     world = linear_world()
     x, y, true = world.x.float(), world.y, world.margin["l2"].float()
-    adv = Boundary(queries=800)(world.model.float(), x, y)
+    adv = BoundaryAttack(queries=800)(world.model.float(), x, y)
     assert (predict(world.model, adv).argmax(1) != y).all()
     found = length(adv - x, "l2")
     assert (found >= 0.999 * true).all()
@@ -36,7 +36,7 @@ def test_it_comes_near_the_true_distance():
 def test_more_queries_never_come_out_further(digits):
     network, split = digits
     near = [
-        length(Boundary(queries=n)(network, split.x, split.y, split.index) - split.x, "l2")
+        length(BoundaryAttack(queries=n)(network, split.x, split.y, split.index) - split.x, "l2")
         for n in (50, 150, 450)
     ]
     assert (near[1] <= near[0] + 1e-6).all() and (near[2] <= near[1] + 1e-6).all()
@@ -49,7 +49,7 @@ def test_no_image_asks_more_than_its_budget(queries, digits):
     for k in range(3):
         meter = Metered(network)
         some = split.only(torch.tensor([k]))
-        adv = Boundary(queries=queries)(meter, some.x, some.y, some.index)
+        adv = BoundaryAttack(queries=queries)(meter, some.x, some.y, some.index)
         assert meter.forward <= queries and meter.backward == 0
         assert meter.forward >= queries - 1 or queries < 14  # the last look costs two
         assert acceptable(some.x, adv, float("inf"), "l2").all()
@@ -62,7 +62,7 @@ def test_an_image_does_not_depend_on_its_batch_mates(digits):
     apart = QUICK(network, x[order], y[order], index[order])
     torch.testing.assert_close(apart, together[order])
     assert torch.equal(QUICK(network, x, y, index), together)
-    assert not torch.equal(Boundary(queries=200, seed=1)(network, x, y, index), together)
+    assert not torch.equal(BoundaryAttack(queries=200, seed=1)(network, x, y, index), together)
 
 
 def test_an_image_that_is_wrong_already_is_given_back(digits):
@@ -88,12 +88,17 @@ def test_it_is_as_strong_as_foolbox_at_equal_queries(digits):
             foolbox.PyTorchModel(network, bounds=(0, 1)), split.x, split.y, epsilons=None
         )
     for seed in range(2):
-        adv = Boundary(queries=250, seed=seed)(network, split.x, split.y, split.index)
+        adv = BoundaryAttack(queries=250, seed=seed)(network, split.x, split.y, split.index)
         assert length(adv - split.x, "l2").median() <= length(theirs - split.x, "l2").median()
 
 
 @pytest.mark.parametrize(
-    "bad", [lambda: Boundary(queries=0), lambda: Boundary(along=0), lambda: Boundary(ahead=1)]
+    "bad",
+    [
+        lambda: BoundaryAttack(queries=0),
+        lambda: BoundaryAttack(along=0),
+        lambda: BoundaryAttack(ahead=1),
+    ],
 )
 def test_bad_settings_are_one_clear_line(bad):
     with pytest.raises(BadInput, match="expected") as caught:

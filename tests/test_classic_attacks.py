@@ -17,7 +17,7 @@ from holdfast.attack import BIM, CW, DDN, FGSM, MIM, PGD, DeepFool, GaussianNois
 from holdfast.errors import BadInput
 from holdfast.geometry import length
 from holdfast.loss import margin
-from holdfast.model import Metered, lent, predict
+from holdfast.model import Metered, frozen, predict
 
 NORMS = ["linf", "l2"]
 RADII = {"linf": 0.01, "l2": 0.04}
@@ -54,7 +54,7 @@ def trained(hardened: bool) -> Digits:
         for rows in torch.randperm(len(x)).split(64):
             image = x[rows]
             if hardened:
-                with lent(model):
+                with frozen(model):
                     image = FGSM(radius=0.1)(model, image, y[rows])
             optimizer.zero_grad()
             F.cross_entropy(model(image), y[rows]).backward()
@@ -99,7 +99,7 @@ def test_climbing_finds_exactly_what_lies_within_its_radius(one, norm, stop):
 def test_an_image_that_is_wrong_rests(one):
     """Where the first step is too long, later ones would go on: the shortest of them is kept."""
     world = linear_world()
-    one = replace(one, radius=0.5, stride=0.1)
+    one = replace(one, radius=0.5, rel_stepsize=0.1)
     rested = length(one(world.model, world.x, world.y, stop=True) - world.x, "linf")
     steps = (world.margin["linf"] / 0.05).ceil()
     torch.testing.assert_close(rested, 0.05 * steps)
@@ -119,7 +119,7 @@ def test_momentum_is_the_sum_of_levelled_gradients():
         change = plain.detach() + 0.25 * radius * unit - world.x
         shrink = (radius / change.square().sum((1, 2, 3), keepdim=True).sqrt()).clamp(max=1)
         plain = (world.x + change * shrink).clamp(0, 1)
-    mim = MIM(radius=radius, norm="l2", steps=7, stride=0.25, decay=0.7)
+    mim = MIM(radius=radius, norm="l2", steps=7, rel_stepsize=0.25, decay=0.7)
     torch.testing.assert_close(mim(world.model, world.x, world.y), plain)
 
 
@@ -140,7 +140,7 @@ def test_climbing_takes_the_path_of_torchattacks(digits, name):
     peers = pytest.importorskip("torchattacks", reason="torchattacks is the oracle")
     theirs = getattr(peers, name)(digits.model, eps=0.1, alpha=0.02, steps=10)
     wanted = quietly(lambda: theirs(digits.x, digits.y))
-    ours = {"BIM": BIM, "MIFGSM": MIM}[name](radius=0.1, stride=0.2, steps=10)
+    ours = {"BIM": BIM, "MIFGSM": MIM}[name](radius=0.1, rel_stepsize=0.2, steps=10)
     found = ours(digits.model, digits.x, digits.y)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     early = ours(digits.model, digits.x, digits.y, stop=True)

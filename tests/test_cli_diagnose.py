@@ -70,7 +70,7 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
 
 def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, monkeypatch):
     judge = sys.modules["holdfast.evaluation.evaluate"]
-    attacked, calls = judge.attacked, []
+    attacked, calls = judge.run_checked, []
 
     def noted(name, *rest):
         if name == stop:
@@ -81,7 +81,7 @@ def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, mon
     stop = ""
     assert told(run, "--json") == 0
     whole = json.loads(capsys.readouterr().out)
-    monkeypatch.setattr(judge, "attacked", noted)
+    monkeypatch.setattr(judge, "run_checked", noted)
     stop = "momentum"
     assert told(run) == 130 and calls == ["pgd", "one step", "margin", "rescaled"]
     stop = ""

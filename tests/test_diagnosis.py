@@ -32,7 +32,7 @@ SMALL = Depth(
     sample=IMAGES, few=10, points=300, hard=100, queries=60, steps=40, restarts=2, climb=10,
     targets=0, search=50, losses=("ce", "margin"),
 )  # fmt: skip
-SLOW = PGD(radius=RADIUS, steps=20, stride=0.01, start="clean")
+SLOW = PGD(radius=RADIUS, steps=20, rel_stepsize=0.01, start="clean")
 SIGNS = {  # what must fire, among others
     "rounded": {
         "zero gradients",

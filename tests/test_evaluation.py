@@ -9,7 +9,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import ATTACKS, FAB, PGD, DeepFool, resized
+from holdfast.attack import ATTACKS, FAB, PGD, DeepFool, with_settings
 from holdfast.errors import BadInput
 from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge
 from holdfast.model import clean_logits, usable
@@ -196,7 +196,7 @@ def test_images_take_the_dtype_of_the_weights(model, images):
     twin = copy.deepcopy(WORLD.model).to(model)
     found = evaluate(twin, WORLD.x.to(images), WORLD.y, radius=0.01)
     assert found.attacks[0].distance.dtype == model
-    assert usable(lambda x: x, X.to(images), Y)[0].dtype == loss.full(X.to(images)).dtype
+    assert usable(lambda x: x, X.to(images), Y)[0].dtype == loss.at_least_fp32(X.to(images)).dtype
 
 
 @pytest.mark.parametrize("classes", [2, 3, 150])
@@ -386,7 +386,7 @@ def test_the_full_suite_holds_every_other_and_each_attack_sees_every_image():
 
 
 def quicker(attack):
-    return resized(attack, **({"queries": 20} if attack.name == "square" else {"steps": 5}))
+    return with_settings(attack, **({"queries": 20} if attack.name == "square" else {"steps": 5}))
 
 
 @pytest.mark.parametrize("suite", ["quick", "reliable"])
@@ -473,7 +473,7 @@ def test_a_function_states_the_radius_that_it_has_by_default():
     climb = PGD(radius=0.1)
 
     def mine(model, x, y, index, *, radius: float = 0.1, steps: int = 10):
-        return resized(climb, radius=radius, steps=steps)(model, x, y, index)
+        return with_settings(climb, radius=radius, steps=steps)(model, x, y, index)
 
     def found(attack: Any, **budget: Any):
         return evaluate(MODEL, X, Y, attacks={"mine": attack}, **budget)

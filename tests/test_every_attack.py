@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attack import ATTACKS, Targeted, Transfer, resized
+from holdfast.attack import ATTACKS, Targeted, Transfer, with_settings
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.model import Metered
@@ -49,7 +49,7 @@ def images(classes: int = 4) -> tuple[nn.Sequential, torch.Tensor, torch.Tensor]
 def within(attack, **settings):
     """The attack with those of these settings that it has."""
     known = {field.name for field in dataclasses.fields(attack)}
-    return resized(attack, **{k: v for k, v in settings.items() if k in known})
+    return with_settings(attack, **{k: v for k, v in settings.items() if k in known})
 
 
 def judged(name: str, model, x, y, **settings):
@@ -92,7 +92,7 @@ def test_an_image_does_not_know_its_batch(name):
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n != "fab" and hasattr(EVERY[n], "radius")])
 def test_no_budget_is_no_change(name):
     model, x, y = images()
-    attack = resized(EVERY[name], radius=0.0)
+    attack = with_settings(EVERY[name], radius=0.0)
     assert torch.equal(attack(copy.deepcopy(model).eval(), x, y), x)
 
 

@@ -7,7 +7,7 @@ import torch
 
 import holdfast as hf
 from holdfast import diagnosis, evaluation, margin
-from holdfast.attack import APGD, FGSM, PGD, Boundary, Square, Transfer
+from holdfast.attack import APGD, FGSM, PGD, BoundaryAttack, Square, Transfer
 
 CUDNN: Any = torch.backends.cudnn
 
@@ -28,7 +28,7 @@ JUDGES = {
     "evaluate": lambda m, x, y: hf.evaluate(
         m, x, y, attacks={
             "pgd": PGD(radius=0.1, steps=2), "apgd": APGD(radius=0.1, steps=3),
-            "boundary": Boundary(queries=40), "square": Square(radius=0.1, queries=5),
+            "boundary": BoundaryAttack(queries=40), "square": Square(radius=0.1, queries=5),
             "transfer": Transfer(source=m, attack=FGSM(radius=0.1)),
         },
     ),

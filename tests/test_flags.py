@@ -118,13 +118,13 @@ def test_budgets_beyond_the_one_asked_for_and_several_are_said(asked):
 
 
 def test_steps_that_do_not_reach_the_radius_are_said():
-    for stride, said in ((2 / 255, ["steps too short"]), (0.25, [])):
-        ours = {"pgd": PGD(radius=0.03, stride=stride)}
+    for rel_stepsize, said in ((2 / 255, ["steps too short"]), (0.25, [])):
+        ours = {"pgd": PGD(radius=0.03, rel_stepsize=rel_stepsize)}
         assert names(evaluate(MODEL, X, Y, attacks=ours)) == said
 
 
 def test_steps_of_a_length_in_pixels_are_no_share():
-    found = evaluate(MODEL, X, Y, attacks={"ddn": DDN(stride=0.005, steps=50)}, norm="l2")
+    found = evaluate(MODEL, X, Y, attacks={"ddn": DDN(step_size=0.005, steps=50)}, norm="l2")
     assert "steps too short" not in names(found)
 
 

@@ -61,14 +61,14 @@ class Plane(nn.Module):
 
 @pytest.mark.parametrize(
     ("one", "share"), [(FGSM(norm="l1"), 1 - 1e-9),
-                       (PGD(norm="l1", stride=0.05, steps=60, best=True), 0.97)],
+                       (PGD(norm="l1", rel_stepsize=0.05, steps=60, best=True), 0.97)],
     ids=["fgsm", "pgd"],
 )  # fmt: skip
 def test_a_linear_model_rises_as_much_as_a_linear_program_says(one, share):
     """Pixels at their bounds have no room: the true answer is one of ball and box together."""
     x, slope, radius = points()[:6], torch.randn(16, dtype=torch.float64), 2.5
     y = torch.zeros(6, dtype=torch.int64)
-    adv = attack.resized(one, radius=radius)(Plane(slope), x, y)
+    adv = attack.with_settings(one, radius=radius)(Plane(slope), x, y)
     rise = ((adv - x).flatten(1) * slope).sum(1)
     both = torch.cat([slope, -slope])
     for found, image in zip(rise, x.flatten(1), strict=True):
@@ -81,7 +81,7 @@ def test_a_linear_model_rises_as_much_as_a_linear_program_says(one, share):
 @pytest.mark.parametrize("one", [FGSM(), PGD(steps=40), PGD(steps=40, start="clean")], ids=repr)
 def test_an_attack_finds_exactly_what_lies_within_its_radius(one):
     world, radius = linear_world(), 0.05
-    adv = attack.resized(one, radius=radius, norm="l1")(world.model, world.x, world.y)
+    adv = attack.with_settings(one, radius=radius, norm="l1")(world.model, world.x, world.y)
     assert (length(adv - world.x, "l1") <= radius * (1 + 1e-9)).all()
     wrong = world.model(adv).argmax(1) != world.y
     clear = (world.margin["l1"] - radius).abs() > 0.02 * radius
@@ -91,7 +91,7 @@ def test_an_attack_finds_exactly_what_lies_within_its_radius(one):
 
 @pytest.mark.parametrize("one", [FGSM(), PGD(steps=3), UniformNoise(repeats=2)], ids=repr)
 def test_an_image_does_not_depend_on_its_batch_mates(one):
-    one, index = attack.resized(one, norm="l1", radius=1.0), torch.arange(20) + 7
+    one, index = attack.with_settings(one, norm="l1", radius=1.0), torch.arange(20) + 7
     torch.manual_seed(1)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 9), nn.Tanh(), nn.Linear(9, 3)).double()
     x, y, some = points(), torch.arange(20) % 3, torch.tensor([11, 3])

@@ -107,6 +107,6 @@ def test_gradients_are_taken_of_so_many_images_at_once_as_predictions_are(monkey
         return MODEL(x)
 
     whole = margin.Gradient(count=3)(MODEL, X, Y, INDEX, 0)
-    monkeypatch.setattr("holdfast.model.modes.at_once", lambda wanted, x: 3)
+    monkeypatch.setattr("holdfast.model.modes.resolve_batch_size", lambda wanted, x: 3)
     torch.testing.assert_close(margin.Gradient(count=3)(model, X, Y, INDEX, 0), whole)
     assert max(shown) == 3

@@ -249,7 +249,7 @@ class Strict(nn.Sequential):
 
 def test_a_model_that_minds_its_layout_is_its_own_cheaper_form():
     model = Strict(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(144, 3)).eval()
-    assert models.swift(model, torch.rand(4, 2, 8, 8)) is model
+    assert models.fast_form(model, torch.rand(4, 2, 8, 8)) is model
 
 
 def test_an_attack_may_ask_a_metered_model_what_it_would_ask_the_model():

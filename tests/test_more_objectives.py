@@ -22,12 +22,12 @@ from holdfast.feedback import (
     Signed,
     Trades,
     Weighted,
-    alone,
+    active_objective,
     draw,
     suited,
     table,
 )
-from holdfast.loss import divergence
+from holdfast.loss import kl_divergence
 from holdfast.types import Batch
 
 LOGITS = torch.tensor([1.0, -0.5, 0.3])
@@ -180,12 +180,12 @@ def test_a_class_that_the_reference_rules_out_adds_no_divergence():
     wanted = torch.nn.functional.kl_div(
         other.log_softmax(1)[:, :2], never[:, :2].log_softmax(1), reduction="sum", log_target=True
     )
-    torch.testing.assert_close(divergence(other, never)[0], wanted)
+    torch.testing.assert_close(kl_divergence(other, never)[0], wanted)
     leaf = never.clone().requires_grad_()
-    divergence(leaf, never).sum().backward()
-    assert divergence(never, never).item() == 0 and leaf.grad is not None
+    kl_divergence(leaf, never).sum().backward()
+    assert kl_divergence(never, never).item() == 0 and leaf.grad is not None
     assert leaf.grad.tolist() == [[0.0, 0.0, 0.0]]
-    assert divergence(never, other).item() == math.inf
+    assert kl_divergence(never, other).item() == math.inf
 
 
 def test_an_action_of_no_probability_is_never_drawn(monkeypatch):
@@ -240,7 +240,7 @@ def test_a_handover_switches_or_ramps_and_keeps_two_states():
     running = PolicyGradient(baseline="running")
     ramp = Handover(first=CrossEntropy(), second=running, at=2, ramp=3)
     assert [ramp.weight(e) for e in range(7)] == [0, 0, 0.25, 0.5, 0.75, 1, 1]
-    assert [alone(ramp, e) for e in (1, 3, 5)] == [ramp.first, ramp, running]
+    assert [active_objective(ramp, e) for e in (1, 3, 5)] == [ramp.first, ramp, running]
     ce, _ = CrossEntropy()(model, batch_of(y), {})
     pg, _ = running(model, batch_of(y, 3), {"mean": torch.tensor(0.25)})
     calls.clear()
@@ -251,7 +251,7 @@ def test_a_handover_switches_or_ramps_and_keeps_two_states():
     torch.testing.assert_close(first, ce)
     assert set(ramp(model, batch_of(y, 6), {})[1]) == {"second/mean"}
     nested = Handover(first=Handover(first=CrossEntropy(), second=running, at=2), at=9)
-    assert [alone(nested, e) for e in (1, 3)] == [CrossEntropy(), running]
+    assert [active_objective(nested, e) for e in (1, 3)] == [CrossEntropy(), running]
     assert record.plain(ramp)["second"]["name"] == "reward"
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from worlds import linear_world
 
 from holdfast import evaluation
-from holdfast.attack import FGSM, Boundary, HopSkipJump, SimBA, Square, resized
+from holdfast.attack import FGSM, BoundaryAttack, HopSkipJump, SimBA, Square, with_settings
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.shares import joined, share
@@ -21,9 +21,9 @@ FAR = 1.5 * WORLD.margin["l2"].median().item()
 ATTACKS = {
     "square": Square(radius=0.012, queries=60, share=0.3),
     "square-l2": Square(radius=FAR, norm="l2", queries=60),
-    "simba": SimBA(stride=0.02, queries=60),
+    "simba": SimBA(step_size=0.02, queries=60),
     "hop-skip-jump": HopSkipJump(queries=60, probes=6),
-    "boundary": Boundary(queries=60),
+    "boundary": BoundaryAttack(queries=60),
 }
 
 
@@ -43,7 +43,7 @@ def test_the_curve_is_what_smaller_budgets_leave(name):
     """Square's look at the clean image comes on top of its budget."""
     whole, more = judged(ATTACKS[name]), int(name.startswith("square"))
     counts = [2, 9, 20, 37, 60]
-    small = [judged(resized(ATTACKS[name], queries=count)) for count in counts]
+    small = [judged(with_settings(ATTACKS[name], queries=count)) for count in counts]
     assert whole.over_queries([count + more for count in counts]) == [a.accuracy for a in small]
     for count, one in zip(counts, small, strict=True):
         fell = (asked(whole) >= 0) & (asked(whole) <= count + more)
@@ -79,7 +79,7 @@ def test_a_restart_goes_on_counting():
 def test_the_boundary_attack_walks_alone_as_in_company():
     """With one query left when its eleventh step would ask for two."""
     for queries in (24, 25):
-        attack, some = Boundary(queries=queries), slice(0, 6)
+        attack, some = BoundaryAttack(queries=queries), slice(0, 6)
         together = attack(MODEL, X[some], Y[some])
         alone = [attack(MODEL, X[k : k + 1], Y[k : k + 1], torch.tensor([k])) for k in range(6)]
         torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
@@ -131,7 +131,7 @@ def test_counts_survive_a_kill_and_reach_the_file(tmp_path):
 
 
 def test_in_a_cascade_what_had_fallen_asks_nothing():
-    square = resized(ATTACKS["square"], queries=8, norm="l2", radius=3 * FAR)
+    square = with_settings(ATTACKS["square"], queries=8, norm="l2", radius=3 * FAR)
     attacks = {"square": square, "simba": ATTACKS["simba"]}
     found = evaluate(MODEL, X, Y, attacks=attacks, cascade=True, radius=3 * FAR, norm="l2")
     first, second = found.attacks

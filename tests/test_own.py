@@ -233,7 +233,7 @@ def test_what_is_not_as_expected_is_one_line(words, said, capsys) -> None:
 
 def test_a_function_becomes_settings_that_can_be_had_anew() -> None:
     kind = own.kind("mine:one_step", "an attack", ("model", "x", "y"), ("index",))
-    one = attack.resized(kind(radius=0.3), radius=0.05)
+    one = attack.with_settings(kind(radius=0.3), radius=0.05)
     assert attack.settings_of(one) == {"radius", "norm"}
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
     adv = attack.run(one, lambda x: x.flatten(1)[:, :10], x, y, y)
@@ -371,7 +371,7 @@ def test_what_has_settings_to_be_named_stays_as_it_is() -> None:
     thing = functools.partial(attack.PGD(radius=0.1), index=None)
     for one in (needs, many, places, named, wrapped, bound, thing, attack.PGD(),
                 lambda model, x, y, index: x):  # fmt: skip
-        assert own.valued(one, 3, attack.FILLED) is one
+        assert own.valued(one, 3, attack.OPTIONAL_ARGUMENTS) is one
 
 
 def test_a_partial_has_the_attributes_that_it_was_given() -> None:

@@ -94,7 +94,7 @@ def test_hop_skip_jump_in_a_batch_is_as_strong_as_foolbox_one_image_at_a_time(di
 def test_simba_lowers_the_true_class_pixel_by_pixel(digits):
     network, split = digits
     meter = Metered(network)
-    adv = SimBA(stride=0.3, queries=2000)(meter, split.x, split.y, index=split.index)
+    adv = SimBA(step_size=0.3, queries=2000)(meter, split.x, split.y, index=split.index)
     fooled = predict(network, adv).argmax(1) != split.y
     assert fooled.double().mean() > 0.8
     change = (adv - split.x).abs()
@@ -106,7 +106,7 @@ def test_simba_lowers_the_true_class_pixel_by_pixel(digits):
 
 @pytest.mark.parametrize(
     "bad", [lambda: HopSkipJump(queries=0), lambda: HopSkipJump(probes=1),
-            lambda: SimBA(stride=0), lambda: SimBA(queries=0)]
+            lambda: SimBA(step_size=0), lambda: SimBA(queries=0)]
 )  # fmt: skip
 def test_bad_settings_are_one_clear_line(bad):
     with pytest.raises(BadInput, match="expected") as caught:

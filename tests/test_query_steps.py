@@ -100,7 +100,7 @@ def sure(count: int = 6) -> tuple[Asked, Tensor, Tensor, Tensor]:
 
 def test_simba_moves_each_pixel_against_the_slope():
     model, x, y, slope = sure()
-    found = SimBA(stride=0.3, queries=100)(model, x, y)
+    found = SimBA(step_size=0.3, queries=100)(model, x, y)
     wanted = (x - 0.3 * slope.sign().view(1, 4, 4)).clamp(0, 1)
     torch.testing.assert_close(found, wanted)
 

@@ -162,8 +162,8 @@ def shortened_standard(norm: Norm) -> Evaluation:
     model, x, y = digits()
     attacks = dict(SUITES["standard"](task(norm)).attacks)
     attacks.pop("square")
-    attacks["apgd-t"] = attack.resized(attacks["apgd-t"], steps=25)
-    attacks["fab-t"] = attack.resized(attacks["fab-t"], steps=4)
+    attacks["apgd-t"] = attack.with_settings(attacks["apgd-t"], steps=25)
+    attacks["fab-t"] = attack.with_settings(attacks["fab-t"], steps=4)
     return evaluate(model, x, y, attacks=attacks, cascade=True, radius=RADII[norm], norm=norm)
 
 

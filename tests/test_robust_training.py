@@ -19,7 +19,7 @@ from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, checkpoint,
 from holdfast.training.guard import hardened
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
-from holdfast.training.step import Bench, attacked, step
+from holdfast.training.step import Bench, step, with_adversarial
 from holdfast.types import Batch
 
 DATA = blobs()
@@ -84,7 +84,7 @@ def test_the_adversary_of_trades_climbs_the_divergence():
     adversary = PGD(radius=0.1, steps=3)
     for objective, moves in ((feedback.Trades(), False), (feedback.CrossEntropy(), True)):
         at = bench(objective, adversary)
-        made = [attacked(at, at.model, b, 1.0, b.index, {}).adv for b in (batch, other)]
+        made = [with_adversarial(at, at.model, b, 1.0, b.index, {}).adv for b in (batch, other)]
         assert made[0] is not None and made[1] is not None
         assert torch.equal(made[0], made[1]) is not moves
 
@@ -299,10 +299,10 @@ def test_raw_weights_are_measured_beside_averaged_ones(tmp_path):
 
 def test_hardened_adversaries():
     assert hardened(FGSM(radius=0.1, loss="margin"), 1) == PGD(
-        radius=0.1, steps=2, stride=0.625, loss="margin"
+        radius=0.1, steps=2, rel_stepsize=0.625, loss="margin"
     )
-    assert hardened(FGSM(norm="l2"), 1) == PGD(norm="l2", steps=2, stride=0.625)
-    assert hardened(PGD(steps=4, stride=0.5), 2) == PGD(steps=16, stride=0.125)
+    assert hardened(FGSM(norm="l2"), 1) == PGD(norm="l2", steps=2, rel_stepsize=0.625)
+    assert hardened(PGD(steps=4, rel_stepsize=0.5), 2) == PGD(steps=16, rel_stepsize=0.125)
     assert hardened(FGSM(), 0) == FGSM()
 
 
@@ -378,7 +378,7 @@ def test_the_adversary_climbs_the_loss_with_the_state_of_its_own_part():
 
     at = bench(Noting(), FGSM(radius=0.1), mix="both", loss="objective")
     batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
-    attacked(
+    with_adversarial(
         at, at.model, batch, 1.0, batch.index, {"adv/mine": torch.ones(1), "clean/x": torch.ones(1)}
     )
     assert seen == [{"mine"}]

@@ -12,7 +12,7 @@ from holdfast.attack import APGD, BIM, CW, FGSM, MIM, PGD, Targeted, Transfer, T
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable, evaluate, save
 from holdfast.feedback import Expected
-from holdfast.loss import called, punishment
+from holdfast.loss import negative_expected_reward, resolve_loss
 
 CLIMB = [FGSM(), BIM(), MIM(), PGD(), APGD(), TransferMIM(diversity=0.0)]
 
@@ -21,12 +21,14 @@ def test_the_loss_called_reward_is_that_of_the_objective_up_to_a_constant():
     """Expected regret with rewards +1 and -1 is 2 (1 - p_y); minus the reward is 1 less."""
     logits, y = torch.randn(5, dtype=torch.float64), torch.arange(5)
     regret, _ = Expected()(Bandit(logits), batch_of(y), {})
-    torch.testing.assert_close(called("reward")(logits.expand(5, 5), y), regret.detach() - 1)
+    torch.testing.assert_close(resolve_loss("reward")(logits.expand(5, 5), y), regret.detach() - 1)
 
 
 def test_minus_the_reward_has_a_gradient_where_the_policy_is_nearly_sure():
     logits = torch.tensor([[16.0, 0.0]], requires_grad=True)
-    (slope,) = torch.autograd.grad(punishment(logits, torch.tensor([0])).sum(), logits)
+    (slope,) = torch.autograd.grad(
+        negative_expected_reward(logits, torch.tensor([0])).sum(), logits
+    )
     torch.testing.assert_close(slope[0, 1], 2 * torch.tensor(-16.0).exp(), rtol=1e-4, atol=0)
 
 

@@ -13,7 +13,7 @@ from holdfast import attack, engine, feedback, record, training
 from holdfast import data as datasets
 from holdfast.attack import FGSM, PGD
 from holdfast.errors import BadInput, require_words
-from holdfast.loss import called
+from holdfast.loss import resolve_loss
 from holdfast.model import predict
 from holdfast.training import (
     SGD,
@@ -93,7 +93,10 @@ def test_every_objective_learns(objective):
 
 def test_adversarial_training_makes_robust():
     robust = {}
-    for name, adversary in {"plain": None, "pgd": PGD(radius=0.12, steps=3, stride=0.5)}.items():
+    for name, adversary in {
+        "plain": None,
+        "pgd": PGD(radius=0.12, steps=3, rel_stepsize=0.5),
+    }.items():
         model = network(DATA)
         train(model, DATA, adversary=adversary, **fast(epochs=20))
         adv = PGD(radius=0.12, steps=20)(model.eval(), DATA.test.x, DATA.test.y)
@@ -148,7 +151,7 @@ def test_the_adversary_may_climb_the_trained_objective(loss):
     class Noting(FGSM):
         def __call__(self, model, x, y):
             p_y = model(x).softmax(1).gather(1, y[:, None])[:, 0]
-            climbed = called(self.loss)(model(x), y)
+            climbed = resolve_loss(self.loss)(model(x), y)
             seen.append(
                 torch.allclose(climbed, 2 * (1 - p_y) if loss == "objective" else -p_y.log())
             )

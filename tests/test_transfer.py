@@ -276,7 +276,10 @@ def test_images_in_fp64_are_judged_as_models_in_fp32_see_them():
     x = torch.rand(8, 3, 32, 32, generator=generator, dtype=torch.float64)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 3))
-    one, y = PGD(radius=12, norm="l1", steps=2, stride=1.0), model(x.flatten(1).float()).argmax(1)
+    one, y = (
+        PGD(radius=12, norm="l1", steps=2, rel_stepsize=1.0),
+        model(x.flatten(1).float()).argmax(1),
+    )
     wide, narrow = (transfer_matrix({"a": model}, some, y, one) for some in (x, x.float()))
     assert wide.accuracy == narrow.accuracy < 0.6
 

@@ -22,7 +22,8 @@ def cause(error: BaseException) -> str:
 
 ELSEWHERE = {
     "lr": "rate", "learning_rate": "rate", "eps": "radius", "epsilon": "radius",
-    "alpha": "stride", "eps_step": "stride", "step_size": "stride", "n_steps": "steps",
+    "alpha": "rel_stepsize", "eps_step": "rel_stepsize", "stride": "rel_stepsize",
+    "step_size": "rel_stepsize", "n_steps": "steps",
     "iterations": "steps", "max_iter": "steps", "autoattack": "standard", "n_restarts": "restarts",
     "against": "twin", "dataset": "data", "arch": "model", "bs": "batch_size",
 }  # fmt: skip

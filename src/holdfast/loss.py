@@ -15,7 +15,7 @@ Loss = Callable[[Logits, Labels], PerImage]
 LossName = Literal["ce", "margin", "dlr", "reward"]
 
 
-def full(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def at_least_fp32(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Numbers in fp32 where they came in less; wider ones as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
@@ -29,12 +29,12 @@ def margin(logits: Logits, y: Labels) -> PerImage:
     """Largest other logit minus the true one: positive where the prediction is wrong, 0 at a tie,
     and infinite where logits are no numbers, which are no prediction."""
     true = logits.gather(1, y[:, None]).squeeze(1)
-    gap = others(logits, y).amax(1) - true
+    gap = without_true_class(logits, y).amax(1) - true
     gap = gap.nan_to_num(0.0, torch.inf, -torch.inf)  # of two infinite ones: a tie
     return gap.masked_fill(logits.isnan().any(1), torch.inf)
 
 
-def others(logits: Logits, y: Labels) -> Logits:
+def without_true_class(logits: Logits, y: Labels) -> Logits:
     """The logits with the true class out of the question."""
     return logits.scatter(1, y[:, None], -torch.inf)
 
@@ -43,10 +43,10 @@ def rivals(logits: Logits, y: Labels) -> Int[Tensor, "batch others"]:
     """The wrong classes, the likeliest first. Raises BadInput where there are none."""
     if logits.shape[1] < 2:
         raise BadInput(f"expected logits of 2 classes or more, got {logits.shape[1]}")
-    return others(logits, y).argsort(1, descending=True)[:, :-1]
+    return without_true_class(logits, y).argsort(1, descending=True)[:, :-1]
 
 
-def right(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
+def is_correct(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
     """Whether the largest logit is the label's; logits that are no numbers are no prediction."""
     return (logits.argmax(1) == y) & ~logits.isnan().any(1)
 
@@ -56,7 +56,7 @@ def lead(logits: Logits, y: Labels, target: Labels) -> PerImage:
     return (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
 
 
-def punishment(logits: Logits, y: Labels) -> PerImage:
+def negative_expected_reward(logits: Logits, y: Labels) -> PerImage:
     """Minus the expected reward of the policy softmax(logits), told +1 for the true class and -1
     for any other (Gupta 2020, arXiv 2012.04353): 1 - 2 p_y, from -1 to 1.
 
@@ -106,7 +106,7 @@ def entropy(logits: Logits) -> PerImage:
     return -(logp.exp() * logp.clamp_min(torch.finfo(logp.dtype).min)).sum(1)  # of -inf: 0
 
 
-def divergence(logits: Logits, reference: Logits) -> PerImage:
+def kl_divergence(logits: Logits, reference: Logits) -> PerImage:
     """KL(softmax(reference) || softmax(logits)), in nats; a class that the reference rules out
     adds nothing."""
     found, wanted = logits.log_softmax(1), reference.log_softmax(1)
@@ -133,15 +133,15 @@ def gradient(
 def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Images, Logits]:
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
-        logits = full(model(leaf))
+        logits = at_least_fp32(model(leaf))
         height = loss(logits, y)
         if height.shape != y.shape:
             raise BadInput(f"expected a loss of each image, [{len(y)}], got {list(height.shape)}; "
                            "leave out the mean (reduction='none')")  # fmt: skip
-        return slope(height.sum(), leaf), logits.detach()
+        return pixel_gradient(height.sum(), leaf), logits.detach()
 
 
-def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
+def pixel_gradient(height: Tensor, pixels: Images, again: bool = False) -> Images:
     """Gradient of a sum with respect to pixels, zero where a model hides that it depends on them,
     and in pixels where it is no number.
 
@@ -156,7 +156,7 @@ def slope(height: Tensor, pixels: Images, again: bool = False) -> Images:
     return torch.zeros_like(pixels) if found is None else found.nan_to_num(0.0, 0.0, 0.0)
 
 
-def called(loss: LossName | Loss) -> Loss:
+def resolve_loss(loss: LossName | Loss) -> Loss:
     """The loss of this name; a function is taken as it is. Raises BadInput for what is neither."""
     if isinstance(loss, str):
         return choose(NAMED, loss, "loss")
@@ -169,7 +169,7 @@ NAMED: dict[str, Loss] = {
     "ce": cross_entropy,
     "margin": margin,
     "dlr": dlr,
-    "reward": punishment,
+    "reward": negative_expected_reward,
 }
 
 

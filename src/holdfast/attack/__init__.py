@@ -5,18 +5,18 @@ Each file holds one attack; `run` hands an attack what it asks for.
 
 from holdfast.attack._common import positions
 from holdfast.attack._run import (
-    FILLED,
+    OPTIONAL_ARGUMENTS,
     aimed_at,
-    notes,
-    relentless,
-    resized,
+    counts_queries,
+    inner_setting,
     run,
     settings_of,
-    stated,
+    with_settings,
+    without_early_stopping,
 )
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
-from holdfast.attack.boundary import Boundary
+from holdfast.attack.boundary import BoundaryAttack
 from holdfast.attack.cw import CW
 from holdfast.attack.ddn import DDN
 from holdfast.attack.deepfool import DeepFool
@@ -47,7 +47,7 @@ ATTACKS: dict[str, type] = {
     "fab": FAB,
     "square": Square,
     "hop-skip-jump": HopSkipJump,
-    "boundary": Boundary,
+    "boundary": BoundaryAttack,
     "simba": SimBA,
     "uniform-noise": UniformNoise,
     "gaussian-noise": GaussianNoise,
@@ -62,10 +62,10 @@ __all__ = [
     "DDN",
     "FAB",
     "FGSM",
-    "FILLED",
     "MIM",
+    "OPTIONAL_ARGUMENTS",
     "PGD",
-    "Boundary",
+    "BoundaryAttack",
     "DeepFool",
     "GaussianNoise",
     "HopSkipJump",
@@ -77,11 +77,11 @@ __all__ = [
     "TransferMIM",
     "UniformNoise",
     "aimed_at",
-    "notes",
+    "counts_queries",
+    "inner_setting",
     "positions",
-    "relentless",
-    "resized",
     "run",
     "settings_of",
-    "stated",
+    "with_settings",
+    "without_early_stopping",
 ]

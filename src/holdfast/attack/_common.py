@@ -5,7 +5,7 @@ from torch import Tensor
 
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image
-from holdfast.loss import full, margin, rounding
+from holdfast.loss import at_least_fp32, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
@@ -47,7 +47,7 @@ def shortened(
     near, far = torch.zeros_like(x), adv - x
     for _ in range(halvings):
         middle = (near + far) / 2
-        wrong = per_image(clearly(full(model(x + middle)), y), x)
+        wrong = per_image(clearly(at_least_fp32(model(x + middle)), y), x)
         near, far = torch.where(wrong, near, middle), torch.where(wrong, middle, far)
     return torch.where(per_image(length(far, "l2") < length(adv - x, "l2"), x), x + far, adv)
 

@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Classifier, Images, Labels, Note, PerImage
 
-FILLED = ("index", "start", "stop", "note")
+OPTIONAL_ARGUMENTS = ("index", "start", "stop", "note")
 """What `run` hands to an attack that names it."""
 
 
@@ -16,7 +16,7 @@ def unheard(rows: Labels, queries: Labels, distance: PerImage) -> None:
     """The `note` of an attack that nobody listens to."""
 
 
-def notes(attack: Attack) -> bool:
+def counts_queries(attack: Attack) -> bool:
     """Whether the attack says after how many queries each image fell."""
     return "note" in inspect.signature(attack).parameters
 
@@ -49,7 +49,7 @@ def settings_of(attack: Attack) -> set[str]:
     return {field.name for field in dataclasses.fields(attack)}
 
 
-def resized(attack: Attack, **settings: object) -> Attack:
+def with_settings(attack: Attack, **settings: object) -> Attack:
     """The same attack with other settings. Raises BadInput for one that has none such."""
     if unknown := set(settings) - settings_of(attack):
         wanted = " and ".join(sorted(unknown))
@@ -59,14 +59,14 @@ def resized(attack: Attack, **settings: object) -> Attack:
     return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
-def relentless(attack: Attack) -> Attack:
+def without_early_stopping(attack: Attack) -> Attack:
     """The attack with all its steps taken, where `stop` is not said: AutoPGD, which is not told
     it, climbs on with wrong images if `best` is set. MinMargin always lets them rest."""
     rests = "stop" not in inspect.signature(attack).parameters
-    return resized(attack, best=True) if rests and "best" in settings_of(attack) else attack
+    return with_settings(attack, best=True) if rests and "best" in settings_of(attack) else attack
 
 
-def stated(wrapper: Any, name: str) -> object:
+def inner_setting(wrapper: Any, name: str) -> object:
     """`radius`, `norm` or `minimal` of the attack within a wrapper, its field `attack`.
 
     Raises AttributeError for any other name, and where the attack does not state it.

@@ -14,7 +14,15 @@ from holdfast.attack._common import ENOUGH, clearly, positions, pushed, require_
 from holdfast.errors import BadInput
 from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, LossName, called, full, gradient, rivals, targeted_dlr
+from holdfast.loss import (
+    Loss,
+    LossName,
+    at_least_fp32,
+    gradient,
+    resolve_loss,
+    rivals,
+    targeted_dlr,
+)
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 PERIODS = 0.22, 0.06, 0.03  # shares of the steps: the first period, the shortest, the decrease
@@ -68,7 +76,7 @@ class APGD:
             draws=AT_LEAST_1, rho=SHARE,
         )  # fmt: skip
         require_dense(self.norm)
-        called(self.loss)
+        resolve_loss(self.loss)
         if self.targets and self.loss != "dlr":
             raise BadInput(f"expected loss 'dlr' where there are targets, got {self.loss!r:.60}")
 
@@ -77,7 +85,7 @@ class APGD:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         index = positions(x, index)
-        logits = full(model(x))
+        logits = at_least_fp32(model(x))
         adv, height = x.clone(), self._height(logits, y, torch.full_like(logits[:, 0], -torch.inf))
         wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
@@ -98,7 +106,7 @@ class APGD:
         return (x + self.radius * change.to(x.dtype)).clamp(0, 1)
 
     def _loss(self, target: Labels) -> Loss:
-        return partial(targeted_dlr, target=target) if self.targets else called(self.loss)
+        return partial(targeted_dlr, target=target) if self.targets else resolve_loss(self.loss)
 
     def _height(self, logits: Logits, y: Labels, loss: PerImage) -> PerImage:
         """What the best point has most of: the loss, and more than any loss once it fools."""
@@ -130,21 +138,21 @@ class APGD:
         return _Path(
             place=torch.arange(len(x), device=x.device), x=x, y=y, target=target, adv=start,
             old=start, climb=climb, best=start, best_climb=climb, height=height, checked=height,
-            stride=torch.full((len(x),), 2 * self.radius, dtype=x.dtype, device=x.device),
+            step_size=torch.full((len(x),), 2 * self.radius, dtype=x.dtype, device=x.device),
             before=torch.zeros_like(height), rises=torch.zeros_like(y),
             halved=torch.ones_like(y, dtype=torch.bool),
         )  # fmt: skip
 
     def _step(self, model: Classifier, path: "_Path", step: int) -> "_Path":
         """Move, then look at loss, gradient and prediction where the move ended."""
-        loss, stride = self._loss(path.target), per_image(path.stride, path.adv)
-        change = stride * steepest(path.climb, self.norm)
+        loss, step_size = self._loss(path.target), per_image(path.step_size, path.adv)
+        change = step_size * steepest(path.climb, self.norm)
         old = path.old if step > 1 else None
         adv = pushed(path.x, path.adv, old, change, self.radius, self.norm)
         if step < self.steps:
             climb, logits = gradient(model, adv, path.y, loss, self.draws)
         else:
-            climb, logits = path.climb, full(model(adv))
+            climb, logits = path.climb, at_least_fp32(model(adv))
         value = loss(logits, path.y)
         reached = self._height(logits, path.y, value)
         better = per_image(reached > path.height, adv)
@@ -163,7 +171,7 @@ class APGD:
         return dataclasses.replace(
             path, adv=torch.where(back, path.best, path.adv), halved=stuck, checked=path.height,
             climb=torch.where(back, path.best_climb, path.climb), rises=torch.zeros_like(path.y),
-            stride=torch.where(stuck, path.stride / 2, path.stride),
+            step_size=torch.where(stuck, path.step_size / 2, path.step_size),
         )  # fmt: skip
 
 
@@ -175,7 +183,7 @@ class _Path:
     target: class that a targeted loss climbs to.
     adv, old: where it is, and where it was a move ago; climb: the gradient at adv.
     best, best_climb: its best point so far and the gradient there; height: the best one's rank.
-    stride: length of a step; before: loss at the last point.
+    step_size: length of a step; before: loss at the last point.
     rises: steps since the last checkpoint that raised the loss.
     checked: height at the last checkpoint; halved: whether its step was halved there.
     """
@@ -191,7 +199,7 @@ class _Path:
     best_climb: Images
     height: PerImage
     checked: PerImage
-    stride: PerImage
+    step_size: PerImage
     before: PerImage
     rises: Int[Tensor, " batch"]
     halved: Bool[Tensor, " batch"]

@@ -6,7 +6,7 @@ from typing import ClassVar
 from holdfast.attack._common import require_dense
 from holdfast.attack.pgd import PGD
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import Loss, LossName, called
+from holdfast.loss import Loss, LossName, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Norm
 
 
@@ -23,7 +23,7 @@ class BIM:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
         norm: the norm that measures the budget.
         steps: gradient steps.
-        stride: length of a step as a share of the radius.
+        rel_stepsize: length of a step as a share of the radius.
         loss: what is climbed.
     """
 
@@ -32,17 +32,18 @@ class BIM:
     radius: float = 8 / 255
     norm: Norm = "linf"
     steps: int = 10
-    stride: float = 0.125
+    rel_stepsize: float = 0.125
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
-        require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0)
+        require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0)
         require_dense(self.norm)
-        called(self.loss)
+        resolve_loss(self.loss)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
         climb = PGD(
-            radius=self.radius, norm=self.norm, steps=self.steps, stride=self.stride, start="clean",
+            radius=self.radius, norm=self.norm, steps=self.steps,
+            rel_stepsize=self.rel_stepsize, start="clean",
             loss=self.loss,
         )  # fmt: skip
         return climb(model, x, y, stop=stop)

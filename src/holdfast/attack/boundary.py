@@ -24,7 +24,7 @@ Sizes = Float[Tensor, "batch 2"]  # of the steps along the sphere and ahead
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boundary:
+class BoundaryAttack:
     """A minimum-norm attack, l2, that sees the predicted class and nothing else (Brendel, Rauber
     and Bethge, arXiv 1712.04248, algorithm 1).
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast.attack._common import shortened
 from holdfast.geometry import length, per_image
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import full, margin, rounding
+from holdfast.loss import at_least_fp32, margin, rounding
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 INSIDE = 1 - 1e-6  # pixels at 0 and 1 are drawn in by this share: tanh does not reach them
@@ -58,7 +58,7 @@ class CW:
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         out = x.clone()
-        lead = -margin(full(model(x)), y)
+        lead = -margin(at_least_fp32(model(x)), y)
         rows = (lead >= 0).nonzero()[:, 0]
         if len(rows):
             out[rows] = self._nearest(model, x[rows], y[rows], lead[rows])
@@ -89,7 +89,7 @@ class CW:
         w = now.w.detach().requires_grad_()
         with torch.enable_grad():
             adv = (w.tanh() + 1) / 2
-            logits = full(model(adv))
+            logits = at_least_fp32(model(adv))
             behind = margin(logits, now.y)
             slack = rounding(logits.detach())
             beyond = slack.clamp_min(self.confidence)

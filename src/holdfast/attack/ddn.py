@@ -9,7 +9,7 @@ import torch
 from holdfast.attack._common import clearly, shortened
 from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
-from holdfast.loss import cross_entropy, full, gradient, margin
+from holdfast.loss import at_least_fp32, cross_entropy, gradient, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 SURE = 10.0  # the gap of logits beyond which softmax in fp32 starts to lose the gradient
@@ -31,7 +31,7 @@ class DDN:
         steps: of every image, as published; one that is wrong already takes none.
         first: radius of the first sphere, in pixel units of [0, 1].
         change: share by which a sphere shrinks or grows.
-        stride: length of the first step, in pixel units; it falls to a hundredth along a cosine.
+        step_size: length of the first step, in pixel units; it falls to a hundredth along a cosine.
     """
 
     name: ClassVar[str] = "ddn"
@@ -40,17 +40,17 @@ class DDN:
     steps: int = 100
     first: float = 1.0
     change: float = 0.05
-    stride: float = 1.0
+    step_size: float = 1.0
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, steps=AT_LEAST_1, first=AT_LEAST_0, change=SHARE_INSIDE, stride=ABOVE_0
+            self, steps=AT_LEAST_1, first=AT_LEAST_0, change=SHARE_INSIDE, step_size=ABOVE_0
         )
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         out = x.clone()
-        rows = (margin(full(model(x)), y) <= 0).nonzero()[:, 0]
+        rows = (margin(at_least_fp32(model(x)), y) <= 0).nonzero()[:, 0]
         if len(rows):
             out[rows] = self._nearest(model, x[rows], y[rows])
         return out
@@ -65,9 +65,9 @@ class DDN:
             best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
             radius = radius * torch.where(wrong, 1 - self.change, 1 + self.change)
             wave = (1 + math.cos(math.pi * step / self.steps)) / 2
-            moved = adv - x + self.stride * (0.01 + 0.99 * wave) * steepest(slope, "l2")
+            moved = adv - x + self.step_size * (0.01 + 0.99 * wave) * steepest(slope, "l2")
             adv = (x + per_image(radius, x) * steepest(moved, "l2")).clamp(0, 1)
-        wrong = clearly(full(model(adv)), y)
+        wrong = clearly(at_least_fp32(model(adv)), y)
         best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
         return shortened(model, x, y, best[0])
 

@@ -8,7 +8,7 @@ import torch
 from holdfast.attack._common import clearly, positions, require_dense
 from holdfast.geometry import per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, require_ranges
-from holdfast.loss import full, lead, others, rounding, slope
+from holdfast.loss import at_least_fp32, lead, pixel_gradient, rounding, without_true_class
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 
@@ -70,13 +70,13 @@ class DeepFool:
         """The shortest change that takes a linear network across a boundary; zero without slope."""
         found, nearest = torch.zeros_like(pixels), torch.full_like(logits[:, 0], torch.inf)
         slack = 2 * rounding(logits.detach())
-        rivals = others(logits.detach(), y)
+        rivals = without_true_class(logits.detach(), y)
         rivals = rivals.topk(self._rivals(logits)).indices
         for rival in rivals.T:
             with torch.enable_grad():
                 gap = -lead(logits, y, rival)
                 total = -gap.sum()
-            climb = slope(total, pixels, again=True)
+            climb = pixel_gradient(total, pixels, again=True)
             unit = steepest(climb, self.norm)
             fall = (climb * unit).flatten(1).sum(1)
             far = torch.where(fall > 0, (gap.detach() + slack) / fall, torch.inf)
@@ -90,4 +90,4 @@ def _recorded(model: Classifier, x: Images) -> tuple[Images, Logits]:
     """The pixels, and the logits with the graph that leads back to them."""
     pixels = x.detach().requires_grad_()
     with torch.enable_grad():
-        return pixels, full(model(pixels))
+        return pixels, at_least_fp32(model(pixels))

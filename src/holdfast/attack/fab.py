@@ -12,7 +12,7 @@ from holdfast import noise
 from holdfast.attack._common import clearly, positions, require_dense
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import full, gradient, lead, margin, right, rivals
+from holdfast.loss import at_least_fp32, gradient, is_correct, lead, margin, rivals
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 FAR = {"linf": 0.3, "l2": 1.0}  # ball of a random start where no distance is known yet
@@ -84,10 +84,10 @@ class FAB:
         self, model: Classifier, x: Images, y: Labels
     ) -> tuple[Int[Tensor, "batch targets"], PerImage]:
         """Wrong classes, likely ones first; the distance 0 of what is wrong already, or inf."""
-        logits = full(model(x))
+        logits = at_least_fp32(model(x))
         likely = rivals(logits, y)[:, : self.targets]
         reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-        return likely, reach.masked_fill(~right(logits, y), 0)
+        return likely, reach.masked_fill(~is_correct(logits, y), 0)
 
     def _start(self, x: Images, reach: PerImage, index: Labels, restart: int, rank: int) -> Images:
         """The image, then a point of the ball of half the distance found or of half the radius."""
@@ -106,7 +106,7 @@ class FAB:
         reach = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         for _ in range(self.steps):
             adv = self._step(model, x, adv, y, rival)
-            logits = full(model(adv))
+            logits = at_least_fp32(model(adv))
             distance = length(adv - x, self.norm)
             nearer = clearly(logits, y) & (distance < reach)
             found = torch.where(per_image(nearer, x), adv, found)

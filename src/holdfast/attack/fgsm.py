@@ -7,7 +7,7 @@ import torch
 
 from holdfast.geometry import ascent, confine
 from holdfast.limits import AT_LEAST_0, require_ranges
-from holdfast.loss import Loss, LossName, called, gradient
+from holdfast.loss import Loss, LossName, gradient, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Norm
 
 
@@ -32,9 +32,9 @@ class FGSM:
 
     def __post_init__(self) -> None:
         require_ranges(self, radius=AT_LEAST_0)
-        called(self.loss)
+        resolve_loss(self.loss)
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
-        climb, _ = gradient(model, x, y, called(self.loss))
+        climb, _ = gradient(model, x, y, resolve_loss(self.loss))
         return confine(x, x + ascent(x, climb, self.radius, self.norm), self.radius, self.norm)

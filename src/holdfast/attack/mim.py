@@ -8,7 +8,7 @@ import torch
 from holdfast.attack._common import ENOUGH, clearly, levelled, positions, require_dense
 from holdfast.geometry import confine, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import Loss, LossName, called, gradient
+from holdfast.loss import Loss, LossName, gradient, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Norm
 
 
@@ -25,7 +25,7 @@ class MIM:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
         norm: the norm that measures the budget.
         steps: gradient steps.
-        stride: length of a step as a share of the radius; the paper takes 1 / steps.
+        rel_stepsize: length of a step as a share of the radius; the paper takes 1 / steps.
         decay: what is left of the sum after each step; 0 is BIM.
         loss: what is climbed.
     """
@@ -35,18 +35,20 @@ class MIM:
     radius: float = 8 / 255
     norm: Norm = "linf"
     steps: int = 10
-    stride: float = 0.1
+    rel_stepsize: float = 0.1
     decay: float = 1.0
     loss: LossName | Loss = "ce"
 
     def __post_init__(self) -> None:
-        require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0, decay=AT_LEAST_0)
+        require_ranges(
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0, decay=AT_LEAST_0
+        )
         require_dense(self.norm)
-        called(self.loss)
+        resolve_loss(self.loss)
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:
-        loss, size = called(self.loss), self.stride * self.radius
+        loss, size = resolve_loss(self.loss), self.rel_stepsize * self.radius
         out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
         for _ in range(self.steps):
             slope, logits = gradient(model, adv, y, loss)

@@ -12,7 +12,7 @@ from holdfast import noise
 from holdfast.attack._common import clearly, positions, pushed, require_dense
 from holdfast.geometry import confine, higher, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, full, gradient, lead, margin, rivals
+from holdfast.loss import Loss, at_least_fp32, gradient, lead, margin, rivals
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 
@@ -60,7 +60,7 @@ class MinMargin:
     ) -> Images:  # fmt: skip
         index = positions(x, index)
         adv = confine(x, x if start is None else start, self.radius, self.norm)
-        logits = full(model(adv))
+        logits = at_least_fp32(model(adv))
         height, worth = _height(logits, y), self._worth(model, x, y, logits)
         wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
@@ -77,7 +77,7 @@ class MinMargin:
         """`[batch]` flags: near enough to be climbed on with."""
         if self.near is None:
             return torch.ones_like(y, dtype=torch.bool)
-        return margin(logits, y) >= self.near * margin(full(model(x)), y)
+        return margin(logits, y) >= self.near * margin(at_least_fp32(model(x)), y)
 
     def _climb(
         self, model: Classifier, x: Images, y: Labels, rival: Labels, adv: Images,
@@ -94,11 +94,11 @@ class MinMargin:
                 rows, x, y, rival, adv, old, slope = (part[stands] for part in kept)
             if not len(rows):
                 return top, height
-            stride = self.radius * (1 + math.cos(math.pi * step / self.steps))
-            change = stride * steepest(slope, self.norm)
+            step_size = self.radius * (1 + math.cos(math.pi * step / self.steps))
+            change = step_size * steepest(slope, self.norm)
             before = old if step else None
             old, adv = adv, pushed(x, adv, before, change, self.radius, self.norm)
-        last = adv, _height(full(model(adv)), y)
+        last = adv, _height(at_least_fp32(model(adv)), y)
         top[rows], height[rows] = higher(top[rows], height[rows], *last)
         return top, height
 

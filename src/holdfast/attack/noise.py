@@ -11,7 +11,7 @@ from holdfast import noise
 from holdfast.attack._common import positions, require_dense
 from holdfast.geometry import confine, higher, sample
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import full, margin
+from holdfast.loss import at_least_fp32, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
 
@@ -104,8 +104,8 @@ def _best(model: Classifier, y: Labels, draw: Callable[[int], Images], repeats: 
     top = draw(0)
     if repeats == 1:
         return top
-    height = margin(full(model(top)), y)
+    height = margin(at_least_fp32(model(top)), y)
     for repeat in range(1, repeats):
         rival = draw(repeat)
-        top, height = higher(top, height, rival, margin(full(model(rival)), y))
+        top, height = higher(top, height, rival, margin(at_least_fp32(model(rival)), y))
     return top

@@ -9,7 +9,7 @@ from holdfast import noise
 from holdfast.attack._common import ENOUGH, clearly, positions
 from holdfast.geometry import ascent, confine, higher, per_image, sample
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import Loss, LossName, called, full, gradient
+from holdfast.loss import Loss, LossName, at_least_fp32, gradient, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 
@@ -21,14 +21,14 @@ class PGD:
     With `norm="l1"` a step changes few pixels, and ball and box are projected onto together
     (Croce and Hein, arXiv 2103.01208, section 3); what their steps learn on the way is left out.
     Where it is called with `stop`, as the evaluator does, an image rests once it is wrong.
-    `steps=1, stride=1.25` is FGSM with a random start (Wong et al., arXiv 2001.03994).
+    `steps=1, rel_stepsize=1.25` is FGSM with a random start (Wong et al., arXiv 2001.03994).
     Raises BadInput for a radius, number of steps or of restarts that makes no sense.
 
     Attributes:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
         norm: the norm that measures the budget.
         steps: gradient steps of one restart.
-        stride: length of a step as a share of the radius.
+        rel_stepsize: length of a step as a share of the radius.
         start: `random` begins anywhere in the ball, `clean` at the image.
         restarts: tries per image; more than one keeps the best: with `stop` the first that is
             wrong, else the one of highest loss, whose iterates are compared as under `best`.
@@ -41,7 +41,7 @@ class PGD:
     radius: float = 8 / 255
     norm: Norm = "linf"
     steps: int = 10
-    stride: float = 0.25
+    rel_stepsize: float = 0.25
     start: Literal["random", "clean"] = "random"
     restarts: int = 1
     best: bool = False
@@ -50,9 +50,9 @@ class PGD:
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, stride=ABOVE_0
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, rel_stepsize=ABOVE_0
         )
-        called(self.loss)
+        resolve_loss(self.loss)
 
     @torch.no_grad()
     def __call__(
@@ -83,7 +83,7 @@ class PGD:
     ) -> tuple[Images, PerImage]:
         """One restart: the last or best iterate, and its loss: -inf unless compared, inf where it
         is wrong and may rest."""
-        loss, compare = called(self.loss), self.best or self.restarts > 1
+        loss, compare = resolve_loss(self.loss), self.best or self.restarts > 1
         out, rows = adv.clone(), positions(x, None)
         height = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
         for _ in range(self.steps):
@@ -98,10 +98,10 @@ class PGD:
                     rows, x, y, adv, climb = (part[stands] for part in (rows, x, y, adv, climb))
                 if not len(rows):
                     return out, height
-            step = ascent(adv, climb, self.stride * self.radius, self.norm)
+            step = ascent(adv, climb, self.rel_stepsize * self.radius, self.norm)
             adv = confine(x, adv + step, self.radius, self.norm)
         if compare:
-            logits = full(model(adv))
+            logits = at_least_fp32(model(adv))
             last = loss(logits, y).to(height)
             last = last.masked_fill(clearly(logits, y) & stop, torch.inf)
             out[rows], height[rows] = higher(out[rows], height[rows], adv, last)

@@ -13,7 +13,7 @@ from holdfast.attack._common import positions, require_dense, require_images
 from holdfast.attack._run import unheard
 from holdfast.geometry import confine, higher, length, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE_ABOVE_0, require_ranges
-from holdfast.loss import full, margin
+from holdfast.loss import at_least_fp32, margin
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000
@@ -73,7 +73,11 @@ class Square:
     ) -> Images:  # fmt: skip
         require_images(x)
         known = confine(x, start, self.radius, self.norm) if self.warm and start is not None else x
-        index, adv, height = positions(x, index), known.clone(), margin(full(model(known)), y)
+        index, adv, height = (
+            positions(x, index),
+            known.clone(),
+            margin(at_least_fp32(model(known)), y),
+        )
         for restart in range(self.restarts):
             left = (~(height > 0)).nonzero().flatten()
             if not len(left):
@@ -96,7 +100,7 @@ class Square:
         """One restart: the images reached, their margin loss, positive where fooled, and the
         queries of each."""
         adv = self._start(x, index, restart)
-        height = margin(full(model(adv)), y)
+        height = margin(at_least_fp32(model(adv)), y)
         if self.warm:
             adv, height = higher(adv, height, *best)
         found, reached, asked = adv.clone(), height.clone(), torch.full_like(y, self.queries)
@@ -110,7 +114,7 @@ class Square:
             if not len(rows):
                 break
             rival = self._proposal(x, adv, index, restart, step)
-            rival_height = margin(full(model(rival)), y)
+            rival_height = margin(at_least_fp32(model(rival)), y)
             adv, height = higher(adv, height, rival, rival_height)
         found[rows], reached[rows] = adv, height
         return found, reached, asked

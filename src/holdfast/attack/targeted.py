@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from holdfast.attack._common import positions
-from holdfast.attack._run import resized, run, settings_of, stated
+from holdfast.attack._run import inner_setting, run, settings_of, with_settings
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image
-from holdfast.loss import Loss, called, full
+from holdfast.loss import Loss, at_least_fp32, resolve_loss
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, PerImage
 
 
@@ -56,7 +56,7 @@ class Targeted:
             )
 
     def __getattr__(self, name: str) -> object:
-        return stated(self, name)
+        return inner_setting(self, name)
 
     @torch.no_grad()
     def __call__(
@@ -65,18 +65,18 @@ class Targeted:
         index = positions(x, index)
         target = self.aimed_at(model, x, y, index)
         further = {"best": True} if "best" in settings_of(self.attack) else {}
-        loss: Loss = called(self.attack.loss)  # pyright: ignore
+        loss: Loss = resolve_loss(self.attack.loss)  # pyright: ignore
 
         def descent(logits: Logits, y: Labels) -> PerImage:
             return -loss(logits, y)
 
-        adv = run(resized(self.attack, loss=descent, **further), model, x, target, index)
+        adv = run(with_settings(self.attack, loss=descent, **further), model, x, target, index)
         return torch.where(per_image(target == y, x), x, adv)
 
     @torch.no_grad()
     def aimed_at(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels:
         """The class that each image is led to. Raises BadInput for one that is none."""
-        logits = full(model(x))
+        logits = at_least_fp32(model(x))
         if isinstance(self.target, str):
             least = self.target == "least"
             others = logits.scatter(1, y[:, None], torch.inf if least else -torch.inf)

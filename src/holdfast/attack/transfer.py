@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from holdfast.attack._common import positions
-from holdfast.attack._run import aimed_at, relentless, run, stated
-from holdfast.model import Metered, lent, usable
+from holdfast.attack._run import aimed_at, inner_setting, run, without_early_stopping
+from holdfast.model import Metered, frozen, usable
 from holdfast.types import Attack, Classifier, Images, Labels
 
 
@@ -30,15 +30,15 @@ class Transfer:
     origin: str = ""
 
     def __getattr__(self, name: str) -> object:
-        return stated(self, name)
+        return inner_setting(self, name)
 
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         meter = Metered(self.source)
         seen = usable(self.source, x, y, positions(x, index))  # it may be elsewhere, or of fp64
-        with lent(self.source):
-            adv = run(relentless(self.attack), meter, *seen)
+        with frozen(self.source):
+            adv = run(without_early_stopping(self.attack), meter, *seen)
         if isinstance(model, Metered):
             model.forward += meter.forward
             model.backward += meter.backward
@@ -47,6 +47,6 @@ class Transfer:
     def aimed_at(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels | None:
         """The class to which the attack within leads each image on the source, if any."""
         seen = usable(self.source, x, y, index)
-        with lent(self.source):
+        with frozen(self.source):
             target = aimed_at(self.attack, self.source, *seen)
         return target if target is None else target.to(y)

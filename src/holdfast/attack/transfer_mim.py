@@ -12,7 +12,7 @@ from holdfast import noise
 from holdfast.attack._common import levelled, positions, require_dense, require_images
 from holdfast.geometry import confine, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE, SHARE_ABOVE_0, require_ranges
-from holdfast.loss import Loss, LossName, called, gradient
+from holdfast.loss import Loss, LossName, gradient, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Norm, image_shape
 
 
@@ -31,7 +31,7 @@ class TransferMIM:
         radius: budget in `norm`, pixel units of [0, 1]; may be typed 8/255 or 8px.
         norm: the norm that measures the budget.
         steps: gradient steps.
-        stride: length of a step as a share of the radius; the papers take 1 / steps.
+        rel_stepsize: length of a step as a share of the radius; the papers take 1 / steps.
         decay: what is left of the sum of gradients after each step; 0: no momentum.
         diversity: probability that an image is shrunk and moved at a step; 0: no diversity.
         smallest: share of its sides that a shrunk image keeps at least; the paper's is 299 / 330.
@@ -45,7 +45,7 @@ class TransferMIM:
     radius: float = 8 / 255
     norm: Norm = "linf"
     steps: int = 10
-    stride: float = 0.1
+    rel_stepsize: float = 0.1
     decay: float = 1.0
     diversity: float = 0.5
     smallest: float = 0.9
@@ -55,25 +55,25 @@ class TransferMIM:
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, radius=AT_LEAST_0, steps=AT_LEAST_1, stride=ABOVE_0, decay=AT_LEAST_0,
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0, decay=AT_LEAST_0,
             diversity=SHARE, smallest=SHARE_ABOVE_0, smoothing=AT_LEAST_0,
         )  # fmt: skip
         require_dense(self.norm)
-        called(self.loss)
+        resolve_loss(self.loss)
 
     @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         require_images(x)
-        index, loss = positions(x, index), called(self.loss)
+        index, loss = positions(x, index), resolve_loss(self.loss)
         adv, velocity = x, torch.zeros_like(x)
         for step in range(self.steps):
             drawn = noise.uniform(index, (4,), self.seed, noise.Stream.TRANSFER_MIM, step).to(x)
             drawn[:, 0] = drawn[:, 0] < self.diversity
             slope, _ = gradient(lambda v, d=drawn: model(_moved(v, d, self.smallest)), adv, y, loss)
             velocity = self.decay * velocity + levelled(_smoothed(slope, self.smoothing))
-            ahead = adv + self.stride * self.radius * steepest(velocity, self.norm)
+            ahead = adv + self.rel_stepsize * self.radius * steepest(velocity, self.norm)
             adv = confine(x, ahead, self.radius, self.norm)
         return adv
 

@@ -13,7 +13,9 @@ ATTACK = Slot(
     table={"none": None, **attack.ATTACKS},
     default="none",
     skip=SKIP,
-    find=partial(own.kind, what="an attack", call=("model", "x", "y"), offered=attack.FILLED),
+    find=partial(
+        own.kind, what="an attack", call=("model", "x", "y"), offered=attack.OPTIONAL_ARGUMENTS
+    ),
     others=("MODULE:NAME",),
 )
 
@@ -33,7 +35,7 @@ def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
     asked = inspect.signature(choice.kind).parameters if choice.kind else {}
     one = build(choice, **{name: value for name, value in wanted.items() if name in asked})
     later = wanted.keys() & attack.settings_of(one)  # of an object, which was made without them
-    one = attack.resized(one, **{name: wanted[name] for name in later})
+    one = attack.with_settings(one, **{name: wanted[name] for name in later})
     only = getattr(one, "norm", norm)
     if only != norm and "norm" in wanted:
         raise BadInput(

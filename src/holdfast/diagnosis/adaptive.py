@@ -14,7 +14,7 @@ from holdfast import attack as attacks
 from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
 from holdfast.diagnosis.views import Seen
 from holdfast.geometry import confine, higher
-from holdfast.loss import full, margin
+from holdfast.loss import at_least_fp32, margin
 from holdfast.result import Finding
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
 
@@ -71,7 +71,7 @@ class Adaptive:
 
 @torch.no_grad()
 def _height(model: Classifier, x: Images, y: Labels) -> PerImage:
-    return margin(full(model(x)), y)
+    return margin(at_least_fp32(model(x)), y)
 
 
 def answer(
@@ -108,7 +108,7 @@ def answer(
     budget: dict[str, Any] = {"radius": radius, "norm": norm}
     drawn: dict[str, Any] = budget | {"seed": seed}
     longest: Attack = MinMargin(steps=steps, targets=1, **drawn)
-    slow: Attack = PGD(steps=steps, stride=0.1, loss="margin", **drawn)
+    slow: Attack = PGD(steps=steps, rel_stepsize=0.1, loss="margin", **drawn)
     tries: list[Attack | None] = [MinMargin(steps=max(steps // 2, 1), targets=0, **drawn), longest]
     names = {finding.name for finding in findings}
     queries *= 4 if "gradient-free finds more" in names else 1
@@ -130,8 +130,10 @@ def answer(
 
 
 _LOSSES: dict[str, Callable[[Attack], Attack]] = {
-    "dlr": lambda slow: attacks.resized(slow, loss="dlr", restarts=2),
-    "rescaled": lambda slow: Seen(attack=attacks.resized(slow, loss="ce"), views=("rescaled",)),
+    "dlr": lambda slow: attacks.with_settings(slow, loss="dlr", restarts=2),
+    "rescaled": lambda slow: Seen(
+        attack=attacks.with_settings(slow, loss="ce"), views=("rescaled",)
+    ),
 }
 
 

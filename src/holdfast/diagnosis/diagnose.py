@@ -18,8 +18,8 @@ from holdfast.diagnosis.verdict import BROKEN, Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
 from holdfast.evaluation import budget, evaluate, require_settings, wavering
-from holdfast.loss import right
-from holdfast.model import clean_logits, examined, predict, usable
+from holdfast.loss import is_correct
+from holdfast.model import clean_logits, eval_mode, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
@@ -77,7 +77,7 @@ def diagnose(
             "the same radius and norm"
         )
     x, y, index = usable(model, x, y, index)
-    with noise.forked(x.device), examined(model):
+    with noise.forked(x.device), eval_mode(model):
         noise.settle(seed)  # for a model that draws
         classes = clean_logits(model, x, y, batch_size).shape[1]
         _require_twin(twin, x, y, classes)
@@ -158,7 +158,7 @@ def _again(patient: Patient, standing: Flags, looks: int, batch_size: int | None
         return standing
     adv, held = under_claim(patient, batch_size), standing.clone()
     for _ in range(looks):
-        held &= right(predict(patient.judged, adv, batch_size), patient.y).cpu()
+        held &= is_correct(predict(patient.judged, adv, batch_size), patient.y).cpu()
     return held
 
 

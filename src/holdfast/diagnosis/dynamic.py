@@ -19,8 +19,8 @@ from holdfast.diagnosis.static import FLOOR
 from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
-from holdfast.loss import Loss, LossName, called, full, margin
-from holdfast.model import at_once, examined, usable
+from holdfast.loss import Loss, LossName, at_least_fp32, margin, resolve_loss
+from holdfast.model import eval_mode, resolve_batch_size, usable
 from holdfast.record import Row
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -93,7 +93,7 @@ def dynamic(
     radius: float = 8 / 255,
     norm: Norm = "linf",
     steps: int = 20,
-    stride: float = 0.25,
+    rel_stepsize: float = 0.25,
     floor: float = FLOOR,
     batch_size: int | None = None,
 ) -> Dynamic:
@@ -104,7 +104,7 @@ def dynamic(
         x, y: images in [0, 1] and labels, on the model's device and in its dtype.
         loss: ce, margin, dlr, or a function of logits and labels.
         radius, norm: of the ball around each image, pixel units of [0, 1].
-        steps: of the path. stride: length of a step as a share of the radius.
+        steps: of the path. rel_stepsize: length of a step as a share of the radius.
         floor: l2 length of a gradient under which directions are not looked at.
         batch_size: images measured together; None: 100 on a CPU, 1,000 elsewhere.
 
@@ -112,14 +112,17 @@ def dynamic(
     """
     require_settings(radius, norm, batch_size)
     for name, value, allowed in (
-        ("steps", steps, COUNT), ("stride", stride, ABOVE_0), ("floor", floor, AT_LEAST_0)
+        ("steps", steps, COUNT), ("rel_stepsize", rel_stepsize, ABOVE_0),
+        ("floor", floor, AT_LEAST_0),
     ):  # fmt: skip
         require_range(name, value, allowed)
     x, y, _ = usable(model, x, y)
-    run = partial(_path, model, loss=called(loss), radius=radius, norm=norm, steps=steps,
-                  stride=stride, floor=floor)  # fmt: skip
-    with examined(model):
-        pairs = zip(*(part.split(at_once(batch_size, x)) for part in (x, y)), strict=True)
+    run = partial(_path, model, loss=resolve_loss(loss), radius=radius, norm=norm, steps=steps,
+                  rel_stepsize=rel_stepsize, floor=floor)  # fmt: skip
+    with eval_mode(model):
+        pairs = zip(
+            *(part.split(resolve_batch_size(batch_size, x)) for part in (x, y)), strict=True
+        )
         parts, sums, seen = zip(*(run(*pair) for pair in pairs), strict=True)
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     per_step, over_all = _variation(torch.stack(sums).sum(0).cpu(), torch.stack(seen).sum(0).cpu())
@@ -131,7 +134,7 @@ def dynamic(
 
 def _path(
     model: Classifier, x: Images, y: Labels, loss: Loss, radius: float, norm: Norm, steps: int,
-    stride: float, floor: float,
+    rel_stepsize: float, floor: float,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """One batch: its rows, and for each step the sum of directions and how many there are."""
     adv, before, own = x, torch.zeros_like(x), torch.zeros_like(x)
@@ -142,7 +145,7 @@ def _path(
         size = length(slope, "l2")
         seen = size >= floor
         way, both = steepest(slope, "l2") * per_image(seen, x), seen & was
-        moved = confine(x, adv + ascent(adv, slope, stride * radius, norm), radius, norm)
+        moved = confine(x, adv + ascent(adv, slope, rel_stepsize * radius, norm), radius, norm)
         columns.append({
             "height": height, "wrong": margin(logits, y) > 0, "size": size,
             "cosine": along(way, before).where(both, torch.nan),
@@ -165,7 +168,7 @@ def _ends(
     model: Classifier, adv: Images, y: Labels, loss: Loss, rows: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Loss and error with the end of the path as the last column, and the gain of each step."""
-    logits = full(model(adv))
+    logits = at_least_fp32(model(adv))
     height = torch.cat([rows["height"], loss(logits, y)[:, None]], 1)
     wrong = torch.cat([rows["wrong"], (margin(logits, y) > 0)[:, None]], 1)
     return {"height": height, "wrong": wrong, "gain": height.diff(dim=1)}

@@ -94,6 +94,6 @@ def entropy(model: Classifier, x: Images, y: Labels, batch_size: int | None = No
     logits = predict(model, x, batch_size)
     return Entropy(
         bits=(loss.entropy(logits) / math.log(2)).cpu(),
-        confidence=logits.softmax(1).amax(1).cpu(), correct=loss.right(logits, y).cpu(),
+        confidence=logits.softmax(1).amax(1).cpu(), correct=loss.is_correct(logits, y).cpu(),
         classes=logits.shape[1],
     )  # fmt: skip

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from holdfast import noise
 from holdfast.diagnosis.planes import Surface, Values, judged
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.types import Images, Labels, PerImage
 
 Weights = dict[str, Tensor]
@@ -48,7 +48,9 @@ def over(
         moved = {name: torch.add(row[name], one[name], alpha=across) for name in here}
         sums: dict[str, float] = {}
         for some, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            for name, value in judged(full(functional_call(model, moved, (some,))), labels).items():
+            for name, value in judged(
+                at_least_fp32(functional_call(model, moved, (some,))), labels
+            ).items():
                 sums[name] = sums.get(name, 0.0) + value.double().sum().item()
         return {name: torch.tensor(value / len(x)) for name, value in sums.items()}
 

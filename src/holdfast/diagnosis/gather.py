@@ -24,7 +24,7 @@ from holdfast.diagnosis.static import Static, static
 from holdfast.evaluation import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
-from holdfast.model import at_once, by_batch, examined, usable
+from holdfast.model import eval_mode, map_batches, resolve_batch_size, usable
 from holdfast.result import Evaluation, Flags, fraction
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -42,7 +42,7 @@ def gather(
     right = clean.nonzero().flatten().to(part.x.device)
     x, y, index = part.x[right], part.y[right], part.index[right]
     met, missed = hidden(part.model, part.x[:1])
-    size = at_once(batch_size, x)
+    size = resolve_batch_size(batch_size, x)
     batched = partial(_in_batches, size, part.model, x, y)
     bridged = batched(probes.bridged, part.seed) if met or missed else x.new_zeros(0)
     rise = batched(probes.rise, part.radius, part.norm, part.seed)
@@ -81,7 +81,7 @@ def _in_batches(
     size: int, model: Classifier, x: Images, y: Labels, probe: Callable[..., Tensor], *more: object
 ) -> Tensor:
     """A probe of all images, so many at once."""
-    return by_batch(lambda *some: probe(model, *some, *more), size, x, y)
+    return map_batches(lambda *some: probe(model, *some, *more), size, x, y)
 
 
 def _indicators(
@@ -112,10 +112,10 @@ def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
 def under_claim(part: Patient, batch_size: int | None) -> Images:
     """The images under the claim with all its steps; those that it takes beyond the budget, as an
     attack of minimal norm does, as they are."""
-    claim = attacks_of.relentless(part.aimed(part.claim))
+    claim = attacks_of.without_early_stopping(part.aimed(part.claim))
     work = partial(attacks_of.run, claim, part.judged)
-    with examined(part.model):
-        adv = by_batch(work, batch_size, part.x, part.y, part.index).detach().to(part.x)
+    with eval_mode(part.model):
+        adv = map_batches(work, batch_size, part.x, part.y, part.index).detach().to(part.x)
     within = acceptable(part.x, adv, part.radius, part.norm)
     return torch.where(per_image(within, part.x), adv, part.x)
 
@@ -127,7 +127,7 @@ def _beside(
     """Each indicator less the twin's, on the images that the model gets right."""
     if part.twin is None or not len(rows):
         return {}
-    with examined(part.twin):
+    with eval_mode(part.twin):
         twins = _indicators(part.twin, _shown(part, part.twin), rows, depth, batch_size)
     pairs = {
         f"{loss} {name}": (values, other[loss].indicators[name].to(values))
@@ -146,10 +146,9 @@ def _shown(part: Patient, twin: Classifier) -> Patient:
 
 
 def _pace(claim: Attack) -> dict[str, Any]:
-    """Steps and stride of the claim, where it has them, and the stride is one of the radius."""
-    if "radius" not in attacks_of.settings_of(claim):
-        return {}
-    return {name: getattr(claim, name) for name in ("steps", "stride") if hasattr(claim, name)}
+    """Steps of the claim and their length as a share of the radius, where it has them."""
+    known = {"steps", "rel_stepsize"} & attacks_of.settings_of(claim)
+    return {name: getattr(claim, name) for name in sorted(known)}
 
 
 def _doubled(
@@ -162,7 +161,7 @@ def _doubled(
     ladder = [(float(count), fraction(left))]
     while 0 < 2 * count <= most and idle < 2 and left.any():
         count, rows = 2 * count, left.nonzero().flatten()
-        again = part.aimed(attacks_of.resized(part.claim, **{setting: count}))
+        again = part.aimed(attacks_of.with_settings(part.claim, **{setting: count}))
         stands = run({f"{setting} {count}": again}, rows).worst_case.correct
         idle = idle + 1 if stands.all() else 0
         left[rows] = stands
@@ -179,7 +178,7 @@ def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
     radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]
     wanted = {
-        f"budget {i}": part.aimed(attacks_of.resized(attack, radius=radius))
+        f"budget {i}": part.aimed(attacks_of.with_settings(attack, radius=radius))
         for i, radius in enumerate(radii)
     }
     found = run(wanted, torch.arange(len(part.x))).attacks

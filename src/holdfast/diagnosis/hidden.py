@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from holdfast.loss import full
-from holdfast.model import examined
+from holdfast.loss import at_least_fp32
+from holdfast.model import eval_mode
 from holdfast.types import Classifier, Images
 
 FLAT = frozenset({"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"})
@@ -156,8 +156,8 @@ def hidden(model: Classifier, x: Images) -> tuple[tuple[str, ...], tuple[str, ..
     leaf = x.detach().requires_grad_()
     quiet, mode = warnings.catch_warnings(action="ignore"), StraightThrough()
     try:
-        with quiet, examined(model), torch.enable_grad(), mode:
-            torch.autograd.grad(full(model(leaf)).sum(), leaf, allow_unused=True)
+        with quiet, eval_mode(model), torch.enable_grad(), mode:
+            torch.autograd.grad(at_least_fp32(model(leaf)).sum(), leaf, allow_unused=True)
     except Exception:  # of a model that takes gradients inside, say, or writes in place
         return (), ()
     return tuple(sorted(mode.met)), tuple(sorted(mode.missed))

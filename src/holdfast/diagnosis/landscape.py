@@ -19,7 +19,7 @@ from holdfast.diagnosis.planes import Surface, directions, through
 from holdfast.errors import BadInput, choose, require_value
 from holdfast.evaluation import require_settings
 from holdfast.limits import ABOVE_0, AT_LEAST_2, COUNT, require_range
-from holdfast.model import at_once, clean_logits, examined, usable
+from holdfast.model import clean_logits, eval_mode, resolve_batch_size, usable
 from holdfast.record import Row
 from holdfast.result import aligned, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
@@ -154,13 +154,13 @@ def landscape(
     """
     _require(axes, size, span, radius, norm, batch_size)
     x, y, index = usable(model, x, y, index)
-    batch_size = at_once(batch_size, x)
+    batch_size = resolve_batch_size(batch_size, x)
     places = torch.linspace(-1, 1, size) * (SPAN[axes] if span is None else span)
     if attack is None:
         attack = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     require_value("attack", attack, "attack.PGD()")
     attack = attack if axes == "attack" else None
-    with noise.forked(x.device), examined(model):
+    with noise.forked(x.device), eval_mode(model):
         noise.settle(seed)  # for a model that draws
         place = kept.place(
             Path(folder) if folder else None, "landscape", model,

@@ -12,8 +12,8 @@ from holdfast import attack as attacks
 from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
-from holdfast.loss import cross_entropy, full, margin, right
-from holdfast.model import by_batch, examined
+from holdfast.loss import at_least_fp32, cross_entropy, is_correct, margin
+from holdfast.model import eval_mode, map_batches
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, PerImage
 
 Pairs = Float[Tensor, "plane two *pixels"]
@@ -62,8 +62,8 @@ def _attacked(
     model: Classifier, x: Images, y: Labels, index: Labels, attack: Attack, batch_size: int
 ) -> Images:
     """What the attack changes, in float64."""
-    with examined(model):
-        adv = by_batch(partial(attacks.run, attack, model), batch_size, x, y, index)
+    with eval_mode(model):
+        adv = map_batches(partial(attacks.run, attack, model), batch_size, x, y, index)
     return (adv.detach() - x).double()
 
 
@@ -91,7 +91,7 @@ def through(
         moved = per_image(across.to(x), image) * first + per_image(up.to(x), image) * second
         point = image + moved
         boxed = point.clamp(0, 1)
-        logits = full(model(boxed if clip else point))
+        logits = at_least_fp32(model(boxed if clip else point))
         outside = (point - boxed).flatten(1).abs().amax(1)
         return judged(logits, y[plane].expand(len(point))) | {
             "classes": logits.argmax(1), "outside": outside.float(),
@@ -108,6 +108,6 @@ def through(
 def judged(logits: Logits, y: Labels) -> Values:
     """Cross-entropy, margin, and 1 where the prediction is right, else 0; in float32."""
     found = {
-        "ce": cross_entropy(logits, y), "margin": margin(logits, y), "right": right(logits, y),
+        "ce": cross_entropy(logits, y), "margin": margin(logits, y), "right": is_correct(logits, y),
     }  # fmt: skip
     return {name: value.float() for name, value in found.items()}

@@ -9,7 +9,7 @@ from holdfast import noise
 from holdfast.attack import positions
 from holdfast.geometry import confine, sample
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import full, margin
+from holdfast.loss import at_least_fp32, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
 PIECE = 500  # points of all images in one pass
@@ -60,7 +60,7 @@ class RandomPoints:
                 noise.Stream.POINTS,
             )
             near = confine(many, many + change, self.radius, self.norm)
-            top = margin(full(model(near)), y.expand(len(number)))
+            top = margin(at_least_fp32(model(near)), y.expand(len(number)))
             if (found := top.max().item()) > height:
                 best, height = near[top.argmax()], found
             if height > 0:

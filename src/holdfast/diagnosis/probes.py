@@ -11,7 +11,7 @@ from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.views import straight_through
 from holdfast.geometry import confine, per_image, sample, steepest
 from holdfast.loss import cross_entropy, gradient, margin, rounding
-from holdfast.model import by_batch, examined, predict
+from holdfast.model import eval_mode, map_batches, predict
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 NEAR = 4 / 255  # Pintor et al.'s box for unstable predictions, and its number of points
@@ -34,7 +34,7 @@ def wobble(
     """
     piece = 1 if random else max(1, size // POINTS)
     work = partial(_wobbled, model, seed=seed, random=random)
-    return by_batch(work, piece, x, y, index)
+    return map_batches(work, piece, x, y, index)
 
 
 def _wobbled(
@@ -44,7 +44,7 @@ def _wobbled(
     if not len(x):
         return x.new_zeros(0)
     many, labels = x.repeat_interleave(POINTS, 0), y.repeat_interleave(POINTS, 0)
-    with examined(model):
+    with eval_mode(model):
         noise.settle(seed)
         here, slope, _ = climb(model, *((many, labels) if random else (x, y)), margin)
     if not random:
@@ -69,7 +69,7 @@ def rise(model: Classifier, x: Images, y: Labels, radius: float, norm: Norm, see
     is random."""
     if not len(x):
         return x.new_zeros(0)
-    with examined(model):
+    with eval_mode(model):
         noise.settle(seed)
         height, slope, logits = climb(model, x, y, margin)
         ahead = confine(x, x + SHORT * radius * steepest(slope, norm), radius, norm)
@@ -93,7 +93,7 @@ def jumps(
     """
     piece = max(1, size // PARTS)
     work = partial(_leaping, model, radius=radius, norm=norm, seed=seed)
-    return by_batch(work, piece, x, y, index)
+    return map_batches(work, piece, x, y, index)
 
 
 def _leaping(
@@ -128,7 +128,7 @@ def _edge(
     model: Classifier, x: Images, y: Labels, index: Labels, radius: float, norm: Norm, seed: int
 ) -> tuple[Images, PerImage]:
     """Where the line through the ball ends, and what rounding may do to the margin."""
-    with examined(model):
+    with eval_mode(model):
         noise.settle(seed)
         slope, logits = gradient(model, x, y, margin)
     dead = (slope.flatten(1) == 0).all(1)
@@ -147,11 +147,11 @@ def agreement(model: Classifier, x: Images, y: Labels) -> PerImage:
         return torch.full((len(x),), torch.nan)
     try:
         wide = copy.deepcopy(model).double()
-        with examined(wide):
+        with eval_mode(wide):
             wanted, _ = gradient(wide, x.double(), y, cross_entropy)
     except Exception:  # a module that cannot be copied, or refuses float64
         return torch.full((len(x),), torch.nan)
-    with examined(model):
+    with eval_mode(model):
         return _cosine(gradient(model, x, y, cross_entropy)[0].double(), wanted)
 
 
@@ -160,7 +160,7 @@ def bridged(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
     are zero, 0 where one is. Both under one draw of a model that is random."""
     if not len(x):
         return x.new_zeros(0)
-    with examined(model):
+    with eval_mode(model):
         noise.settle(seed)
         plain, _ = gradient(model, x, y, margin)
         noise.settle(seed)

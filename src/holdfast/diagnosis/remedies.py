@@ -28,7 +28,7 @@ def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
     base = _climber(part)
     found: dict[str, Attack] = {
         "one step": FGSM(**ball),
-        "margin": attacks_of.resized(base, loss="margin"),
+        "margin": attacks_of.with_settings(base, loss="margin"),
         "rescaled": Seen(attack=base, views=("rescaled",)),
         "momentum": MIM(steps=20, loss="margin", **ball),
         "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
@@ -36,7 +36,7 @@ def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
     if base is not part.claim:
         found["cross-entropy"] = base
     if part.classes >= 3:
-        found["dlr"] = attacks_of.resized(base, loss="dlr")
+        found["dlr"] = attacks_of.with_settings(base, loss="dlr")
     found = {name: part.aimed(one) for name, one in found.items()}
     if part.random:
         found["averaged"] = base
@@ -58,7 +58,7 @@ def repairs(
         "float64": bool((agreement < 0.9).any()),
     }
     base = _climber(part)
-    by_margin = attacks_of.resized(base, loss="margin")
+    by_margin = attacks_of.with_settings(base, loss="margin")
     return {
         view: part.aimed(Seen(attack=base if view == "float64" else by_margin, views=(view,)))
         for view, wanted in views.items()
@@ -71,7 +71,7 @@ def able(part: Patient) -> Attack:
     wrong class, and its steps reach across."""
     claim: Any = part.claim
     known = attacks_of.settings_of(claim)
-    near = {"steps", "stride"} <= set(known) and claim.steps * claim.stride < 1
+    near = {"steps", "rel_stepsize"} <= set(known) and claim.steps * claim.rel_stepsize < 1
     blind = isinstance(claim, UniformNoise | GaussianNoise | Targeted)
     return _usual(part) if near or blind or "radius" not in known else claim
 

@@ -14,9 +14,9 @@ from holdfast.diagnosis.spread import Spread, spread, told
 from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
-from holdfast.loss import Loss, LossName, called, full, gradient
+from holdfast.loss import Loss, LossName, at_least_fp32, gradient, resolve_loss
 from holdfast.loss import margin as margin_of
-from holdfast.model import at_once, examined, predict, usable
+from holdfast.model import eval_mode, predict, resolve_batch_size, usable
 from holdfast.record import Row
 from holdfast.result import Flags, fraction, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -123,11 +123,13 @@ def static(
     require_range("floor", floor, AT_LEAST_0)
     x, y, index = usable(model, x, y, index)
     measure = partial(
-        _measured, model, loss=called(loss), radius=radius, norm=norm, floor=floor, probes=probes,
-        rounds=rounds, seed=seed,
+        _measured, model, loss=resolve_loss(loss), radius=radius, norm=norm, floor=floor,
+        probes=probes, rounds=rounds, seed=seed,
     )  # fmt: skip
-    with examined(model):
-        some = zip(*(part.split(at_once(batch_size, x)) for part in (x, y, index)), strict=True)
+    with eval_mode(model):
+        some = zip(
+            *(part.split(resolve_batch_size(batch_size, x)) for part in (x, y, index)), strict=True
+        )
         parts = [measure(*rows) for rows in some]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     logits = predict(model, x, batch_size).cpu()
@@ -162,7 +164,7 @@ def _measured(
         eigenvalue, way = along(way, bend), steepest(bend, "l2")
     ahead = x + ascent(x, slope, radius, norm)
     with torch.no_grad():
-        gap = loss(full(model(ahead)), y) - height - along(slope, ahead - x)
+        gap = loss(at_least_fp32(model(ahead)), y) - height - along(slope, ahead - x)
     seen = size >= floor
     found = {"curvature": curvature, "eigenvalue": eigenvalue, "gap": gap}
     return {"height": height, "size": size, "lipschitz": steep} | {

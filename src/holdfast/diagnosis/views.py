@@ -18,7 +18,7 @@ from holdfast import noise
 from holdfast.attack import PGD
 from holdfast.diagnosis.hidden import StraightThrough
 from holdfast.errors import choose
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.model import Metered
 from holdfast.types import Attack, Classifier, Images, Labels, Logits
 
@@ -38,7 +38,7 @@ class Averaged(nn.Module):
         self.model, self.draws = model, draws
 
     def forward(self, x: Tensor) -> Tensor:
-        logp = torch.stack([full(self.model(x)).log_softmax(1) for _ in range(self.draws)])
+        logp = torch.stack([at_least_fp32(self.model(x)).log_softmax(1) for _ in range(self.draws)])
         return logp.logsumexp(0) - math.log(self.draws)
 
 
@@ -60,7 +60,7 @@ def rescaled(model: Classifier) -> Classifier:
     saturates; the divisor is held constant."""
 
     def seen(x: Images) -> Logits:
-        logits = full(model(x))
+        logits = at_least_fp32(model(x))
         top = logits.detach().topk(min(3, logits.shape[1]), dim=1).values
         return logits / (top[:, :1] - top[:, -1:]).clamp_min(torch.finfo(logits.dtype).tiny)
 
@@ -71,7 +71,7 @@ def logged(model: Classifier) -> Classifier:
     """Probabilities as the logits that they were, up to a shift."""
 
     def seen(x: Images) -> Logits:
-        return full(model(x)).clamp_min(1e-30).log()
+        return at_least_fp32(model(x)).clamp_min(1e-30).log()
 
     return seen
 
@@ -83,7 +83,10 @@ def smoothed(model: Classifier) -> Classifier:
     def seen(x: Images) -> Logits:
         key = torch.zeros(1, dtype=torch.int64, device=x.device)
         drawn = noise.normal(key, (SMOOTH, *x.shape[1:]), 0, noise.Stream.VIEWS)[0].to(x)
-        return sum((full(model(x + DEVIATION * one)) for one in drawn), torch.zeros(())) / SMOOTH
+        return (
+            sum((at_least_fp32(model(x + DEVIATION * one)) for one in drawn), torch.zeros(()))
+            / SMOOTH
+        )
 
     return seen
 
@@ -143,7 +146,7 @@ class Seen:
             choose(VIEWS, view, "a view")
 
     def __getattr__(self, name: str) -> object:
-        return attacks.stated(self, name)
+        return attacks.inner_setting(self, name)
 
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
@@ -152,4 +155,6 @@ class Seen:
         index = attacks.positions(x, index)
         for view in self.views:
             model = VIEWS[view](model)
-        return attacks.run(attacks.relentless(self.attack), model, x, y, index, start).to(x)
+        return attacks.run(
+            attacks.without_early_stopping(self.attack), model, x, y, index, start
+        ).to(x)

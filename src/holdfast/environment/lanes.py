@@ -15,7 +15,7 @@ from torch import Tensor
 from holdfast import attack, noise
 from holdfast.environment.task import Task
 from holdfast.errors import BadInput
-from holdfast.model import lent
+from holdfast.model import frozen
 from holdfast.types import Attack, Classifier, Labels, device_of
 
 AHEAD = 64  # visits whose random numbers are made together
@@ -152,7 +152,7 @@ def attacked(
         )
     device = device_of(policy, torch.device("cpu"))
     x = torch.from_numpy(pixels).to(device).float() / 255
-    with torch.enable_grad(), lent(policy):
+    with torch.enable_grad(), frozen(policy):
         adv = attack.run(adversary, policy, x, y.to(device), visit.to(device))
     change = (adv.detach() - x) * 255
     levels = change.sign() * (change.abs() + EDGE).floor()

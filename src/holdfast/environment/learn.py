@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from holdfast import feedback
 from holdfast.environment.vector import VectorClassification
 from holdfast.errors import BadInput
-from holdfast.feedback import EpsilonGreedy, lasting
-from holdfast.loss import entropy, full
+from holdfast.feedback import EpsilonGreedy, persistent
+from holdfast.loss import at_least_fp32, entropy
 from holdfast.types import Batch, Objective, PerImage, State, device_of
 
 MEMORY = 0.1  # weight of the newest step in the mean reward that is subtracted
@@ -60,7 +60,7 @@ def learn(
     for step in range(steps):
         visit = torch.arange(step * env.num_envs, (step + 1) * env.num_envs, device=device)
         x = torch.from_numpy(shown).to(device).float() / 255
-        logits = full(model(x))
+        logits = at_least_fp32(model(x))
         action = _drawn(logits, x, visit, seed)
         shown, told, _, _, info = env.step(action.cpu().numpy())
         reward = torch.from_numpy(told).to(logits)
@@ -83,8 +83,8 @@ def _require_alone(objective: Objective) -> None:
     wants = {
         "epochs": isinstance(objective, feedback.Handover) or changes != [None, None],
         "mistakes on the same image": repeated.growth > 0,
-        "several passes": feedback.passes(objective) > 1,
-        "adversarial twins": feedback.pairs(objective),
+        "several passes": feedback.updates_per_batch(objective) > 1,
+        "adversarial twins": feedback.needs_pairs(objective),
     }
     for what, wanted in wants.items():
         if wanted:
@@ -109,7 +109,7 @@ def _judged(
 ) -> tuple[PerImage, State]:
     """The objective at logits that are there already."""
     loss, state = objective(lambda _: logits, batch, state)
-    return loss, lasting(state)
+    return loss, persistent(state)
 
 
 def _update(

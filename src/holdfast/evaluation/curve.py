@@ -13,7 +13,7 @@ from holdfast.errors import BadInput, choose, require_call
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.inputs import attacks_of, require_settings
 from holdfast.evaluation.suites import SUITES
-from holdfast.loss import right
+from holdfast.loss import is_correct
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
 from holdfast.result import (
@@ -147,7 +147,7 @@ def curve(
     else:
         require_call("battery", battery, ("radius",))
     x, y, index = usable(model, x, y, index)
-    clean = right(clean_logits(model, x, y, batch_size), y).cpu()
+    clean = is_correct(clean_logits(model, x, y, batch_size), y).cpu()
     held, path, doubts = {WORST: clean}, [], {}
     for done, radius in enumerate(wanted, 1):
         rows = torch.stack([*held.values()]).any(0).nonzero().flatten()

@@ -82,13 +82,12 @@ def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """Attacks whose steps do not add up to their radius."""
     for one in results:
         settings = _innermost(one.settings)
-        steps, stride = (settings.get(name) for name in ("steps", "stride"))
-        within = "radius" in settings  # a stride is a share of that, or a length
-        if within and steps and stride and (share := steps * stride) < SHORT:
+        share = (settings.get("steps") or 0) * (settings.get("rel_stepsize") or 0)
+        if 0 < share < SHORT:
             yield Finding(
                 name="steps too short", evidence={"attack": one.name, "share": share},
                 meaning=f"all steps of {one.name} together cross {share:.0%} of its radius",
-                advice="a stride is a share of the radius, 0.25 and not 2/255: take longer ones",
+                advice="rel_stepsize is a share of the radius, 0.25 and not 2/255: raise it",
             )  # fmt: skip
 
 

@@ -13,11 +13,11 @@ from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import of_model
 from holdfast.evaluation.front import moved, over_all, untouched
 from holdfast.evaluation.inputs import attacks_of, require_settings
-from holdfast.evaluation.judge import Case, attacked, budget
+from holdfast.evaluation.judge import Case, budget, run_checked
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.store import marks
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
-from holdfast.model import at_once, clean_logits, swift, usable
+from holdfast.model import clean_logits, fast_form, resolve_batch_size, usable
 from holdfast.result import Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
@@ -91,9 +91,9 @@ def evaluate(
 
     def fought() -> Evaluation:
         case = Case(
-            model=model, clean=clean_logits(model, x, y, batch_size), swift=swift(model, x[:FEW]),
-            x=x, y=y, index=index, radius=radius, norm=norm, batch_size=at_once(batch_size, x),
-            said=said,
+            model=model, fast=fast_form(model, x[:FEW]), x=x, y=y, index=index,
+            clean=clean_logits(model, x, y, batch_size), radius=radius, norm=norm,
+            batch_size=resolve_batch_size(batch_size, x), said=said,
         )  # fmt: skip
         own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
         return _fought(case, own or _battery(case, suite, seed), folder, keep)
@@ -138,7 +138,7 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None, keep: bool) -
         outcome = notes.recall(place, name, case)
         if outcome is None:
             judged = replace(case, radius=battery.radii.get(name, case.radius))
-            outcome = attacked(name, attack, judged, shown, start)
+            outcome = run_checked(name, attack, judged, shown, start)
             notes.keep(place, name, outcome)
         results.append(over_all(outcome, case, shown, front.standing, keep))
         front = moved(front, case, shown, outcome)

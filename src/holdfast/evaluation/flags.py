@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
-from holdfast.model import by_batch, examined, predict
+from holdfast.model import eval_mode, map_batches, predict
 from holdfast.result import Finding, Flags, fraction
 from holdfast.types import Classifier, Images, Labels, PerImage
 
@@ -27,7 +27,7 @@ FEW = 0.01  # share of zero gradients that is worth a word
 
 def of_model(case: Case) -> Iterator[Finding]:
     """What in the model casts doubt on any result; nothing where all is well."""
-    rows = loss.right(case.clean, case.y).nonzero().flatten()[:SAMPLE]
+    rows = loss.is_correct(case.clean, case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
     if len(rows):
         yield from randomness(case, x)
@@ -91,7 +91,7 @@ def probabilities(case: Case, x: Images) -> Iterator[Finding]:
 
 def dynamics(case: Case, x: Images) -> Iterator[Finding]:
     """Gradients taken inside the forward pass: a defence that adapts to its input."""
-    with torch.no_grad(), examined(case.model), _Watch() as watch:
+    with torch.no_grad(), eval_mode(case.model), _Watch() as watch:
         case.model(x)
     if watch.seen:
         yield Finding(
@@ -164,5 +164,5 @@ def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:
     def flat(x: Images, y: Labels) -> Tensor:
         return (loss.gradient(case.model, x, y, of)[0] == 0).flatten(1).all(1)
 
-    with examined(case.model):
-        return by_batch(flat, case.batch_size, x, y)
+    with eval_mode(case.model):
+        return map_batches(flat, case.batch_size, x, y)

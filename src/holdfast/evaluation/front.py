@@ -6,7 +6,7 @@ import torch
 
 from holdfast.evaluation.judge import Case, Outcome
 from holdfast.geometry import length, per_image
-from holdfast.loss import margin, right
+from holdfast.loss import is_correct, margin
 from holdfast.result import SLACK, AttackResult, Flags
 from holdfast.types import Images, PerImage
 
@@ -30,7 +30,7 @@ class Front:
 
 def untouched(case: Case) -> Front:
     """Before the first attack."""
-    stands = right(case.clean, case.y)
+    stands = is_correct(case.clean, case.y)
     return Front(
         standing=stands, adv=case.x,
         distance=torch.zeros_like(case.clean[:, 0]).masked_fill(stands, torch.inf),

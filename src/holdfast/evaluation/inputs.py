@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from holdfast import own
-from holdfast.attack import FILLED
+from holdfast.attack import OPTIONAL_ARGUMENTS
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.geometry import require_inside
 from holdfast.limits import AT_LEAST_0, COUNT, require_range
@@ -39,10 +39,10 @@ def attacks_of(attacks: Any) -> dict[str, Attack]:
         require_attack(f"attacks[{name!r}]", attack)
     if taken := {"clean", "worst case"} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")
-    return {name: own.valued(attack, 3, FILLED) for name, attack in attacks.items()}
+    return {name: own.valued(attack, 3, OPTIONAL_ARGUMENTS) for name, attack in attacks.items()}
 
 
 def require_attack(name: str, attack: Any) -> None:
     """Raises BadInput for what is no attack. name: of the argument."""
     require_value(name, attack, "attack.PGD(radius=8 / 255)")
-    require_call(name, attack, ("model", "x", "y"), FILLED)
+    require_call(name, attack, ("model", "x", "y"), OPTIONAL_ARGUMENTS)

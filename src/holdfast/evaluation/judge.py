@@ -11,8 +11,8 @@ from holdfast import attack as attacks_of
 from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.geometry import length, per_image
-from holdfast.loss import margin, right
-from holdfast.model import Metered, examined, predict
+from holdfast.loss import is_correct, margin
+from holdfast.model import Metered, eval_mode, predict
 from holdfast.result import SLACK, AttackResult, Flags
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage, Said
 
@@ -21,11 +21,11 @@ from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Not
 class Case:
     """What every attack of an evaluation is given: the model and the images, with their logits.
 
-    swift: the cheaper form of the model that attacks are given.
+    fast: the cheaper form of the model that attacks are given.
     """
 
     model: Classifier
-    swift: Classifier
+    fast: Classifier
     x: Images
     y: Labels
     index: Labels
@@ -65,12 +65,14 @@ class Checked:
     target: Labels
 
 
-def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images | None) -> Outcome:
+def run_checked(
+    name: str, attack: Attack, case: Case, shown: Labels, start: Images | None
+) -> Outcome:
     """Run one attack on the images of these rows, batch by batch, and check what it returns.
 
     start: for each of them the point from which an attack that names `start` may set out.
     """
-    meter, clock = Metered(case.swift), time.perf_counter()
+    meter, clock = Metered(case.fast), time.perf_counter()
     radius, norm = budget(attack, case.radius, case.norm)
     fell = torch.full_like(shown, -1)
     parts = []
@@ -83,11 +85,11 @@ def attacked(name: str, attack: Attack, case: Case, shown: Labels, start: Images
         if case.said:
             case.said(name, int(rows[-1]) + 1, len(shown))
     found = _joined(parts, case)
-    distance = found.distance.cpu()
+    distance, counts = found.distance.cpu(), attacks_of.counts_queries(attack)
     result = AttackResult(
         name=name, settings=described(attack), norm=norm, radius=radius,
         correct=distance > radius + SLACK, distance=distance, refused=int(found.refused.sum()),
-        queries=_believed(fell.cpu(), distance, radius) if attacks_of.notes(attack) else None,
+        queries=_believed(fell.cpu(), distance, radius) if counts else None,
         prediction=found.prediction.cpu(), target=found.target.cpu(),
         minimal=bool(getattr(attack, "minimal", False)),
         forward=meter.forward, backward=meter.backward, seconds=time.perf_counter() - clock,
@@ -101,8 +103,8 @@ def _run(
 ) -> Checked:  # fmt: skip
     """The attack on the images of one batch, and what of it is true."""
     x, y, index = case.x[rows], case.y[rows], case.index[rows]
-    with examined(case.swift):
-        target = attacks_of.aimed_at(attack, case.swift, x, y, index)
+    with eval_mode(case.fast):
+        target = attacks_of.aimed_at(attack, case.fast, x, y, index)
         made = attacks_of.run(
             attack, meter, x.clone(), y.clone(), index, start, stop=True, note=note
         )
@@ -165,9 +167,13 @@ def _judged(
     Logits that are no numbers are no prediction, whatever the label."""
     x, y = case.x[rows], case.y[rows]
     logits = predict(case.model, offered)
-    distance = torch.where(right(logits, y), torch.inf, length(offered - x, norm))
+    distance = torch.where(is_correct(logits, y), torch.inf, length(offered - x, norm))
     prediction = logits.argmax(1).where(~logits.isnan().any(1), -1)
-    return margin(logits, y), torch.where(right(case.clean[rows], y), distance, 0.0), prediction
+    return (
+        margin(logits, y),
+        torch.where(is_correct(case.clean[rows], y), distance, 0.0),
+        prediction,
+    )
 
 
 def _joined(parts: list[Checked], case: Case) -> Checked:

@@ -12,7 +12,7 @@ import torch
 from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.limits import AT_LEAST_0, require_ranges
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.types import Classifier, Images, Labels, Norm
 
 NORMS: dict[Norm, str] = {"linf": "Linf", "l2": "L2"}
@@ -48,7 +48,7 @@ class Reference:
 
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:
         with torch.no_grad():
-            classes = full(model(x[:1])).shape[1]
+            classes = at_least_fp32(model(x[:1])).shape[1]
         if classes < 4:
             raise BadInput(
                 f"expected 4 classes or more for the reference, got {classes}; leave it out"

@@ -14,7 +14,7 @@ from holdfast.attack import (
     FGSM,
     MIM,
     PGD,
-    Boundary,
+    BoundaryAttack,
     DeepFool,
     GaussianNoise,
     HopSkipJump,
@@ -73,7 +73,7 @@ def quick(task: Task) -> Suite:
     l1, whose steps move few pixels to their ends, in shorter ones, of which the best counts."""
     climb: dict[str, Any] = task.drawn | {"steps": 20}
     if task.norm == "l1":
-        climb |= {"stride": 0.1, "best": True}
+        climb |= {"rel_stepsize": 0.1, "best": True}
     return Suite(
         attacks={
             "fgsm": FGSM(**task.budget),
@@ -162,7 +162,7 @@ def full(task: Task) -> Suite:
         "ddn": DDN(),
         "simba": SimBA(seed=task.seed),
         "hop-skip-jump": HopSkipJump(norm=task.norm, seed=task.seed),
-        "boundary": Boundary(seed=task.seed),
+        "boundary": BoundaryAttack(seed=task.seed),
     }
     radii: dict[str, float] = dict.fromkeys(("cw", "ddn", "simba", "boundary"), task.in_l2)
     return Suite(attacks=attacks | other, radii=radii, findings=gathered[-1].findings)

@@ -14,8 +14,8 @@ from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import require_attack, require_settings
 from holdfast.evaluation.judge import acceptable, budget, described, images_of
 from holdfast.geometry import per_image
-from holdfast.loss import full, right
-from holdfast.model import at_once, by_batch, clean_logits, examined, predict, usable
+from holdfast.loss import at_least_fp32, is_correct
+from holdfast.model import clean_logits, eval_mode, map_batches, predict, resolve_batch_size, usable
 from holdfast.record import Row
 from holdfast.result import aligned, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
@@ -129,16 +129,16 @@ def transfer_matrix(
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
     usable(next(iter(models.values())), x, y, index)
     require_attack("attack", attack)
-    attack = own.valued(attack, 3, attacks_of.FILLED)
+    attack = own.valued(attack, 3, attacks_of.OPTIONAL_ARGUMENTS)
     radius, norm = _budget(attack, radius, norm)
     require_settings(radius, norm, batch_size)
-    sources, x = models if sources is None else sources, full(x)
+    sources, x = models if sources is None else sources, at_least_fp32(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct, refused = [], []
     for done, source in enumerate(sources.values(), 1):
         taken = usable(source, x, y, index)
         clean_logits(source, *taken[:2], batch_size)
-        adv = _made(source, *taken, attack, at_once(batch_size, x))
+        adv = _made(source, *taken, attack, resolve_batch_size(batch_size, x))
         valid = acceptable(taken[0], adv, radius, norm)  # as the source saw them
         refused.append(fraction(~valid))
         adv = torch.where(per_image(valid, adv), adv, taken[0]).to(x)
@@ -170,22 +170,22 @@ def _made(
 ) -> Images:
     """What the attack makes of the images, batch by batch, all its steps taken: another model may
     fall to what this one has fallen to long ago."""
-    attack = attacks_of.relentless(attack)
+    attack = attacks_of.without_early_stopping(attack)
 
     def batch(x: Images, y: Labels, index: Labels) -> Images:
         return images_of("the attack", attacks_of.run(attack, source, x, y, index), x)
 
-    with examined(source):
-        return by_batch(batch, size, x, y, index)
+    with eval_mode(source):
+        return map_batches(batch, size, x, y, index)
 
 
 def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
     """Which clean images the model classifies right."""
     x, y, _ = usable(model, x, y)
-    return right(clean_logits(model, x, y, size), y).cpu()
+    return is_correct(clean_logits(model, x, y, size), y).cpu()
 
 
 def _stands(model: Classifier, adv: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
     """Which attacked images it classifies right; logits that are no numbers are no prediction."""
     adv, y, _ = usable(model, adv, y)
-    return right(predict(model, adv, size), y).cpu()
+    return is_correct(predict(model, adv, size), y).cpu()

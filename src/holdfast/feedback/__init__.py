@@ -1,21 +1,19 @@
 """Training signals: rewards, and the objectives built from them."""
 
 from holdfast.feedback.boundary import Boundary
-from holdfast.feedback.handover import (
-    Handover,
-    alone,
-    climbs,
-    lasting,
-    leaves,
-    pairs,
-    part,
-    passes,
-    within,
-)
+from holdfast.feedback.handover import Handover, active_objective, leaves
 from holdfast.feedback.maxrl import MaxRL
 from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
 from holdfast.feedback.policy import PolicyGradient
 from holdfast.feedback.ppo import PPO
+from holdfast.feedback.protocol import (
+    adversary_loss,
+    needs_pairs,
+    persistent,
+    substate,
+    updates_per_batch,
+    with_scope,
+)
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, Weighted, expected_reward, table
 from holdfast.feedback.sampling import EpsilonGreedy, draw
@@ -54,16 +52,16 @@ __all__ = [
     "Signed",
     "Trades",
     "Weighted",
-    "alone",
-    "climbs",
+    "active_objective",
+    "adversary_loss",
     "draw",
     "expected_reward",
-    "lasting",
     "leaves",
-    "pairs",
-    "part",
-    "passes",
+    "needs_pairs",
+    "persistent",
+    "substate",
     "suited",
     "table",
-    "within",
+    "updates_per_batch",
+    "with_scope",
 ]

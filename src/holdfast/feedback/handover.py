@@ -6,8 +6,9 @@ from typing import ClassVar
 from holdfast.errors import BadInput
 from holdfast.feedback.objective import CrossEntropy
 from holdfast.feedback.policy import PolicyGradient
+from holdfast.feedback.protocol import needs_pairs, updates_per_batch, with_scope
 from holdfast.limits import AT_LEAST_0, require_ranges
-from holdfast.types import OF_BATCH, Batch, Classifier, Objective, PerImage, State
+from holdfast.types import Batch, Classifier, Objective, PerImage, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,9 @@ class Handover:
 
     def __post_init__(self) -> None:
         require_ranges(self, at=AT_LEAST_0, ramp=AT_LEAST_0)
-        if self.ramp and any(passes(part) > 1 or pairs(part) for part in leaves(self)):
+        if self.ramp and any(
+            updates_per_batch(part) > 1 or needs_pairs(part) for part in leaves(self)
+        ):
             raise BadInput("expected ramp=0 with ppo or trades, got a ramp; switch at once")
 
     def weight(self, epoch: int) -> float:
@@ -52,37 +55,16 @@ class Handover:
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         weight = self.weight(batch.epoch)
         if weight == 1:
-            return within("second", self.second, model, batch, state)
+            return with_scope("second", self.second, model, batch, state)
         if weight == 0:
-            return within("first", self.first, model, batch, state)
+            return with_scope("first", self.first, model, batch, state)
         logits = model(batch.x)
-        first, state = within("first", self.first, lambda _: logits, batch, state)
-        second, state = within("second", self.second, lambda _: logits, batch, state)
+        first, state = with_scope("first", self.first, lambda _: logits, batch, state)
+        second, state = with_scope("second", self.second, lambda _: logits, batch, state)
         return (1 - weight) * first + weight * second, state
 
 
-def lasting(state: State) -> State:
-    """The state less what belongs to one batch."""
-    return {name: kept for name, kept in state.items() if OF_BATCH not in name}
-
-
-def within(
-    scope: str, objective: Objective, model: Classifier, batch: Batch, state: State
-) -> tuple[PerImage, State]:
-    """The objective with a state of its own, kept in `state` under `scope/`."""
-    mark = scope + "/"
-    loss, own = objective(model, batch, part(state, scope))
-    others = {key: kept for key, kept in state.items() if not key.startswith(mark)}
-    return loss, others | {mark + key: kept for key, kept in own.items()}
-
-
-def part(state: State, scope: str) -> State:
-    """What `within` keeps under this scope."""
-    mark = scope + "/"
-    return {key.removeprefix(mark): kept for key, kept in state.items() if key.startswith(mark)}
-
-
-def alone(objective: Objective, epoch: int) -> Objective:
+def active_objective(objective: Objective, epoch: int) -> Objective:
     """The objective that is at work in an epoch: a handover's part, at any depth."""
     while isinstance(objective, Handover) and objective.now(epoch) is not objective:
         objective = objective.now(epoch)
@@ -94,18 +76,3 @@ def leaves(objective: Objective) -> list[Objective]:
     if isinstance(objective, Handover):
         return [*leaves(objective.first), *leaves(objective.second)]
     return [objective]
-
-
-def passes(objective: Objective) -> int:
-    """Updates that the objective wants from each batch."""
-    return getattr(objective, "passes", 1)
-
-
-def climbs(objective: Objective) -> str:
-    """What an adversary climbs for this objective: its `own` loss, or the divergence, `kl`."""
-    return getattr(objective, "climbs", "own")
-
-
-def pairs(objective: Objective) -> bool:
-    """Whether the objective takes images and adversarial twins together."""
-    return getattr(objective, "pairs", False)

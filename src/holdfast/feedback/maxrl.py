@@ -8,7 +8,7 @@ import torch
 from holdfast.feedback import sampling
 from holdfast.feedback.sampling import EpsilonGreedy
 from holdfast.limits import AT_LEAST_2, FINITE, require_ranges
-from holdfast.loss import cross_entropy, entropy, full
+from holdfast.loss import at_least_fp32, cross_entropy, entropy
 from holdfast.types import Batch, Classifier, PerImage, State
 
 
@@ -40,7 +40,7 @@ class MaxRL:
         require_ranges(self, samples=AT_LEAST_2, entropy=FINITE)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         if self.exact:
             miss = -torch.expm1(-cross_entropy(logits, batch.y))
             order = torch.arange(1, self.samples, device=miss.device)

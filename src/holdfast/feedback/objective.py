@@ -12,7 +12,7 @@ from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import along
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.limits import AT_LEAST_1, FINITE, SHARE, SHARE_BELOW_1, require_ranges
-from holdfast.loss import cross_entropy, entropy, full
+from holdfast.loss import at_least_fp32, cross_entropy, entropy
 from holdfast.types import Batch, Classifier, PerImage, Reward, State
 
 
@@ -38,7 +38,7 @@ class CrossEntropy:
         require_weights(self.weights)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         loss = F.cross_entropy(
             logits, batch.y.long(), reduction="none", label_smoothing=self.smoothing
         )  # fmt: skip
@@ -72,7 +72,7 @@ class GCE:
         require_ranges(self, q=SHARE, final=SHARE, over=AT_LEAST_1)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        loss = cross_entropy(full(model(batch.x)), batch.y)
+        loss = cross_entropy(at_least_fp32(model(batch.x)), batch.y)
         q = along(self.q, self.final, batch.epoch, self.over)
         return (-torch.expm1(-q * loss) / q if q else loss), state
 
@@ -101,7 +101,7 @@ class Expected:
         require_ranges(self, entropy=FINITE)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         told = table(self.reward, batch.y, logits.shape[1])
         told = self.repeated.punish(told, batch, state)
         regret = told.amax(1) - (logits.softmax(1) * told).sum(1)
@@ -128,7 +128,7 @@ class Mixed:
         require_ranges(self, epsilon=SHARE)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         loss = cross_entropy(logits, batch.y)
         share = self.epsilon / logits.shape[1]
         return (1 - self.epsilon) * (1 - (-loss).exp()) + share * loss, state

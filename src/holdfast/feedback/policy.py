@@ -22,7 +22,7 @@ from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Actions, EpsilonGreedy, PerAction
 from holdfast.limits import ABOVE_0_OR_INF, FINITE, require_ranges
-from holdfast.loss import entropy, full
+from holdfast.loss import at_least_fp32, entropy
 from holdfast.types import Batch, Classifier, Logits, PerImage, Reward, State
 
 REMEDIES = (
@@ -89,7 +89,7 @@ class PolicyGradient:
         return self.exploration.explores and self.correction == "none" and punishes
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         logp = logits.log_softmax(1)
         policy = logp.detach().exp()
         action = sampling.draw(policy, batch, self.samples, self.seed, self.exploration)

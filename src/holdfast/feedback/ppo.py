@@ -10,7 +10,7 @@ from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import Baseline, EpsilonGreedy
 from holdfast.limits import ABOVE_0_OR_INF, AT_LEAST_1, FINITE, require_ranges
-from holdfast.loss import entropy, full
+from holdfast.loss import at_least_fp32, entropy
 from holdfast.types import OF_BATCH, Batch, Classifier, PerImage, Reward, State
 
 BEFORE, TOLD = f"{OF_BATCH}before", f"{OF_BATCH}told"
@@ -53,7 +53,7 @@ class PPO:
         sampling.require_samples(self.samples, self.baseline)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         logp = logits.log_softmax(1)
         before = state.get(BEFORE, logp.detach())
         if BEFORE not in state:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from holdfast.limits import AT_LEAST_0, require_ranges
-from holdfast.loss import right
+from holdfast.loss import is_correct
 from holdfast.types import Batch, Labels, Logits, State
 
 KEY = "mistakes"
@@ -46,7 +46,7 @@ class Repeated:
         if self.growth == 0:
             return state
         known = _known(batch, state)
-        wrong = ~right(logits, batch.y)
+        wrong = ~is_correct(logits, batch.y)
         count = torch.where(wrong, known[batch.index] + 1, 0).to(known.dtype)
         return state | {KEY: known.index_copy(0, batch.index, count)}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from holdfast.limits import AT_LEAST_0, require_ranges
-from holdfast.loss import cross_entropy, divergence, full
+from holdfast.loss import at_least_fp32, cross_entropy, kl_divergence
 from holdfast.types import Batch, Classifier, PerImage, State
 
 
@@ -30,8 +30,8 @@ class Trades:
         require_ranges(self, beta=AT_LEAST_0)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
-        logits = full(model(batch.x))
+        logits = at_least_fp32(model(batch.x))
         loss = cross_entropy(logits, batch.y)
         if batch.adv is None:
             return loss, state
-        return loss + self.beta * divergence(full(model(batch.adv)), logits), state
+        return loss + self.beta * kl_divergence(at_least_fp32(model(batch.adv)), logits), state

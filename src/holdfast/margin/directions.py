@@ -17,8 +17,8 @@ from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import steepest
 from holdfast.limits import COUNT, require_ranges
-from holdfast.loss import LossName, called, gradient
-from holdfast.model import by_batch, examined
+from holdfast.loss import LossName, gradient, resolve_loss
+from holdfast.model import eval_mode, map_batches
 from holdfast.types import Classifier, Images, Labels, image_shape
 
 Family = Callable[[Classifier, Images, Labels, Labels, int], Tensor]
@@ -154,9 +154,9 @@ class Gradient:
         require_ranges(self, count=COUNT)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
-        climbed = called(self.loss)
-        with examined(model):
-            slope = by_batch(lambda x, y: gradient(model, x, y, climbed)[0], None, x, y)
+        climbed = resolve_loss(self.loss)
+        with eval_mode(model):
+            slope = map_batches(lambda x, y: gradient(model, x, y, climbed)[0], None, x, y)
         steep = steepest(slope, "l2")[:, None].flatten(2)
         other = noise.normal(index, (self.count, x[0].numel()), seed, noise.Stream.DIRECTIONS).to(
             steep

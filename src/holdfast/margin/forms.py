@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.engine import Engine
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.margin.rays import Ids, Rays
-from holdfast.model import Metered, Network, attempt, folded, near, steady
+from holdfast.model import Metered, Network, attempt, folded, is_deterministic, same_up_to_rounding
 from holdfast.types import Classifier, device_of
 
 TRIED = 64  # points on which they are compared
@@ -33,7 +33,7 @@ def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
     """Gives rays a cheaper form of their model, in fp32. Rays come back as they are where there is
     none, or where it says other things on some points of this sample: so of a model that draws."""
     model = bare(sample)
-    if model is None or not steady(model, sample.x):
+    if model is None or not is_deterministic(model, sample.x):
         return lambda rays: rays
     points = points_of(sample, TRIED)
     own = sample.at(*points)
@@ -41,7 +41,7 @@ def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
 
     def made() -> Callable[[Rays], Rays] | None:
         form = formed(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
-        return form if near(own, form(sample).at(*points)) else None
+        return form if same_up_to_rounding(own, form(sample).at(*points)) else None
 
     return attempt(made) or (lambda rays: rays)
 
@@ -88,7 +88,7 @@ def _in(engine: Engine, model: nn.Module) -> Classifier:
     def run(x: Tensor) -> Tensor:
         layout = {"memory_format": engine.memory_format} if x.ndim == 4 else {}
         with engine.autocast():
-            return full(placed(x.contiguous(**layout)))
+            return at_least_fp32(placed(x.contiguous(**layout)))
 
     return run
 

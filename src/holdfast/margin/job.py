@@ -20,7 +20,7 @@ SAMPLE = 32  # images on whose rays a method prepares
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Job:
+class RaySearch:
     """A search. clean: logits at the images. origin: classes to be left. shared: directions that
     are known for all images, else each piece asks the family."""
 
@@ -80,7 +80,7 @@ def known_directions(
     return made if made.ndim == x.ndim else None
 
 
-def searched(job: Job, finder: Callable[[], Finder], images: Labels) -> Piece:
+def searched(job: RaySearch, finder: Callable[[], Finder], images: Labels) -> Piece:
     """All rays of these images, audited. finder: makes the finder, or hands out the one made."""
     start = time.perf_counter()
     rays, inside = job.rays(images), job.inside[images]
@@ -107,7 +107,7 @@ def passes_of(rays: Rays) -> int:
     return rays.model.forward if isinstance(rays.model, Metered) else 0
 
 
-def _audited(job: Job, rays: Rays, found: Crossings) -> tuple[int, int]:
+def _audited(job: RaySearch, rays: Rays, found: Crossings) -> tuple[int, int]:
     """How many rays were searched again by `linear`, and how many came out otherwise."""
     chance = noise.uniform(rays.key, (rays.each,), job.seed, noise.Stream.AUDIT).flatten()
     ray = (chance < job.audit).nonzero().flatten()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from holdfast.errors import BadInput
 from holdfast.geometry import per_image
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.types import Classifier, Labels
 
 Scale = Literal["rms", "l2"]
@@ -92,7 +92,7 @@ class Rays:
     def logits(self, ray: Ids, distance: Float[Tensor, " ray"]) -> Tensor:
         """`[ray, class]` in fp32 or wider. Raises BadInput where they are no numbers."""
         parts = zip(ray.split(self.batch), distance.split(self.batch), strict=True)
-        found = torch.cat([full(self.model(self.points(*part))) for part in parts])
+        found = torch.cat([at_least_fp32(self.model(self.points(*part))) for part in parts])
         if found.isnan().any():
             first = int(self.key[self.image(ray[found.isnan().any(1)])[0]])
             raise BadInput(

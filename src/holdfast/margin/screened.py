@@ -17,7 +17,7 @@ from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.margin.forms import bare, formed, points_of
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
-from holdfast.model import attempt, steady
+from holdfast.model import attempt, is_deterministic
 from holdfast.types import device_of
 
 PAYS = 0.95  # of the model's time, at most
@@ -47,7 +47,7 @@ class Screened:
 
     def __call__(self, sample: Rays) -> Finder:
         model = bare(sample)
-        if model is None or not steady(model, sample.x):
+        if model is None or not is_deterministic(model, sample.x):
             return Linear()(sample)
 
         def made() -> tuple[Callable[[Rays], Rays], float] | None:

@@ -16,14 +16,14 @@ from holdfast.errors import BadInput, choose, require_call, require_value
 from holdfast.limits import ABOVE_0, COUNT, SHARE, require_range
 from holdfast.margin import pieces
 from holdfast.margin.directions import Family, Orthonormal
-from holdfast.margin.job import Job, known_directions, passes_of, searched
+from holdfast.margin.job import RaySearch, known_directions, passes_of, searched
 from holdfast.margin.linear import Linear
 from holdfast.margin.margins import Audit, Margins
 from holdfast.margin.pieces import Piece
 from holdfast.margin.rays import PIECE, Finder, Grid, Method, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
-from holdfast.model import at_once, clean_logits, examined, usable
+from holdfast.model import clean_logits, eval_mode, resolve_batch_size, usable
 from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels, Said
 
@@ -113,13 +113,13 @@ def search(
     team = teams.join(processes, str(x.device))
     logits = clean_logits(model, x, y, batch_size)
     _warn_of_probabilities(logits)
-    with examined(model):
-        job = Job(
+    with eval_mode(model):
+        job = RaySearch(
             model=model, x=x, y=y, index=index, clean=logits,
             origin=y if reference == "label" else logits.argmax(1), family=directions,
             shared=known_directions(directions, model, x, y, index, seed), grid=grid,
             audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
-            batch=at_once(batch_size, x), seed=seed,
+            batch=resolve_batch_size(batch_size, x), seed=seed,
         )  # fmt: skip
         found = _in_pieces(job, finding, piece, folder, team, said)
     return Margins(
@@ -133,7 +133,12 @@ def search(
 
 
 def _in_pieces(
-    job: Job, method: Method, size: int, folder: Path | str | None, team: Team, said: Said | None
+    job: RaySearch,
+    method: Method,
+    size: int,
+    folder: Path | str | None,
+    team: Team,
+    said: Said | None,
 ) -> list[Piece]:
     """All pieces in the order of their images, each read or searched."""
     sample = job.sample()
@@ -165,7 +170,7 @@ def _images_of_a_piece(images: int, rays: int, size: int) -> int:
 
 
 def _made(
-    job: Job, finder: Callable[[], Finder], sample: Rays, images: Labels, file: Path | None
+    job: RaySearch, finder: Callable[[], Finder], sample: Rays, images: Labels, file: Path | None
 ) -> Piece:
     """The piece of these images, searched and saved. The one for which the method was prepared,
     on the sample, bears those passes too."""
@@ -176,7 +181,7 @@ def _made(
     return found
 
 
-def _deciding(job: Job, method: Method) -> tuple[dict[str, Tensor], object]:
+def _deciding(job: RaySearch, method: Method) -> tuple[dict[str, Tensor], object]:
     """What decides the result, besides the model: tensors, and settings."""
     held = {"x": job.x, "y": job.y, "origin": job.origin, "index": job.index, "clean": job.clean}
     if job.shared is not None:

@@ -2,8 +2,18 @@
 
 from holdfast.model.create import Card, Network, create, function, is_own
 from holdfast.model.ensemble import ensemble
+from holdfast.model.fast import attempt, fast_form, folded, is_deterministic, same_up_to_rounding
 from holdfast.model.inputs import clean_logits, usable
-from holdfast.model.modes import Metered, Mode, Module, at_once, by_batch, examined, lent, predict
+from holdfast.model.modes import (
+    AsModule,
+    Metered,
+    Mode,
+    eval_mode,
+    frozen,
+    map_batches,
+    predict,
+    resolve_batch_size,
+)
 from holdfast.model.networks import (
     NETWORKS,
     GuptaCNN,
@@ -24,43 +34,42 @@ from holdfast.model.store import (
     trained_on,
     weights,
 )
-from holdfast.model.swift import attempt, folded, near, steady, swift
 
 __all__ = [
     "NETWORKS",
+    "AsModule",
     "Card",
     "GuptaCNN",
     "MadryMNIST",
     "Metered",
     "Mode",
-    "Module",
     "Network",
     "PreActResNet18",
     "ResNet18",
     "WideResNet",
     "ZouCNN4",
     "ZouCNN6",
-    "at_once",
     "attempt",
-    "by_batch",
     "clean_logits",
     "create",
     "ensemble",
-    "examined",
+    "eval_mode",
+    "fast_form",
     "folded",
+    "frozen",
     "function",
+    "is_deterministic",
     "is_own",
-    "lent",
     "load",
-    "near",
+    "map_batches",
     "predict",
     "read_card",
     "read_weights",
+    "resolve_batch_size",
     "restore",
+    "same_up_to_rounding",
     "save",
     "save_run",
-    "steady",
-    "swift",
     "trained_on",
     "usable",
     "weights",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import BadInput
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.types import Classifier
 
 
@@ -33,7 +33,7 @@ class _Ensemble(nn.Module):
         self.weighted = nn.ModuleList(one for one in models if isinstance(one, nn.Module))
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = [full(one(x)) for one in self.models]
+        logits = [at_least_fp32(one(x)) for one in self.models]
         classes = [one.shape[1] for one in logits]
         if len(set(classes)) > 1:
             raise BadInput(f"expected models of the same classes in an ensemble, got {classes}")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from holdfast import loss
 from holdfast.errors import BadInput, cause
-from holdfast.model.modes import examined, predict
+from holdfast.model.modes import eval_mode, predict
 from holdfast.types import Classifier, Images, Labels, Logits, device_of
 
 
@@ -87,14 +87,14 @@ def _dtype(model: Classifier, x: Images) -> torch.dtype:
         raise BadInput(
             f"expected weights in float32 or float64, got {narrow[0]}; call model.float()"
         )
-    return kinds[0] if kinds else loss.full(x[:0]).dtype
+    return kinds[0] if kinds else loss.at_least_fp32(x[:0]).dtype
 
 
 @torch.no_grad()
 def _rehearse(model: Classifier, x: Images) -> None:
     """One image to its logits. Raises BadInput where that fails or gives something else."""
     try:
-        with examined(model):
+        with eval_mode(model):
             logits: Any = model(shown := x.clone())
     except Exception as error:
         shape = tuple(x.shape[1:])

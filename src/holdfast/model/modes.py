@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from holdfast.loss import full
+from holdfast.loss import at_least_fp32
 from holdfast.types import Classifier
 
 Mode = Literal["eval", "train"]
 
 
 @contextmanager
-def lent(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
+def frozen(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
     """The model as an attack may have it; afterwards it is as it was.
 
     Inside, no weight asks for a gradient (a backward pass is then a third cheaper and cannot touch
@@ -84,7 +84,7 @@ class Metered:
         self.backward += len(gradient)
 
 
-class Module(nn.Module):
+class AsModule(nn.Module):
     """Any classifier as a module in evaluation mode, for libraries that accept nothing else.
 
     It asks the classifier it was made of, so that passes are still counted, and shows the weights
@@ -102,10 +102,10 @@ class Module(nn.Module):
 
 
 @contextmanager
-def examined(model: Classifier) -> Iterator[Classifier]:
-    """The model as `lent` in evaluation mode, its fp32 exact: how all that judges it asks it, for
+def eval_mode(model: Classifier) -> Iterator[Classifier]:
+    """The model as `frozen` in evaluation mode, its fp32 exact: how all that judges it asks it, for
     what an attack takes for a wrong class must be wrong where it is judged."""
-    with lent(model), exact():
+    with frozen(model), exact():
         yield model
 
 
@@ -124,22 +124,22 @@ def exact() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
-def at_once(wanted: int | None, x: Tensor) -> int:
+def resolve_batch_size(wanted: int | None, x: Tensor) -> int:
     """How many of these images are given to a model at once: as many as wanted; for None 100 on a
     CPU, whose caches more would overflow, and 1,000 elsewhere."""
     return wanted or (100 if x.device.type == "cpu" else 1000)
 
 
-def by_batch(work: Callable[..., Tensor], size: int | None, *tensors: Tensor) -> Tensor:
-    """What the work makes of these tensors, so many rows of each at once, `at_once` says what None
-    is; joined along the first axis."""
-    size = at_once(size, tensors[0])
+def map_batches(work: Callable[..., Tensor], size: int | None, *tensors: Tensor) -> Tensor:
+    """What the work makes of these tensors, so many rows of each at once (`resolve_batch_size` says
+    what None is), joined along the first axis."""
+    size = resolve_batch_size(size, tensors[0])
     return torch.cat([work(*part) for part in zip(*(t.split(size) for t in tensors), strict=True)])
 
 
 @torch.no_grad()
 def predict(model: Classifier, x: Tensor, batch_size: int | None = None) -> Tensor:
-    """Logits `[batch, classes]` in fp32 or wider, in evaluation mode; `at_once` says what None
-    is."""
-    with examined(model):
-        return by_batch(lambda part: full(model(part)), batch_size, x)
+    """Logits `[batch, classes]` in fp32 or wider, in evaluation mode; of None as batch size
+    `resolve_batch_size` says what it is."""
+    with eval_mode(model):
+        return map_batches(lambda part: at_least_fp32(model(part)), batch_size, x)

@@ -20,7 +20,7 @@ from holdfast.data import Dataset, Split
 from holdfast.errors import BadInput, require_value
 from holdfast.feedback import Boundary
 from holdfast.limits import COUNT, SHARE, require_range
-from holdfast.loss import right
+from holdfast.loss import is_correct
 from holdfast.margin import Gradient, Margins, Orthonormal
 from holdfast.result import fraction
 from holdfast.retraining.examples import examples, mixed
@@ -36,7 +36,7 @@ log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Job:
+class _Retraining:
     """What all rounds share. going_on: behind what a killed call left in the folder."""
 
     data: Dataset
@@ -114,7 +114,7 @@ def retrain(
     team = teams.join(processes, device)
     model.to(engine.find_device(team.device or device))
     folder, going_on = _allowed(out, force, team)
-    job = _Job(
+    job = _Retraining(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
         feedback=noise.seeded(feedback, seed), probe=probe, judge=judge, max_drop=max_drop,
         reuse=reuse, seed=seed, start=_start(model),
@@ -185,7 +185,7 @@ def _require_training(model: nn.Module, data: Dataset, training: Mapping[str, An
 
 
 def _round(
-    job: _Job, model: nn.Module, number: int, measured: Margins, drawn: int, force: bool
+    job: _Retraining, model: nn.Module, number: int, measured: Margins, drawn: int, force: bool
 ) -> Round:
     """Examples from these margins, training with them, and the judgement; undone if not kept."""
     feedback = replace(job.feedback, seed=noise.scramble(job.feedback.seed, number))
@@ -212,7 +212,7 @@ def _round(
     return found
 
 
-def _place(job: _Job, number: int, force: bool) -> dict[str, Any]:
+def _place(job: _Retraining, number: int, force: bool) -> dict[str, Any]:
     """Where this round is trained, and whether it goes on behind its last checkpoint there."""
     if job.folder is None:
         return {"out": None}
@@ -238,7 +238,7 @@ def _accuracy(model: nn.Module, split: Split) -> float:
     """Clean accuracy, a share."""
     where = device_of(model, torch.device("cpu"))
     logits = models.predict(model, split.x.to(where)).cpu()
-    return fraction(right(logits, split.y.cpu()))
+    return fraction(is_correct(logits, split.y.cpu()))
 
 
 def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | None, bool]:
@@ -264,14 +264,14 @@ def _cleared(out: Path) -> None:
             record.remove(path)
 
 
-def _recorded(job: _Job, done: list[Round]) -> None:
+def _recorded(job: _Retraining, done: list[Round]) -> None:
     """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
     if job.folder and job.team.leads:
         _written(job.folder, job, done)
     job.team.barrier()  # no process goes on to write what another removes
 
 
-def _written(folder: Path, job: _Job, done: list[Round]) -> None:
+def _written(folder: Path, job: _Retraining, done: list[Round]) -> None:
     """What `_recorded` says, by the process that leads."""
     about = record.provenance(
         round=len(done), feedback=job.feedback, probe=job.probe, judge=job.judge,

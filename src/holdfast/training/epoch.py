@@ -9,7 +9,7 @@ from holdfast import noise, record
 from holdfast.training import checkpoint
 from holdfast.training.checkpoint import Session
 from holdfast.training.guard import hardened
-from holdfast.training.job import Job, epoch_of
+from holdfast.training.job import TrainingJob, epoch_of
 from holdfast.training.step import Bench, Tally, step
 from holdfast.types import Attack
 
@@ -18,7 +18,7 @@ class Diverged(RuntimeError):
     """Training reached a loss that is no number; the last checkpoint is from before."""
 
 
-def run_epoch(job: Job, session: Session) -> record.Row:
+def run_epoch(job: TrainingJob, session: Session) -> record.Row:
     """One pass over the training images; its means, per image or per update."""
     recipe, done, steps = job.recipe, session.epoch, job.per_epoch
     place = bench(job, session)
@@ -60,7 +60,7 @@ def _check_finite(row: record.Row, session: Session) -> None:
         )
 
 
-def bench(job: Job, session: Session) -> Bench:
+def bench(job: TrainingJob, session: Session) -> Bench:
     """What the steps of the coming epoch work with."""
     return Bench(
         model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
@@ -68,13 +68,13 @@ def bench(job: Job, session: Session) -> Bench:
     )  # fmt: skip
 
 
-def present_adversary(job: Job, session: Session) -> Attack | None:
+def present_adversary(job: TrainingJob, session: Session) -> Attack | None:
     """The recipe's adversary, hardened once for each time the guard rolled back."""
     own = job.recipe.adversary
     return own if own is None else hardened(own, session.rollbacks)
 
 
-def _set_rate(job: Job, session: Session) -> float:
+def _set_rate(job: TrainingJob, session: Session) -> float:
     total = job.per_epoch * job.recipe.epochs
     factor = job.recipe.schedule(session.updates, job.per_epoch, total)
     rate = factor * job.recipe.optimizer.rate

@@ -86,12 +86,16 @@ def hardened(adversary: Attack, times: int) -> Attack:
         return adversary
     if isinstance(adversary, attack.FGSM):
         adversary = attack.PGD(
-            radius=adversary.radius, norm=adversary.norm, steps=1, stride=1, loss=adversary.loss
+            radius=adversary.radius,
+            norm=adversary.norm,
+            steps=1,
+            rel_stepsize=1,
+            loss=adversary.loss,
         )
     if not isinstance(adversary, attack.PGD):
         raise BadInput(
             f"expected fgsm or pgd as adversary for rollback, got {adversary!r:.60}; take stop"
         )
     steps = adversary.steps * 2**times
-    length = max(adversary.stride * adversary.steps, LENGTH)
-    return attack.resized(adversary, steps=steps, stride=length / steps)
+    length = max(adversary.rel_stepsize * adversary.steps, LENGTH)
+    return attack.with_settings(adversary, steps=steps, rel_stepsize=length / steps)

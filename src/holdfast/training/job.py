@@ -27,7 +27,7 @@ Tell = Callable[[record.Row], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Job:
+class TrainingJob:
     """What stays the same while a run goes on.
 
     tick, tell: see `train`.
@@ -77,7 +77,7 @@ def as_network(model: nn.Module, data: Dataset) -> models.Network:
 def make_job(
     recipe: Recipe, engine: Engine, team: Team, data: Dataset, run: Path | None,
     tick: Tick | None, tell: Tell | None,
-) -> Job:  # fmt: skip
+) -> TrainingJob:  # fmt: skip
     """The job, its data on the engine's device. Raises BadInput for a split without images."""
     data = data.to(engine.device)
     splits = {"train": data.train, "validation": data.validation}
@@ -88,7 +88,7 @@ def make_job(
         log.warning("the adversary states no radius: the best epoch is chosen by clean accuracy; "
                     "say watch=Watch(radius=...) for PGD's")  # fmt: skip
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
-    return Job(
+    return TrainingJob(
         recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,
         tell=tell if team.leads else None,
     )  # fmt: skip
@@ -126,7 +126,7 @@ def make_session(network: models.Network, recipe: Recipe, engine: Engine, team: 
     return Session(network, averaged, recipe.optimizer.build(weights), {})
 
 
-def epoch_of(job: Job, epoch: int) -> Iterator[Batch]:
+def epoch_of(job: TrainingJob, epoch: int) -> Iterator[Batch]:
     """This process's images of each batch of an epoch."""
     found = batches(
         job.data.train, job.recipe.batch_size, epoch=epoch, seed=job.recipe.seed,

@@ -18,9 +18,9 @@ from holdfast.training.checkpoint import Session
 from holdfast.training.epoch import bench, present_adversary, run_epoch
 from holdfast.training.guard import ROLLBACKS, Guard, attacked
 from holdfast.training.job import (
-    Job,
     Tell,
     Tick,
+    TrainingJob,
     as_network,
     epoch_of,
     make_job,
@@ -114,7 +114,7 @@ def train(
     )  # fmt: skip
     recipe = Recipe(
         objective=feedback.suited(own.valued(objective, 3), data.train.counts(data.classes)),
-        adversary=own.valued(adversary, 3, attack.FILLED), adversarial=adversarial,
+        adversary=own.valued(adversary, 3, attack.OPTIONAL_ARGUMENTS), adversarial=adversarial,
         epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
         guard=guard, watch=watch, best=best, keep_every=keep_every, precision=precision,
@@ -139,7 +139,7 @@ def train(
         return _fit(job, session)
 
 
-def _fit(job: Job, session: Session) -> Trained:
+def _fit(job: TrainingJob, session: Session) -> Trained:
     history = job.team.broadcast_object(record.rows(job.run / record.METRICS) if job.run else [])
     stopped = _over(job, session, history)
     while session.epoch < job.recipe.epochs and not stopped:
@@ -163,7 +163,7 @@ def _fit(job: Job, session: Session) -> Trained:
     )  # fmt: skip
 
 
-def _roll_back(job: Job, session: Session, before: checkpoint.Snapshot, alarm: str) -> None:
+def _roll_back(job: TrainingJob, session: Session, before: checkpoint.Snapshot, alarm: str) -> None:
     """The session as it was before this epoch, with a harder adversary for what follows."""
     epoch = session.epoch
     checkpoint.roll_back(session, before)
@@ -175,7 +175,7 @@ def _roll_back(job: Job, session: Session, before: checkpoint.Snapshot, alarm: s
         )
 
 
-def _over(job: Job, session: Session, history: list[record.Row]) -> str | None:
+def _over(job: TrainingJob, session: Session, history: list[record.Row]) -> str | None:
     """Why to go no further behind these epochs, in this call or in one that resumes the run."""
     guard = job.recipe.guard
     if not attacked(history):
@@ -187,7 +187,7 @@ def _over(job: Job, session: Session, history: list[record.Row]) -> str | None:
     return guard.tired(session.epoch, session.best_epoch)
 
 
-def _warn(job: Job, row: record.Row, history: list[record.Row], alarm: str | None) -> None:
+def _warn(job: TrainingJob, row: record.Row, history: list[record.Row], alarm: str | None) -> None:
     """Warnings of this epoch, in its row and aloud."""
     if not alarm:
         _warn_of_collapse(job, row, history)
@@ -197,7 +197,7 @@ def _warn(job: Job, row: record.Row, history: list[record.Row], alarm: str | Non
         log.warning("epoch %d: %s", row["epoch"], alarm)
 
 
-def _look(job: Job, session: Session) -> record.Row:
+def _look(job: TrainingJob, session: Session) -> record.Row:
     """Measure the model after an epoch; a collapse is noted in the row."""
     recipe = job.recipe
     due = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
@@ -215,7 +215,7 @@ def _look(job: Job, session: Session) -> record.Row:
     return row
 
 
-def _warn_of_collapse(job: Job, row: record.Row, before: list[record.Row]) -> None:
+def _warn_of_collapse(job: TrainingJob, row: record.Row, before: list[record.Row]) -> None:
     """Say a collapse aloud at its second epoch, or at the end: many good runs begin with one."""
     streak = ["warning" in past for past in before[-2:]]
     second = streak in ([True], [False, True])
@@ -223,7 +223,7 @@ def _warn_of_collapse(job: Job, row: record.Row, before: list[record.Row]) -> No
         log.warning("epoch %d: %s", row["epoch"], row["warning"])
 
 
-def _keep(job: Job, session: Session, history: list[record.Row]) -> None:
+def _keep(job: TrainingJob, session: Session, history: list[record.Row]) -> None:
     """Remember the best, write the last row, then the checkpoint: a row without one is dropped
     later. What was best before the adversary came is no longer."""
     row, reached = history[-1], history[-1].get(job.recipe.criterion)

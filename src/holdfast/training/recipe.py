@@ -7,7 +7,7 @@ from typing import Any, Literal
 from holdfast import attack, noise
 from holdfast.data import Augment, Dataset
 from holdfast.errors import BadInput, require_call, require_value
-from holdfast.feedback import OBJECTIVES, climbs, leaves, pairs
+from holdfast.feedback import OBJECTIVES, adversary_loss, leaves, needs_pairs
 from holdfast.geometry import require_inside
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
 from holdfast.model import Mode
@@ -102,7 +102,7 @@ NAMED: dict[str, tuple[str, Mapping[str, Any]]] = {
 }  # fmt: skip
 CALLS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "objective": (("model", "batch", "state"), ()),
-    "adversary": (("model", "x", "y"), attack.FILLED),
+    "adversary": (("model", "x", "y"), attack.OPTIONAL_ARGUMENTS),
 }
 
 
@@ -138,7 +138,7 @@ class Recipe:
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)
-        elif needing := [one for one in leaves(self.objective) if climbs(one) == "kl"]:
+        elif needing := [one for one in leaves(self.objective) if adversary_loss(one) == "kl"]:
             name = getattr(needing[0], "name", "the objective")
             raise BadInput(f"expected an adversary for {name}, got none; give one, such as pgd")
         elif self.guard.rolls_back:
@@ -159,12 +159,12 @@ class Recipe:
             )
         wanted = self.adversarial.loss
         if wanted == "auto":
-            wanted = "kl" if "kl" in map(climbs, leaves(self.objective)) else "own"
+            wanted = "kl" if "kl" in map(adversary_loss, leaves(self.objective)) else "own"
         if self.adversarial.ramp:
-            attack.resized(adversary, radius=0.0)
+            attack.with_settings(adversary, radius=0.0)
         if wanted != "own":
-            attack.resized(adversary, loss="ce")
-        if wanted == "objective" and (two := [o for o in leaves(self.objective) if pairs(o)]):
+            attack.with_settings(adversary, loss="ce")
+        if wanted == "objective" and (two := [o for o in leaves(self.objective) if needs_pairs(o)]):
             name = getattr(two[0], "name", "an objective of pairs")
             raise BadInput(
                 f"expected adversarial.loss of auto, kl or own for {name}, whose loss needs the "
@@ -184,7 +184,7 @@ class Recipe:
                     "expected watch.every=1 for catastrophe=rollback, which does one epoch again, "
                     f"got {self.watch.every}; take stop, or measure every epoch"
                 )
-        if self.adversarial.mix == "both" and pairs(self.objective):
+        if self.adversarial.mix == "both" and needs_pairs(self.objective):
             raise BadInput(
                 f"expected adversarial.mix=adv for {getattr(self.objective, 'name', 'pairs')}, "
                 "whose loss holds clean and adversarial images already, got both"

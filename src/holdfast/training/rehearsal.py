@@ -10,10 +10,10 @@ from torch import Tensor
 from holdfast import noise
 from holdfast.data import Dataset
 from holdfast.errors import BadInput, cause
-from holdfast.feedback import leaves, pairs
-from holdfast.model import Network, lent
+from holdfast.feedback import leaves, needs_pairs
+from holdfast.model import Network, frozen
 from holdfast.result import SLACK
-from holdfast.training.step import Bench, attacked, objective
+from holdfast.training.step import Bench, objective, with_adversarial
 from holdfast.types import Batch, Images, device_of
 
 
@@ -24,7 +24,7 @@ def rehearse_model(network: Network, data: Dataset) -> None:
         raise BadInput("expected a model with weights to train, got none that asks for a gradient")
     x = data.train.only(torch.arange(min(2, len(data.train)))).x
     try:
-        with torch.no_grad(), lent(network):
+        with torch.no_grad(), frozen(network):
             logits = network(x.to(device_of(network, x.device)))
     except Exception as error:
         raise BadInput(
@@ -47,16 +47,16 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
     try:
         twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
     except (RuntimeError, TypeError):  # as for tensors with a history, or locks
-        twin, mode = bench.model, lent(bench.model)
+        twin, mode = bench.model, frozen(bench.model)
     with noise.forked(bench.engine.device), bench.engine.autocast(), mode:
         for one in leaves(bench.recipe.objective):
             recipe = replace(bench.recipe, objective=one)
-            twins = attacked(
+            twins = with_adversarial(
                 replace(bench, model=twin, recipe=recipe), twin, few, 1.0, few.index, {}
             )
             if twins.adv is not None:
                 _require_pixels(twins.adv)
-            seen = twins if pairs(one) else replace(twins, adv=None)
+            seen = twins if needs_pairs(one) else replace(twins, adv=None)
             try:
                 answer = one(twin, seen, {})
             except (TypeError, AttributeError) as error:  # as of a loss of logits and labels

@@ -12,9 +12,17 @@ from torch import Tensor, nn, optim
 from holdfast import attack
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
-from holdfast.feedback import alone, climbs, lasting, pairs, part, passes, within
-from holdfast.loss import Loss, divergence, full
-from holdfast.model import Metered, lent
+from holdfast.feedback import (
+    active_objective,
+    adversary_loss,
+    needs_pairs,
+    persistent,
+    substate,
+    updates_per_batch,
+    with_scope,
+)
+from holdfast.loss import Loss, at_least_fp32, kl_divergence
+from holdfast.model import Metered, frozen
 from holdfast.team import Team
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
@@ -84,15 +92,17 @@ def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) 
     """
     meter = Metered(bench.model)
     with bench.engine.autocast():
-        batch = attacked(bench, meter, batch, share, visit, state)
+        batch = with_adversarial(bench, meter, batch, share, visit, state)
 
     current, norms, loss = state, [], batch.x.new_zeros(len(batch.y))
-    for _ in range(max(1, passes(alone(bench.recipe.objective, batch.epoch)))):
+    for _ in range(
+        max(1, updates_per_batch(active_objective(bench.recipe.objective, batch.epoch)))
+    ):
         losses = partial(_losses, bench, meter, batch, current)
         loss, norm, current = update(bench, losses, batch)
         norms.append(norm)
     share_of_batch = len(batch.y) / (batch.whole or len(batch.y))
-    merged = bench.team.merge(state, lasting(current), share_of_batch)
+    merged = bench.team.merge(state, persistent(current), share_of_batch)
     return Stepped(
         loss=loss, norm=torch.stack(norms).mean(), state=merged,
         forward=meter.forward, backward=meter.backward,
@@ -104,7 +114,7 @@ def _losses(bench: Bench, meter: Classifier, batch: Batch, state: State) -> tupl
         return objective(meter, batch, bench.recipe, state)
 
 
-def attacked(
+def with_adversarial(
     bench: Bench, meter: Classifier, batch: Batch, share: float, visit: Labels, state: State
 ) -> Batch:
     """The batch with its adversarial twins; the attack runs on the bare model, lent to it."""
@@ -112,11 +122,13 @@ def attacked(
         return batch
     adversary: Attack = bench.adversary
     if share < 1:
-        adversary = attack.resized(adversary, radius=share * getattr(adversary, "radius", 0.0))
-    with lent(bench.model, bench.recipe.adversarial.mode):
+        adversary = attack.with_settings(
+            adversary, radius=share * getattr(adversary, "radius", 0.0)
+        )
+    with frozen(bench.model, bench.recipe.adversarial.mode):
         loss = _climbed(bench.recipe, meter, batch, state)
         if loss is not None:
-            adversary = attack.relentless(attack.resized(adversary, loss=loss))
+            adversary = attack.without_early_stopping(attack.with_settings(adversary, loss=loss))
         adv: Any = attack.run(adversary, meter, batch.x, batch.y, visit)
     if not isinstance(adv, Tensor) or adv.shape != batch.x.shape:
         got = tuple(adv.shape) if isinstance(adv, Tensor) else type(adv).__name__
@@ -131,12 +143,12 @@ def _climbed(recipe: Recipe, model: Classifier, batch: Batch, state: State) -> L
     """The loss that the adversary climbs; None: its own."""
     wanted = recipe.adversarial.loss
     if wanted == "auto":
-        wanted = climbs(alone(recipe.objective, batch.epoch))
+        wanted = adversary_loss(active_objective(recipe.objective, batch.epoch))
     if wanted == "kl":
-        reference = full(model(batch.x)).detach()
-        return lambda logits, _: divergence(logits, reference)
+        reference = at_least_fp32(model(batch.x)).detach()
+        return lambda logits, _: kl_divergence(logits, reference)
     if wanted == "objective" and recipe.adversarial.mix == "both":
-        state = part(state, "adv")
+        state = substate(state, "adv")
     if wanted == "objective":
         return lambda logits, y: recipe.objective(lambda _: logits, replace(batch, y=y), state)[0]
     return None
@@ -147,15 +159,15 @@ def objective(
 ) -> tuple[PerImage, State]:
     """The loss per image of a batch whose adversarial twins are made."""
     minimised, clean = recipe.objective, replace(batch, adv=None)
-    if recipe.adversary is None or pairs(alone(minimised, batch.epoch)):
+    if recipe.adversary is None or needs_pairs(active_objective(minimised, batch.epoch)):
         return minimised(model, batch, state)
     hard = clean if batch.adv is None else replace(clean, x=batch.adv)
     if recipe.adversarial.mix == "adv":
         return minimised(model, hard, state)
-    loss, state = within("clean", minimised, model, clean, state)
+    loss, state = with_scope("clean", minimised, model, clean, state)
     if batch.adv is None:
         return loss, state
-    extra, state = within("adv", minimised, model, hard, state)
+    extra, state = with_scope("adv", minimised, model, hard, state)
     return loss + recipe.adversarial.weight * extra, state
 
 

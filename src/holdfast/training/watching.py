@@ -10,8 +10,8 @@ from torch import nn
 from holdfast import attack, loss
 from holdfast.data import Split
 from holdfast.engine import Engine
-from holdfast.feedback import Signed, alone, expected_reward, leaves
-from holdfast.model import by_batch, lent, predict
+from holdfast.feedback import Signed, active_objective, expected_reward, leaves
+from holdfast.model import frozen, map_batches, predict
 from holdfast.team import Team
 from holdfast.training.recipe import Recipe
 from holdfast.types import Attack, Images, Reward
@@ -36,7 +36,7 @@ def watch(
     precision, every prediction that is counted in fp32. Processes share the images.
     """
     attacks = recipe.watch.attacks(recipe.adversary) if attacked else {}
-    at_work = leaves(alone(recipe.objective, epoch))
+    at_work = leaves(active_objective(recipe.objective, epoch))
     told = next((one.reward for one in at_work if hasattr(one, "reward")), Signed())  # pyright: ignore
     found: dict[str, float] = {}
     for name, split in splits.items():
@@ -56,13 +56,13 @@ def _measure(
     x, y = split.x.contiguous(memory_format=engine.memory_format), split.y
     logits = predict(model, x)
     found = {
-        "clean": loss.right(logits, y),
+        "clean": loss.is_correct(logits, y),
         "reward": expected_reward(told, logits, y),
         "entropy": loss.entropy(logits) / math.log(2),
     }
     for name, rival in attacks.items():
         adv = _adversarial(model, split, x, rival, engine)
-        found[name] = loss.right(predict(model, adv), y)
+        found[name] = loss.is_correct(predict(model, adv), y)
     picked = torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double()
     sums = torch.stack([value.double().sum() for value in found.values()])
     team.all_reduce([picked, sums])
@@ -73,8 +73,8 @@ def _measure(
 def _adversarial(
     model: nn.Module, split: Split, x: Images, rival: Attack, engine: Engine
 ) -> Images:
-    with lent(model), engine.autocast():
-        return by_batch(partial(attack.run, rival, model), None, x, split.y, split.index)
+    with frozen(model), engine.autocast():
+        return map_batches(partial(attack.run, rival, model), None, x, split.y, split.index)
 
 
 def collapse(largest: float, split: Split, classes: int) -> str | None:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from holdfast import evaluation
-from holdfast.model import Metered, predict, swift, thin
-from holdfast.model.swift import folded
+from holdfast.model import Metered, fast_form, predict, thin
+from holdfast.model.fast import folded
 
 
 class Body(nn.Module):
@@ -72,7 +72,7 @@ def slope(model: nn.Module, x: Tensor) -> Tensor:
 def test_the_cheaper_form_says_the_same_without_batch_normalisation(kind, dtype):
     model = kind().to(dtype)
     before = copy.deepcopy(model.state_dict())
-    form = swift(model, X.to(dtype))
+    form = fast_form(model, X.to(dtype))
     assert isinstance(form, nn.Module) and norms(form) == 0 and norms(model) == 1
     torch.testing.assert_close(predict(form, X.to(dtype)), predict(model, X.to(dtype)))
     torch.testing.assert_close(slope(form, X.to(dtype)), slope(model, X.to(dtype)))
@@ -84,13 +84,13 @@ def test_the_cheaper_form_says_the_same_without_batch_normalisation(kind, dtype)
 @pytest.mark.parametrize("kind", [Noisy, Masked, Alone, Broken])
 def test_what_it_would_change_stays_as_it_is(kind):
     model = kind()
-    assert swift(model, X) is model
+    assert fast_form(model, X) is model
 
 
 def test_nothing_to_gain_is_nothing_done():
     dense = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
-    assert swift(dense, X) is dense
-    assert swift(dense.forward, X) == dense.forward
+    assert fast_form(dense, X) is dense
+    assert fast_form(dense.forward, X) == dense.forward
 
 
 def test_an_evaluation_asks_the_cheaper_form_and_judges_by_the_model(monkeypatch):
@@ -103,7 +103,7 @@ def test_an_evaluation_asks_the_cheaper_form_and_judges_by_the_model(monkeypatch
         asked.append(itself)
         return Upside(itself)
 
-    monkeypatch.setattr(sys.modules["holdfast.evaluation.evaluate"], "swift", spying)
+    monkeypatch.setattr(sys.modules["holdfast.evaluation.evaluate"], "fast_form", spying)
     found = evaluation.evaluate(model, X, y, attacks={"same": lambda model, x, y: told(model, x)})
     assert asked == [model] and found.attacks[0].accuracy == 1
 
@@ -166,7 +166,7 @@ def test_other_convolutions_stay(conv):
 
 def test_attacks_are_given_thin_convolutions_and_the_model_keeps_its_own():
     body = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
-    form = swift(body, torch.rand(4, 1, 8, 8))
+    form = fast_form(body, torch.rand(4, 1, 8, 8))
     assert isinstance(form, nn.Module)
     assert any(isinstance(part, thin.Thin) for part in form.modules())
     assert type(body[0]) is nn.Conv2d
@@ -194,7 +194,7 @@ def test_pooling_before_the_rectifier_is_the_same_to_the_bit(inplace):
 
 
 def test_where_rounding_decides_float64_tells_whether_the_form_is_the_same(monkeypatch):
-    module = sys.modules["holdfast.model.swift"]
+    module = sys.modules["holdfast.model.fast"]
     asked = module._asked
 
     def rough(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,7 +204,7 @@ def test_where_rounding_decides_float64_tells_whether_the_form_is_the_same(monke
 
     monkeypatch.setattr(module, "_asked", rough)
     body = Body()
-    assert swift(body, X) is not body
+    assert fast_form(body, X) is not body
     other = copy.deepcopy(body)
     with torch.no_grad():
         other.get_parameter("front.1.weight").mul_(1.01)
@@ -217,7 +217,7 @@ def test_the_same_gradient_is_not_enough():
     body = Body()
     other = copy.deepcopy(body)
     other.head.bias.data += 1
-    assert sys.modules["holdfast.model.swift"]._formed(body, lambda _: folded(other), X) is None
+    assert sys.modules["holdfast.model.fast"]._formed(body, lambda _: folded(other), X) is None
 
 
 class LastPool(nn.Module):
@@ -229,7 +229,7 @@ class LastPool(nn.Module):
 
 def test_areas_of_one_value_do_not_cost_the_cheaper_form():
     """There the largest of a pool is one of several, and which of them is for rounding to say."""
-    module = sys.modules["holdfast.model.swift"]
+    module = sys.modules["holdfast.model.fast"]
     torch.manual_seed(0)
     front, head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8 * 64, 10)
     body, other = (
@@ -255,8 +255,8 @@ class Coin(nn.Module):
 
 def test_a_model_that_goes_another_way_by_chance_has_no_cheaper_form():
     coin, x = Coin().eval(), torch.rand(4, 3, 8, 8)
-    assert all(swift(coin, x) is coin for _ in range(20))
-    assert swift(Body(), x) is not coin
+    assert all(fast_form(coin, x) is coin for _ in range(20))
+    assert fast_form(Body(), x) is not coin
 
 
 class Twice(nn.Module):

@@ -12,8 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from holdfast import noise
 from holdfast.errors import cause
-from holdfast.loss import full
-from holdfast.model.modes import examined
+from holdfast.loss import at_least_fp32
+from holdfast.model.modes import eval_mode
 from holdfast.model.thin import thinned
 from holdfast.types import Classifier, Images, Logits
 
@@ -29,7 +29,7 @@ GRAIN = 0.01  # half of it is larger than the steps of pixels of 8 bits
 NEAR = 1e-4  # largest difference from the model itself, as a share of its largest number
 
 
-def swift(model: Classifier, x: Images) -> Classifier:
+def fast_form(model: Classifier, x: Images) -> Classifier:
     """The classifier with batch normalisation folded into the layer before it, convolutions in
     channels_last layout, and those of few input channels with a faster gradient. Attacks are given
     it; what they find is judged by the model itself.
@@ -44,18 +44,20 @@ def swift(model: Classifier, x: Images) -> Classifier:
         return model
     if not any(isinstance(part, nn.Conv2d) for part in model.modules()):
         return model
-    if not steady(model, x):
+    if not is_deterministic(model, x):
         return model
     found = (_formed(model, way, x) for way in _ways(x))
     return next((form for form in found if form is not None), model)
 
 
-def steady(model: Classifier, x: Images) -> bool:
+def is_deterministic(model: Classifier, x: Images) -> bool:
     """Whether the model says the same of an image each time: a cheaper form of one that takes
     another way by chance would be made of the way that it took just then."""
-    with torch.no_grad(), examined(model), noise.forked(x.device):
-        looks = [full(model(x[:1])) for _ in range(LOOKS)]
-    return all(torch.equal(looks[0], one) or near(looks[0], one) for one in looks[1:])
+    with torch.no_grad(), eval_mode(model), noise.forked(x.device):
+        looks = [at_least_fp32(model(x[:1])) for _ in range(LOOKS)]
+    return all(
+        torch.equal(looks[0], one) or same_up_to_rounding(looks[0], one) for one in looks[1:]
+    )
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -187,7 +189,7 @@ def attempt(make: Callable[[], T]) -> T | None:
         return None
 
 
-def near(one: Tensor, other: Tensor) -> bool:
+def same_up_to_rounding(one: Tensor, other: Tensor) -> bool:
     """Whether two forms of a model said the same, up to rounding."""
     return bool((one - other).abs().max() <= NEAR * one.abs().max())
 
@@ -196,9 +198,9 @@ def _agree(model: nn.Module, form: nn.Module, some: Images) -> tuple[bool, bool]
     """Whether two models say the same logits, and have the same gradients."""
 
     def told() -> tuple[bool, bool]:
-        with examined(model), noise.forked(some.device):  # for a model that draws
+        with eval_mode(model), noise.forked(some.device):  # for a model that draws
             (logits, slopes), (others, rises) = _asked(model, some), _asked(form, some)
-            return near(logits, others), near(slopes, rises)
+            return same_up_to_rounding(logits, others), same_up_to_rounding(slopes, rises)
 
     return attempt(told) or (False, False)
 
@@ -207,7 +209,7 @@ def _asked(model: Classifier, x: Images) -> tuple[Tensor, Tensor]:
     """Logits, and the gradient of a sum that tells them apart."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        logits = full(model(x))
+        logits = at_least_fp32(model(x))
         weight = torch.linspace(-1, 1, logits.shape[1], device=x.device, dtype=logits.dtype)
         (slope,) = torch.autograd.grad((logits * weight).sum(), x)
     return logits.detach(), slope
