@@ -67,7 +67,7 @@ def cifar10(root: str | None) -> Field:
         seen = dataclasses.replace(data, train=binary) if kind == "threshold" else data
         net = untrained(kind, seed, data)
         hf.train(
-            net, seen, epochs=6, batch_size=64, seed=seed, optimizer=AdamW(rate=1e-3),
+            net, seen, epochs=6, batch_size=64, seed=seed, optimizer=AdamW(lr=1e-3),
             schedule=Cosine(), adversary=adversary, adversarial=Adversarial(start=1, ramp=2),
             precision="fp32",
         )  # fmt: skip

@@ -64,7 +64,7 @@ for seed, name in ((seed, name) for seed in range(options.seeds) for name in opt
     hf.train(
         network, data, objective=VARIANTS[name], adversary=FGSM(radius=RADIUS),
         adversarial=hf.training.Adversarial(start=1, ramp=2), epochs=options.epochs,
-        batch_size=64, optimizer=hf.training.RMSprop(rate=5e-4),
+        batch_size=64, optimizer=hf.training.RMSprop(lr=5e-4),
         augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500), seed=seed,
         tell=tell,
     )  # fmt: skip

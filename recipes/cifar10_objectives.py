@@ -77,7 +77,7 @@ for name in options.objectives:
         reached = hf.train(
             network, data, objective=OBJECTIVES[name], adversary=FGSM(radius=RADIUS),
             adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
-            optimizer=hf.training.RMSprop(rate=options.rate),
+            optimizer=hf.training.RMSprop(lr=options.rate),
             augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
             seed=options.seed, tell=tell, out=run, resume="auto" if run else False,
         ).history[-1]["epoch"]  # fmt: skip

@@ -36,7 +36,7 @@ from holdfast.feedback import CrossEntropy, Expected, PolicyGradient
 from holdfast.training import AdamW, Adversarial, RMSprop, Watch
 
 RADIUS, TEMPERATURES = 8 / 255, (0.01, 0.1, 1.0, 10.0, 100.0)
-OWN, REWARDS = AdamW(rate=1e-3), RMSprop(rate=5e-4)
+OWN, REWARDS = AdamW(lr=1e-3), RMSprop(lr=5e-4)
 CONTROLS = {
     "ce": (CrossEntropy(), OWN),
     "reward": (PolicyGradient(samples=8, baseline="leave_one_out", entropy=0.1), REWARDS),

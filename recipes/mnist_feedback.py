@@ -69,7 +69,7 @@ for seed in range(options.seeds):
         network = hf.model.create("madry_mnist", image=data.image, classes=data.classes, seed=seed)
         trained = hf.train(
             network, data, objective=objective, epochs=options.epochs, batch_size=64, seed=seed,
-            optimizer=hf.training.AdamW(rate=5e-4), watch=hf.training.Watch(images=100),
+            optimizer=hf.training.AdamW(lr=5e-4), watch=hf.training.Watch(images=100),
         )  # fmt: skip
         right = hf.model.predict(network, data.test.x).argmax(1) == data.test.y
         recall = [right[data.test.y == digit].float().mean().item() for digit in range(10)]

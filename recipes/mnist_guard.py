@@ -54,7 +54,7 @@ for seed in range(options.seeds):
         trained = hf.train(
             network, data, adversary=FGSM(radius=RADIUS), guard=guard, epochs=options.epochs,
             adversarial=hf.training.Adversarial(start=1, ramp=2), batch_size=64, seed=seed,
-            optimizer=hf.training.AdamW(rate=1e-3), watch=hf.training.Watch(images=500), tell=tell,
+            optimizer=hf.training.AdamW(lr=1e-3), watch=hf.training.Watch(images=500), tell=tell,
         )  # fmt: skip
         found = hf.evaluate(
             network, test.x, test.y, index=test.index, radius=RADIUS,

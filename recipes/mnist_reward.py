@@ -61,7 +61,7 @@ def tell(row: record.Row) -> None:
 
 hf.train(
     network, data, objective=REWARD, adversary=adversary, adversarial=adversarial, epochs=epochs,
-    batch_size=128, optimizer=hf.training.AdamW(rate=options.rate), schedule=hf.training.Cosine(),
+    batch_size=128, optimizer=hf.training.AdamW(lr=options.rate), schedule=hf.training.Cosine(),
     watch=hf.training.Watch(images=500), clip=1.0, seed=options.seed,
     out=options.out, resume="auto" if options.out else False, tell=tell,
 )  # fmt: skip

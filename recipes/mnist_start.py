@@ -50,7 +50,7 @@ for seed in range(options.seeds):
         network = hf.model.create("madry_mnist", image=data.image, classes=data.classes, seed=seed)
         trained = hf.train(
             network, data, objective=objective, epochs=EPOCHS, seed=seed,
-            optimizer=hf.training.AdamW(rate=5e-4), watch=hf.training.Watch(images=100),
+            optimizer=hf.training.AdamW(lr=5e-4), watch=hf.training.Watch(images=100),
         )  # fmt: skip
         predicted = hf.model.predict(network, data.validation.x).argmax(1)
         shares = torch.bincount(predicted, minlength=data.classes) / len(predicted)

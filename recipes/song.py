@@ -98,7 +98,7 @@ probe = retraining.Probe(
     step=setting.step,
 )  # fmt: skip
 common = {
-    "batch_size": 128, "optimizer": AdamW(rate=1e-3), "schedule": Cosine(),
+    "batch_size": 128, "optimizer": AdamW(lr=1e-3), "schedule": Cosine(),
     "watch": Watch(images=500, every=options.epochs), "precision": "fp32",
     "augment": setting.augment,
 }  # fmt: skip

@@ -47,7 +47,7 @@ def exact(out: Path, rank: int, processes: int) -> None:
             weight.copy_(line.view(weight.shape))
     trained = train(
         body, blobs(), objective=REWARD, adversary=PGD(radius=0.05, steps=2),
-        awp=AWP(gamma=0.01), epochs=2, batch_size=33, optimizer=SGD(rate=0.05), precision="fp32",
+        awp=AWP(gamma=0.01), epochs=2, batch_size=33, optimizer=SGD(lr=0.05), precision="fp32",
         clip=0.5, seed=3, processes=processes,
     )  # fmt: skip
     if rank == 0:

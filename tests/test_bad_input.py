@@ -110,7 +110,7 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "yaml: bytes": (yaml(b"\xff\xfe\x00\x01"), "mend the file"),
     "yaml: nothing": (yaml(""), "got None"),
     "yaml: no number": (yaml("epochs: null"), "expected epochs to be int, got null"),
-    "yaml: no number inside": (yaml("optimizer: {name: sgd, rate: null}"), "optimizer.rate"),
+    "yaml: no number inside": (yaml("optimizer: {name: sgd, lr: null}"), "optimizer.lr"),
     "yaml: no mapping": (yaml("watch: 5"), "watch as a mapping"),
     "yaml: an unknown option": (yaml("epoch: 3"), "did you mean 'epochs'"),
     "yaml: an unknown option inside": (yaml("watch: {imges: 3}"), "did you mean 'watch.images'"),
@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "yaml: no choice at all": (yaml("objective: null"), "got 'none'"),
     "yaml: keys that are numbers": (yaml("1: 2"), "got 1"),
     "yaml: a date": (yaml("data: 2024-01-01"), "got '2024-01-01'"),
-    "yaml: NaN": (yaml("optimizer: {rate: .nan}"), "optimizer.rate to be float"),
+    "yaml: NaN": (yaml("optimizer: {lr: .nan}"), "optimizer.lr to be float"),
     "yaml: resume": (yaml("resume: run"), "command line alone"),
     "yaml: a folder": (option("--config", "run"), "Is a directory"),
     "yaml: none given": (plain("train", "--config"), "after --config"),
@@ -153,8 +153,8 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "model: no function": (own("f = 5"), "cannot be called"),
     "model: options": (option("--model.widths", "[-4]"), "gupta_cnn to build"),
     "model: dropout": (option("--model.dropout", "[2,2]"), "between 0 and 1"),
-    "rate 0": (option("--optimizer.rate", "0"), "rate above 0"),
-    "rate below 0": (option("--optimizer", "sgd", "--optimizer.rate=-1"), "rate above 0"),
+    "rate 0": (option("--optimizer.lr", "0"), "lr above 0"),
+    "rate below 0": (option("--optimizer", "sgd", "--optimizer.lr=-1"), "lr above 0"),
     "rho": (option("--optimizer", "rmsprop", "--optimizer.rho", "1"), "rho of 0 or more"),
     "momentum": (option("--optimizer", "sgd", "--optimizer.momentum=-0.1"), "momentum of 0"),
     "nesterov": (option("--optimizer", "sgd", "--optimizer.momentum", "0", "--optimizer.nesterov"),
@@ -223,9 +223,9 @@ def test_a_home_is_written_out(tmp_path, monkeypatch):
 def test_a_number_may_be_written_as_1e_3(tmp_path, monkeypatch):
     """YAML's own grammar takes 1e-3 for a word."""
     monkeypatch.chdir(tmp_path)
-    Path("it.yaml").write_text("optimizer: {rate: 1e-3}\nkeep_every: null\n")
+    Path("it.yaml").write_text("optimizer: {lr: 1e-3}\nkeep_every: null\n")
     assert main([*SMALL, "new", "--config", "it.yaml"]) == 2
-    Path("it.yaml").write_text("optimizer: {rate: 1e-3}\n")
+    Path("it.yaml").write_text("optimizer: {lr: 1e-3}\n")
     assert main([*SMALL, "new", "--config", "it.yaml", "--json"]) == 0
 
 

@@ -26,7 +26,7 @@ MINIMAL = [
     DeepFool(),
     DeepFool(norm="linf"),
     DDN(steps=150, first=0.1, change=0.02),
-    CW(first=0.001, rate=0.002, steps=60),
+    CW(first=0.001, lr=0.002, steps=60),
 ]
 NOISE = [UniformNoise(repeats=3), GaussianNoise(repeats=3)]
 
@@ -253,7 +253,7 @@ ORACLES = [
     (DeepFool(norm="linf"), "LinfDeepFoolAttack",
      {"steps": 50, "candidates": 10, "overshoot": 0.02}),
     (DDN(), "DDNAttack", {"steps": 100, "init_epsilon": 1.0, "gamma": 0.05}),
-    (CW(searches=4, steps=50, rate=0.02), "L2CarliniWagnerAttack",
+    (CW(searches=4, steps=50, lr=0.02), "L2CarliniWagnerAttack",
      {"binary_search_steps": 4, "steps": 50, "stepsize": 0.02, "initial_const": 0.1}),
 ]  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_a_reward_run_from_the_command_line(say):
         "train", *SMALL, "--objective", "reward", "--objective.samples", "4",
         "--objective.baseline", "leave_one_out", "--adversary", "pgd", "--adversary.radius", "8px",
         "--adversary.steps=2", "--adversarial.ramp", "2", "--optimizer", "rmsprop",
-        "--optimizer.rate", "1e-3", "--schedule", "cosine",
+        "--optimizer.lr", "1e-3", "--schedule", "cosine",
     )  # fmt: skip
     assert code == 0 and "runs/digits-gupta_cnn-reward-pgd" in out
     run = Path("runs/digits-gupta_cnn-reward-pgd")
@@ -153,7 +153,7 @@ def test_options_of_code_without_types_are_taken(say):
 def test_a_warm_start_takes_the_weights_of_another_run(say):
     assert say("train", *SMALL, "--out", "first")[0] == 0
     code, *_ = say("train", *SMALL, "--weights", "first/checkpoints/last",
-                   "--optimizer.rate", "1e-60",
+                   "--optimizer.lr", "1e-60",
                    "--optimizer.weight-decay", "0", "--out", "second")  # fmt: skip
     assert code == 0
     one, two = (Path(n) / "checkpoints/last/model.safetensors" for n in ("first", "second"))
@@ -503,12 +503,12 @@ def test_a_training_that_is_broken_off_says_how_it_goes_on(say, monkeypatch, err
 @pytest.mark.parametrize(
     ("words", "ours"),
     [
-        ("train --lr 0.1", "--optimizer.rate"),
-        ("train --optimizer.lr 0.1", "--optimizer.rate"),
+        ("train --rate 0.1", "--optimizer.lr"),
+        ("train --optimizer.learning-rate 0.1", "--optimizer.lr"),
         ("train --adversary pgd --adversary.eps 0.1", "--adversary.radius"),
         ("evaluate run --epsilon 0.1", "--radius"),
         ("evaluate run --attack pgd --attack.radius 0.1", "--radius"),
-        ("train --optimizer.rat 0.1", "--optimizer.rate"),
+        ("train --optimizer.l 0.1", "--optimizer.lr"),
     ],
 )
 def test_words_of_other_tools_are_answered_with_ours(say, words, ours):

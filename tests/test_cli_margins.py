@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
     """A run on the digits, made once."""
     run = tmp_path_factory.mktemp("runs") / "run"
     words = ["train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16",
-             "--objective", "ce", "--epochs", "6", "--optimizer.rate", "1e-2",
+             "--objective", "ce", "--epochs", "6", "--optimizer.lr", "1e-2",
              "--out", str(run)]  # fmt: skip
     assert main([*words, "--precision", "fp32", "--watch.images", "50"]) == 0
     return run
@@ -112,7 +112,7 @@ def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys, caplog):
     assert record.read_yaml(out / "round-1" / "config.yaml")["objective"]["name"] == "reward"
     assert max(found["rounds"][0]["examples"]) > 0
     assert main(words) == 2 and "new folder" in capsys.readouterr().err
-    assert main([*words, "--force", "--optimizer.rate", "1"]) == 1
+    assert main([*words, "--force", "--optimizer.lr", "1"]) == 1
     assert (
         f"No round was kept, so {out} is no run: the mean margin did not grow"
         in capsys.readouterr().out

@@ -186,7 +186,9 @@ def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, k
     share = sum(asked) / found.forward
     assert share > 0.8 if cheaply else share < 0.1
     if cheaply:
-        monkeypatch.setattr(forms, "near", lambda one, other: False)  # no form is near enough
+        monkeypatch.setattr(
+            forms, "same_up_to_rounding", lambda one, other: False
+        )  # no form is near enough
         same = search(model, X, Y, method=Traced(pilots=4), clip=clip, audit=0.0)
         other = (found.step != same.step) | (found.entered != same.entered)
         assert other.float().mean() < 0.01 and sum(asked) < share * found.forward + 100

@@ -289,7 +289,7 @@ def test_logits_of_two_classes_are_not_normalised():
     """Layer normalisation of two numbers leaves their order alone, and no gradient."""
     data = blobs(classes=2)
     model = network(data)
-    trained = train(model, data, epochs=8, batch_size=32, optimizer=AdamW(rate=1e-2),
+    trained = train(model, data, epochs=8, batch_size=32, optimizer=AdamW(lr=1e-2),
                     precision="fp32", watch=Watch(every=8))  # fmt: skip
     assert trained.history[-1]["validation_clean"] > 0.9
     with pytest.raises(BadInput, match="3 classes or more for logit_norm, got 2"):

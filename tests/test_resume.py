@@ -33,7 +33,7 @@ def settings(epochs: int = 4) -> dict[str, Any]:
         ),
         "adversary": attack.PGD(radius=0.05, steps=2),
         "adversarial": training.Adversarial(start=1, ramp=2),
-        "optimizer": training.AdamW(rate=5e-3),
+        "optimizer": training.AdamW(lr=5e-3),
         "schedule": training.Cosine(warmup=1),
         "augment": datasets.Augment(crop=1),
         "ema": 0.9, "clip": 1.0, "epochs": epochs, "batch_size": 40, "precision": "fp32",

@@ -29,7 +29,7 @@ def trained():
     model = network(data)
     training.train(
         model, data, objective=CrossEntropy(), epochs=6, batch_size=30, precision="fp32",
-        optimizer=training.AdamW(rate=1e-2), watch=training.Watch(images=30, every=6),
+        optimizer=training.AdamW(lr=1e-2), watch=training.Watch(images=30, every=6),
     )  # fmt: skip
     return model.eval(), data
 
@@ -129,7 +129,7 @@ def test_a_mixed_set_holds_every_training_image_and_every_example_once():
 
 SETTINGS: dict[str, Any] = {
     "feedback": FEW, "probe": PROBE, "epochs": 2, "batch_size": 30, "precision": "fp32",
-    "judge": dataclasses.replace(PROBE, images=20), "optimizer": training.AdamW(rate=2e-3),
+    "judge": dataclasses.replace(PROBE, images=20), "optimizer": training.AdamW(lr=2e-3),
     "watch": training.Watch(images=20, every=2),
 }  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_a_killed_call_goes_on_and_ends_as_one_that_was_not(trained, tmp_path, m
 def test_a_round_that_costs_too_much_is_undone_and_is_the_last(trained):
     model, data = trained
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    ruin: dict[str, Any] = SETTINGS | {"optimizer": training.AdamW(rate=1.0)}
+    ruin: dict[str, Any] = SETTINGS | {"optimizer": training.AdamW(lr=1.0)}
     found = retrain(model, data, rounds=3, **ruin)
     assert len(found.rounds) == 1 and not found.rounds[0].kept
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -296,7 +296,7 @@ def test_what_was_judged_is_what_other_commands_take(trained, tmp_path, monkeypa
 
 def test_a_round_that_diverges_leaves_the_weights_as_they_were(trained):
     model, data = copy.deepcopy(trained[0]), trained[1]
-    wild: dict[str, Any] = SETTINGS | {"optimizer": training.SGD(rate=1e30)}
+    wild: dict[str, Any] = SETTINGS | {"optimizer": training.SGD(lr=1e30)}
     with pytest.raises(training.Diverged):
         retrain(model, data, **wild)
     for one, other in zip(model.parameters(), trained[0].parameters(), strict=True):

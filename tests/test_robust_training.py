@@ -26,7 +26,7 @@ DATA = blobs()
 
 
 def fast(**changes: Any) -> dict[str, Any]:
-    usual = {"epochs": 2, "batch_size": 60, "optimizer": AdamW(rate=1e-2), "precision": "fp32"}
+    usual = {"epochs": 2, "batch_size": 60, "optimizer": AdamW(lr=1e-2), "precision": "fp32"}
     return {**usual, **changes}
 
 
@@ -270,7 +270,7 @@ def test_a_rollback_that_does_not_help_ends_the_run(monkeypatch):
 
 def test_patience_ends_a_run_that_gets_no_better():
     trained = train(
-        network(DATA), DATA, guard=Guard(patience=2), optimizer=AdamW(rate=1e-9),
+        network(DATA), DATA, guard=Guard(patience=2), optimizer=AdamW(lr=1e-9),
         **{k: v for k, v in fast(epochs=9).items() if k != "optimizer"},
     )  # fmt: skip
     assert [row["epoch"] for row in trained.history] == [1, 2, 3]
@@ -341,11 +341,11 @@ def test_patience_counts_from_measurement_to_measurement(tmp_path):
     assert len(trained.history) % 4 == 0 or len(trained.history) == 9
     stopped = train(
         network(DATA), DATA, out=tmp_path / "run",
-        **fast(epochs=9, optimizer=AdamW(rate=1e-9), guard=Guard(patience=1)),
+        **fast(epochs=9, optimizer=AdamW(lr=1e-9), guard=Guard(patience=1)),
     )  # fmt: skip
     again = train(
         network(DATA), DATA, out=tmp_path / "run", resume=True,
-        **fast(epochs=9, optimizer=AdamW(rate=1e-9), guard=Guard(patience=1)),
+        **fast(epochs=9, optimizer=AdamW(lr=1e-9), guard=Guard(patience=1)),
     )  # fmt: skip
     assert stopped.stopped == again.stopped and len(again.history) == len(stopped.history) < 9
 

@@ -35,7 +35,7 @@ DATA = blobs()
 
 def fast(**changes: Any) -> dict[str, Any]:
     """Settings of a run that takes a moment, measured in its last epoch."""
-    usual = {"epochs": 8, "batch_size": 32, "optimizer": AdamW(rate=1e-2), "precision": "fp32"}
+    usual = {"epochs": 8, "batch_size": 32, "optimizer": AdamW(lr=1e-2), "precision": "fp32"}
     settings = {**usual, **changes}
     return {"watch": Watch(every=settings["epochs"]), **settings}
 
@@ -43,7 +43,7 @@ def fast(**changes: Any) -> dict[str, Any]:
 def test_rmsprop_takes_keras_steps():
     """mean = 0.9 mean + 0.1 g^2; w -= rate / (1 + 1e-6 updates) g / (sqrt(mean) + 1e-7)."""
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = RMSprop(rate=0.01).build([weight])
+    optimizer = RMSprop(lr=0.01).build([weight])
     by_hand, mean = weight.detach().clone(), torch.zeros(2)
     for update in range(5):
         factor = Decay(decay=1e-6)(update, 10, 100)
@@ -139,7 +139,7 @@ def test_both_adds_the_adversarial_loss_at_its_rate():
     }
     for name, settings in runs.items():
         model = network(DATA, dropout=(0.0, 0.0))  # it would differ between the two passes
-        still: dict[str, Any] = {"optimizer": SGD(rate=1e-30), "epochs": 1, "precision": "fp32"}
+        still: dict[str, Any] = {"optimizer": SGD(lr=1e-30), "epochs": 1, "precision": "fp32"}
         losses[name] = train(model, DATA, **settings, **still).history[0]["loss"]
     assert losses["both"] == pytest.approx(1.5 * losses["clean"], rel=1e-5)
 
@@ -173,7 +173,7 @@ def test_a_collapse_is_noticed_and_said(caplog):
     with torch.no_grad():
         list(collapsed.parameters())[-1].copy_(torch.tensor([9.0, 0.0, 0.0]))
     with caplog.at_level(logging.WARNING, "holdfast"):
-        trained = train(collapsed, DATA, optimizer=SGD(rate=1e-30), epochs=1, precision="fp32")
+        trained = train(collapsed, DATA, optimizer=SGD(lr=1e-30), epochs=1, precision="fp32")
     assert "collapsed" in caplog.text and "100%" in trained.history[0]["warning"]
     healthy = train(network(DATA), DATA, **fast())
     assert "warning" not in healthy.history[-1]
@@ -251,7 +251,7 @@ def test_clipping_bounds_the_step():
     model = network(DATA)
     before = [weight.detach().clone() for weight in model.parameters()]
     settings: dict[str, Any] = {
-        "optimizer": SGD(rate=1.0, momentum=0.0, weight_decay=0.0),
+        "optimizer": SGD(lr=1.0, momentum=0.0, weight_decay=0.0),
         "clip": 1e-3,
     }
     train(model, DATA, epochs=1, batch_size=999, precision="fp32", **settings)
@@ -440,7 +440,7 @@ def test_the_reward_that_is_measured_is_the_one_at_work():
     """0 or 1 in the first epoch, +1 or -1 in the second, whose objective has no reward."""
     first = feedback.PolicyGradient(reward=feedback.Signed(correct=1, wrong=0), samples=4)
     both = feedback.Handover(first=first, second=feedback.CrossEntropy(), at=1)
-    still = fast(epochs=2, objective=both, optimizer=SGD(rate=1e-30))
+    still = fast(epochs=2, objective=both, optimizer=SGD(lr=1e-30))
     rows = train(network(DATA), DATA, **still).history
     share = rows[0]["validation_reward"]
     assert 0 < share < 1 and rows[1]["validation_reward"] == pytest.approx(2 * share - 1, abs=1e-4)

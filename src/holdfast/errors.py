@@ -21,7 +21,7 @@ def cause(error: BaseException) -> str:
 
 
 ELSEWHERE = {
-    "lr": "rate", "learning_rate": "rate", "eps": "radius", "epsilon": "radius",
+    "rate": "lr", "learning_rate": "lr", "eps": "radius", "epsilon": "radius",
     "alpha": "rel_stepsize", "eps_step": "rel_stepsize", "stride": "rel_stepsize",
     "step_size": "rel_stepsize", "n_steps": "steps",
     "iterations": "steps", "max_iter": "steps", "autoattack": "standard", "n_restarts": "restarts",
@@ -33,7 +33,7 @@ ELSEWHERE = {
 def suggest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'mnist'?"` where a known name is close, or ours for another tool's, else an
     empty string."""
-    known = sorted(known, key=lambda one: "optimizer" not in one)  # whose rate is "the" rate
+    known = sorted(known, key=lambda one: "optimizer" not in one)  # whose lr is meant
     bare = {one.removeprefix("--"): one for one in known}
     meant = next(_meant(name.removeprefix("--"), bare), None)
     near = [meant] if meant else difflib.get_close_matches(name, known, n=1, cutoff=0.5)

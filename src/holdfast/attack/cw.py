@@ -35,7 +35,7 @@ class CW:
     Attributes:
         searches: values of c that are tried for each image.
         steps: of Adam, for each c.
-        rate: Adam's learning rate, in w; the paper's is 0.01, with 10,000 steps.
+        lr: Adam's learning rate, in w; the paper's is 0.01, with 10,000 steps.
         first: the c to begin with.
         confidence: by how much the largest other logit must lead, in units of the logits.
     """
@@ -45,13 +45,13 @@ class CW:
     norm: ClassVar[Norm] = "l2"
     searches: int = 9
     steps: int = 100
-    rate: float = 0.05
+    lr: float = 0.05
     first: float = 1.0
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, steps=AT_LEAST_1, searches=AT_LEAST_1, rate=ABOVE_0, first=ABOVE_0,
+            self, steps=AT_LEAST_1, searches=AT_LEAST_1, lr=ABOVE_0, first=ABOVE_0,
             confidence=AT_LEAST_0,
         )  # fmt: skip
 
@@ -98,7 +98,7 @@ class CW:
             (slope,) = torch.autograd.grad(total.sum(), w)
         now.sum = total.detach()
         now.judge(adv.detach(), behind.detach() > beyond)
-        now.move(slope, self.rate)
+        now.move(slope, self.lr)
 
 
 def _between(low: PerImage, high: PerImage, c: PerImage) -> PerImage:

@@ -134,7 +134,7 @@ def _outcome(entrant: Entrant, digits: datasets.Dataset, plan: Plan) -> Outcome:
     trained = train(
         model, digits, objective=entrant.objective, adversary=entrant.adversary,
         adversarial=Adversarial(start=epochs // 10, ramp=epochs / 4), epochs=epochs,
-        optimizer=AdamW(rate=3e-3), seed=plan.seed, out=run_folder, force=True, **_shared(epochs),
+        optimizer=AdamW(lr=3e-3), seed=plan.seed, out=run_folder, force=True, **_shared(epochs),
     )  # fmt: skip
     found = _attacked(model, digits.test, run_folder)
     return Outcome(name=entrant.name, evaluation=found, seconds=trained.seconds)
@@ -147,7 +147,7 @@ def _retrained(digits: datasets.Dataset, plan: Plan) -> tuple[Margins, Outcome]:
     before = plan.judging(model, digits.test, plan.seed)
     done = retrain(
         model, digits, feedback=NEAR, probe=plan.feeding, judge=plan.judging, max_drop=DROP,
-        epochs=max(2 * plan.epochs // 3, 1), optimizer=AdamW(rate=3e-4), seed=plan.seed,
+        epochs=max(2 * plan.epochs // 3, 1), optimizer=AdamW(lr=3e-4), seed=plan.seed,
         out=run_folder, force=True, **_shared(plan.epochs),
     )  # fmt: skip
     outcome = Outcome(

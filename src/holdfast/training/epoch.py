@@ -44,7 +44,7 @@ def run_epoch(job: TrainingJob, session: Session) -> record.Row:
     means = tally.means(images, steps, job.team)
     seconds = time.perf_counter() - start
     row = {"epoch": done + 1} | means | {
-        "rate": rate, "radius_share": share, "seconds": seconds,
+        "lr": rate, "radius_share": share, "seconds": seconds,
         "images_per_second": images / seconds,
     }  # fmt: skip
     _check_finite(row, session)
@@ -56,7 +56,7 @@ def _check_finite(row: record.Row, session: Session) -> None:
         raise Diverged(
             f"the loss became {row['loss']}, its gradient {row['gradient_norm']} in epoch "
             f"{row['epoch']}; the last checkpoint is of "
-            f"epoch {session.epoch}; lower optimizer.rate, or set clip"
+            f"epoch {session.epoch}; lower optimizer.lr, or set clip"
         )
 
 
@@ -77,7 +77,7 @@ def present_adversary(job: TrainingJob, session: Session) -> Attack | None:
 def _set_rate(job: TrainingJob, session: Session) -> float:
     total = job.per_epoch * job.recipe.epochs
     factor = job.recipe.schedule(session.updates, job.per_epoch, total)
-    rate = factor * job.recipe.optimizer.rate
+    rate = factor * job.recipe.optimizer.lr
     for group in session.optimizer.param_groups:
         group["lr"] = rate
     return rate

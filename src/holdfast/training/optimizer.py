@@ -1,6 +1,6 @@
 """Optimisers, as settings that build one of torch's.
 
-Each raises BadInput for a setting out of range: a rate that is not above 0, a share of the past
+Each raises BadInput for a setting out of range: an lr that is not above 0, a share of the past
 outside [0, 1), anything else below 0 or not finite.
 """
 
@@ -16,10 +16,10 @@ from holdfast.limits import ABOVE_0, AT_LEAST_0, SHARE_BELOW_1, require_ranges
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Settings that make a torch optimiser for some weights; `rate` is its learning rate."""
+    """Settings that make a torch optimiser for some weights; `lr` is its learning rate."""
 
     @property
-    def rate(self) -> float: ...
+    def lr(self) -> float: ...
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer: ...
 
@@ -30,7 +30,7 @@ class RMSprop:
     eps 1e-8). Keras's `decay` of the rate is the schedule `decay`; it is not weight decay.
 
     Attributes:
-        rate: learning rate.
+        lr: learning rate.
         rho: share of the past in the mean of squared gradients.
         eps: added to that mean's root.
         momentum: share of the last step kept.
@@ -38,7 +38,7 @@ class RMSprop:
     """
 
     name: ClassVar[str] = "rmsprop"
-    rate: float = 1e-4
+    lr: float = 1e-4
     rho: float = 0.9
     eps: float = 1e-7
     momentum: float = 0.0
@@ -47,7 +47,7 @@ class RMSprop:
     def __post_init__(self) -> None:
         require_ranges(
             self,
-            rate=ABOVE_0,
+            lr=ABOVE_0,
             eps=ABOVE_0,
             rho=SHARE_BELOW_1,
             momentum=SHARE_BELOW_1,
@@ -56,7 +56,7 @@ class RMSprop:
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.RMSprop(
-            weights, self.rate, self.rho, self.eps, self.weight_decay, self.momentum, foreach=True
+            weights, self.lr, self.rho, self.eps, self.weight_decay, self.momentum, foreach=True
         )
 
 
@@ -65,26 +65,26 @@ class SGD:
     """Stochastic gradient descent with momentum.
 
     Attributes:
-        rate: learning rate.
+        lr: learning rate.
         momentum: share of the last step kept.
         nesterov: look ahead along the momentum.
         weight_decay: L2 penalty added to the gradient.
     """
 
     name: ClassVar[str] = "sgd"
-    rate: float = 0.1
+    lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4
 
     def __post_init__(self) -> None:
-        require_ranges(self, rate=ABOVE_0, momentum=SHARE_BELOW_1, weight_decay=AT_LEAST_0)
+        require_ranges(self, lr=ABOVE_0, momentum=SHARE_BELOW_1, weight_decay=AT_LEAST_0)
         if self.nesterov and not self.momentum:
             raise BadInput("expected a momentum above 0 with nesterov, got 0")
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         return optim.SGD(
-            weights, self.rate, self.momentum, weight_decay=self.weight_decay,
+            weights, self.lr, self.momentum, weight_decay=self.weight_decay,
             nesterov=self.nesterov, foreach=True,
         )  # fmt: skip
 
@@ -94,19 +94,19 @@ class AdamW:
     """Adam with weight decay apart from the gradient (arXiv 1711.05101).
 
     Attributes:
-        rate: learning rate.
-        weight_decay: share of each weight taken off per unit of rate.
+        lr: learning rate.
+        weight_decay: share of each weight taken off per unit of lr.
     """
 
     name: ClassVar[str] = "adamw"
-    rate: float = 1e-3
+    lr: float = 1e-3
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        require_ranges(self, rate=ABOVE_0, weight_decay=AT_LEAST_0)
+        require_ranges(self, lr=ABOVE_0, weight_decay=AT_LEAST_0)
 
     def build(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
-        return optim.AdamW(weights, self.rate, weight_decay=self.weight_decay, foreach=True)
+        return optim.AdamW(weights, self.lr, weight_decay=self.weight_decay, foreach=True)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}

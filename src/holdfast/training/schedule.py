@@ -13,7 +13,7 @@ from holdfast.limits import ABOVE_0, AT_LEAST_0, SHARE_INSIDE, require_ranges
 
 @runtime_checkable
 class Schedule(Protocol):
-    """The learning rate at a point of training, as a share of the optimiser's `rate`.
+    """The learning rate at a point of training, as a share of the optimiser's `lr`.
 
     update: updates so far; per_epoch: updates in an epoch; total: updates in the whole run.
     """
