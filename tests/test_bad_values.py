@@ -342,6 +342,10 @@ def test_of_arrays():
             test=pair, class_names="ab")  # fmt: skip
 
 
+def test_of_a_claim():
+    refused(hf.diagnose, "expected claim as a value such as .*PGD", MODEL, X, Y, claim="mim")
+
+
 def test_of_new_models():
     said = r"expected image as whole numbers \(channel, height, width\), got "
     for image in (8, (1, 8.5, 8), (1, "8", 8), (1, 0, 8), (), (1, 8)):

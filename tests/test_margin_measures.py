@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from worlds import linear_world
 
-from holdfast import record
+from holdfast import margin, record
 from holdfast.errors import BadInput
 from holdfast.margin import (
     bootstrap,
@@ -204,6 +204,25 @@ def test_a_class_whose_images_are_all_wrong_is_not_the_most_robust():
     assert (found.origin == 0).any() and (found.distance[found.origin == 0] == 0).all()
     assert found.class_robustness()[0].isnan() and found.class_robustness(none=True)[0].isnan()
     assert found.levels(top=1 / 3, bottom=0)[0] == "medium"
+
+
+def test_margins_are_read_back_as_they_were_saved(tmp_path):
+    world = linear_world(count=8, side=4, classes=3)
+    found = search(world.model, world.x, world.y, step=0.1, clip=True, tolerance=0.01)
+    margin.save(found, str(tmp_path), world.y)
+    again = margin.load(tmp_path)
+    assert record.as_json(again.as_dict()) == record.as_json(found.as_dict())
+    assert again.table() == found.table()
+    for name in (field.name for field in dataclasses.fields(found)):
+        value, other = getattr(again, name), getattr(found, name)
+        same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+        assert same, name
+    assert growth(found, again).value == 0
+    assert [row[0] for row in again.rows()] == ["0", "1", "2", "all"]
+    (tmp_path / "matrix.json").write_text('{"reach": 1}')
+    for place in (tmp_path, tmp_path / "none"):
+        with pytest.raises(BadInput, match=r"expected margins in .*; search them with holdfast"):
+            margin.load(place)
 
 
 def test_one_image_is_told_in_json_and_grids_are_not_mixed():

@@ -17,7 +17,7 @@ from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.verdict import BROKEN, Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
-from holdfast.evaluation import budget, evaluate, require_settings, wavering
+from holdfast.evaluation import budget, evaluate, require_attack, require_settings, wavering
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, eval_mode, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Standing, fraction
@@ -69,6 +69,7 @@ def diagnose(
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
+    require_attack("claim", claim)
     held, own = budget(claim, radius, norm)
     require_settings(radius, norm, batch_size)
     if (held, own) != (radius, norm):

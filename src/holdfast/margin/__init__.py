@@ -27,7 +27,7 @@ from holdfast.margin.measures import (
 from holdfast.margin.rays import Grid, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.search import METHODS, search
-from holdfast.margin.store import save
+from holdfast.margin.store import load, save
 from holdfast.margin.traced import Traced
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "growth",
     "jackknife",
     "levels",
+    "load",
     "mean_margins",
     "robustness",
     "save",

@@ -140,8 +140,13 @@ class Margins:
         }  # fmt: skip
 
     def table(self) -> str:
-        """By class: images, mean margin, share of rays that enter it, class robustness, level."""
-        head = ("class", "images", "mean margin", "entered by", "class robustness", "level")
+        """By class that is left: images, mean margin, share of rays that enter it, R_i, level."""
+        return aligned(self.head, self.rows())
+
+    head = ("class left", "images", "mean margin", "entered by", "class robustness", "level")
+
+    def rows(self) -> list[list[str]]:
+        """The cells of the table under `head`, those of all classes last."""
         mean, share, strength = self.mean(), self.shares().tolist(), self.class_robustness()
         rows = []
         for label, level in enumerate(self.levels()):
@@ -150,7 +155,7 @@ class Margins:
             rows.append([str(label), str(int(own.sum())), middle, f"{share[label]:.2%}",
                          f"{strength[label]:.3f}", level])  # fmt: skip
         rows.append(["all", str(len(mean)), f"{mean.mean():.4f}", f"{1 - share[-1]:.2%}", "", ""])
-        return aligned(head, rows)
+        return rows
 
 
 def growth(before: Margins, after: Margins) -> Estimate:

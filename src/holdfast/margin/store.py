@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors import torch as tensors
 
 from holdfast import record
-from holdfast.margin.margins import Margins
+from holdfast.errors import BadInput, cause
+from holdfast.margin.margins import Audit, Margins
+from holdfast.margin.rays import Grid
 from holdfast.types import Labels
+
+TENSORS = ("distance", "step", "entered", "origin", "index")
 
 
 def save(
@@ -18,8 +23,7 @@ def save(
     The tensors are `distance`, `step` and `entered`, `[image, direction, sign]`, and `origin`,
     `index` and `y` of the images. The JSON holds the measures with their intervals.
     """
-    held = {name: getattr(found, name) for name in
-            ("distance", "step", "entered", "origin", "index")}  # fmt: skip
+    held = {name: getattr(found, name) for name in TENSORS}
     held["y"] = y.cpu().clone()  # which may be what `origin` is
     record.write(
         Path(folder) / "margins.safetensors",
@@ -27,3 +31,26 @@ def save(
     )
     row = found.as_dict() | record.provenance(**(about or {}))
     record.write_json(Path(folder) / "matrix.json", row)
+
+
+def load(folder: Path | str) -> Margins:
+    """The margins that `save` wrote into this folder, such as `runs/a/margins`. Raises BadInput
+    where there are none, or they are damaged."""
+    file, sheet = Path(folder) / "margins.safetensors", Path(folder) / "matrix.json"
+    try:
+        held, told = tensors.load(file.read_bytes()), record.read_json(sheet)
+        grid = Grid(
+            reach=told["reach"], step=told["step"], scale=told["scale"], clip=told["clip"],
+            signs=held["distance"].shape[2],
+        )  # fmt: skip
+        return Margins(
+            **{name: held[name] for name in TENSORS}, grid=grid, classes=told["classes"],
+            tolerance=told["tolerance"], method=told["method"], forward=told["forward"],
+            seconds=told["seconds"],
+            audit=Audit(rays=told["audited"], differing=told["differing"]),
+        )  # fmt: skip
+    except (OSError, SafetensorError, LookupError) as error:
+        raise BadInput(
+            f"expected margins in {folder}, got {cause(error)}; search them with holdfast margins, "
+            "or in Python margin.save"
+        ) from None
