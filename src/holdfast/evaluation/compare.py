@@ -129,33 +129,45 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     for name, file in (("first", first), ("second", second)):
         require_value(name, file, "evaluation.latest('runs/one')", (str, Path))
     one, two = (read(latest(at) if Path(at).is_dir() else Path(at)) for at in (first, second))
-    index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
-    if not index:
-        raise BadInput(f"expected images in common, got none in {first} and {second}")
-    rows = [_places(held["index"], index) for held in (one, two)]
-    if not torch.equal(one["y"][rows[0]], two["y"][rows[1]]):
-        raise BadInput(f"expected the same data and split in {first} and {second}, got others")
-    if "marks" in one and "marks" in two:
-        marks = [held["marks"][row] for held, row in zip((one, two), rows, strict=True)]
-        if others := int((marks[0] != marks[1]).sum()):
-            raise BadInput(
-                f"expected the same images in {first} and {second}, got others at {others} of "
-                f"{len(index)} positions; evaluate both on the same data"
-            )
+    one, two = _matched(one, two, f"{first} and {second}")
     known = sorted(n.removesuffix(".correct") for n in one if n.endswith(".correct") and n in two)
     names = sorted(known, key=lambda name: name != "clean")  # a file's tensors come in any order
     names = [name for name in names if _alike(name, one, two)]
-    both = list(zip((one, two), rows, strict=True))
-    pairs = {name: [held[f"{name}.correct"][row] for held, row in both] for name in names}
+    pairs = {name: (one[f"{name}.correct"], two[f"{name}.correct"]) for name in names}
     if names == ["clean"]:
         log.warning("no attack of %s is in %s with the same budget and settings: only clean images "
                     "are compared", first, second)  # fmt: skip
-        return {name: paired(*pair) for name, pair in pairs.items()}
-    if torch.equal(one["budget"], two["budget"]):
-        pairs["worst case"] = [standing(held, names)[row] for held, row in both]
+    elif torch.equal(one["budget"], two["budget"]):
+        pairs["worst case"] = standing(one, names), standing(two, names)
     else:
         log.warning("no worst case is compared: the two evaluations are of other budgets")
     return {name: paired(*pair) for name, pair in pairs.items()}
+
+
+def _matched(
+    one: dict[str, Tensor], two: dict[str, Tensor], named: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Both with the images that they have in common alone, in one order. Raises BadInput where
+    those are none, or not the same."""
+    index = sorted(set(one["index"].tolist()) & set(two["index"].tolist()))
+    if not index:
+        raise BadInput(f"expected images in common, got none in {named}")
+    one, two = (_only(held, _places(held["index"], index)) for held in (one, two))
+    if not torch.equal(one["y"], two["y"]):
+        raise BadInput(f"expected the same data and split in {named}, got others")
+    if "marks" in one and "marks" in two and (others := int((one["marks"] != two["marks"]).sum())):
+        raise BadInput(
+            f"expected the same images in {named}, got others at {others} of {len(index)} "
+            "positions; evaluate both on the same data"
+        )
+    return one, two
+
+
+def _only(held: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """The tensors of a file with the flags and distances of these images alone."""
+    each = ("index", "y", "marks", "correct", "distance")
+    return {name: value[rows] if name.rpartition(".")[2] in each else value
+            for name, value in held.items()}  # fmt: skip
 
 
 def standing(held: dict[str, Tensor], names: Iterable[str]) -> Flags:
