@@ -3,7 +3,7 @@
 import inspect
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,22 @@ def train(argv: Sequence[str]) -> None:
     parsed = parse("train", {train_options: frozenset(), training.train: SUPPLIED}, SLOTS, argv)
     values = parsed.values
     front = {name: values.pop(name) for name in inspect.signature(train_options).parameters}
+    data = _data(front, resumed)
+    anew = resumed is None or _may_begin_again(Path(resumed))
+    model = _new_model(parsed, data, front, anew)
+    out = resumed or front["out"] or _fresh_name(parsed, data.name)
+    begin = partial(
+        training.train, model, data, out=out, force=front["force"],
+        resume="auto" if resumed and anew else resumed is not None,
+        **values, **{name: build(parsed.slots[name]) for name in SLOTS if name != "model"},
+    )  # fmt: skip
+    trained = _followed(begin, values["epochs"], front, out, resumed is not None)
+    if team.leads():
+        _say_trained(trained, parsed.slots["model"].name, front["json"])
+
+
+def _data(front: Mapping[str, Any], resumed: str | None) -> datasets.Dataset:
+    """The data that were asked for. Raises BadInput for a run that cannot go on from here."""
     if front["resume"]:
         raise BadInput("expected resume on the command line alone, got it in the configuration")
     if resumed and not datasets.loadable(front["data"]):
@@ -99,38 +115,30 @@ def train(argv: Sequence[str]) -> None:
             "Python was given; go on there, with hf.train(..., resume=True)"
         )
     with show.progress(front["json"] or not team.leads()) as (bar, _):
-        data = datasets.load(
+        return datasets.load(
             front["data"], root=front["data_root"], size=front["image_size"],
             said=show.bars(bar),
         )  # fmt: skip
-    model = _new_model(parsed, data, front["normalize"])
-    anew = resumed is None or _may_begin_again(Path(resumed))
-    start = Path(front["weights"]).absolute() if front["weights"] else None
-    model.card = replace(model.card, provenance={"weights": start and str(start)})
-    if start and anew:
-        models.restore(model, models.read_weights(start), start)
-    settings = values | {name: build(parsed.slots[name]) for name in SLOTS if name != "model"}
-    out = resumed or front["out"] or _fresh_name(parsed, data.name)
+
+
+def _followed(
+    begin: Callable[..., Trained], epochs: int, front: Mapping[str, Any], out: str, resumed: bool
+) -> Trained:
+    """What training gives, watched on the way; where it is broken off, how to go on is noted."""
     boards = [report.tensorboard(Path(out) / "tensorboard")] if front["tensorboard"] else []
     with show.progress(front["json"] or not team.leads()) as (bar, console):
-        seen = show.Training(bar, console, values["epochs"], front["json"])
+        seen = show.Training(bar, console, epochs, front["json"])
 
         def tell(row: Row) -> None:
             for told in (seen.tell, *boards):
                 told(row)
 
         try:
-            trained = training.train(
-                model, data, **settings, out=out, force=front["force"],
-                resume="auto" if resumed and anew else resumed is not None,
-                tick=seen.tick, tell=tell,
-            )  # fmt: skip
+            return begin(tick=seen.tick, tell=tell)
         except (KeyboardInterrupt, OSError) as error:
             if seen.begun or resumed:
                 error.add_note(f"go on with {_resuming(out, front)}")
             raise
-    if team.leads():
-        _say_trained(trained, parsed.slots["model"].name, front["json"])
 
 
 def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
@@ -159,15 +167,23 @@ def _resuming(run: str, front: Mapping[str, Any]) -> str:
     return shlex.join([*words, *(["--tensorboard"] if front["tensorboard"] else [])])
 
 
-def _new_model(parsed: Parsed, data: datasets.Dataset, normalize: bool | None) -> models.Network:
-    chosen = parsed.slots["model"]
+def _new_model(
+    parsed: Parsed, data: datasets.Dataset, front: Mapping[str, Any], anew: bool
+) -> models.Network:
+    """The network, with the weights that it begins with where it does not go on from a checkpoint.
+    Raises BadInput."""
+    chosen, normalize = parsed.slots["model"], front["normalize"]
     normalize = not is_own(chosen.name) if normalize is None else normalize
     mean, std = (data.mean, data.std) if normalize else ((), ())
-    seed = parsed.values["seed"]
-    return models.create(
-        chosen.name, image=data.image, classes=data.classes, mean=mean, std=std, seed=seed,
-        **chosen.options,
+    model = models.create(
+        chosen.name, image=data.image, classes=data.classes, mean=mean, std=std,
+        seed=parsed.values["seed"], **chosen.options,
     )  # fmt: skip
+    start = Path(front["weights"]).absolute() if front["weights"] else None
+    model.card = replace(model.card, provenance={"weights": start and str(start)})
+    if start and anew:
+        models.restore(model, models.read_weights(start), start)
+    return model
 
 
 def _may_begin_again(run: Path) -> bool:

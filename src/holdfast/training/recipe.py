@@ -157,11 +157,27 @@ class Recipe:
                 f"expected adversarial.start below the {self.epochs} epochs, got "
                 f"{self.adversarial.start}: the adversary would never come"
             )
+        if self.adversarial.ramp:
+            attack.with_settings(adversary, radius=0.0)
+        self._check_climb(adversary)
+        if self.guard.catastrophe == "rollback":
+            hardened(adversary, 1)
+            if self.watch.every > 1:
+                raise BadInput(
+                    "expected watch.every=1 for catastrophe=rollback, which does one epoch again, "
+                    f"got {self.watch.every}; take stop, or measure every epoch"
+                )
+        if self.adversarial.mix == "both" and needs_pairs(self.objective):
+            raise BadInput(
+                f"expected adversarial.mix=adv for {getattr(self.objective, 'name', 'pairs')}, "
+                "whose loss holds clean and adversarial images already, got both"
+            )
+
+    def _check_climb(self, adversary: Attack) -> None:
+        """Raises BadInput for an adversary that cannot climb the loss that it is to climb."""
         wanted = self.adversarial.loss
         if wanted == "auto":
             wanted = "kl" if "kl" in map(adversary_loss, leaves(self.objective)) else "own"
-        if self.adversarial.ramp:
-            attack.with_settings(adversary, radius=0.0)
         if wanted != "own":
             attack.with_settings(adversary, loss="ce")
         if wanted == "objective" and (two := [o for o in leaves(self.objective) if needs_pairs(o)]):
@@ -176,18 +192,6 @@ class Recipe:
             raise BadInput(
                 "expected an adversary with a random start to climb the divergence, whose gradient "
                 "at the image is zero; got fgsm, take pgd with steps=1"
-            )
-        if self.guard.catastrophe == "rollback":
-            hardened(adversary, 1)
-            if self.watch.every > 1:
-                raise BadInput(
-                    "expected watch.every=1 for catastrophe=rollback, which does one epoch again, "
-                    f"got {self.watch.every}; take stop, or measure every epoch"
-                )
-        if self.adversarial.mix == "both" and needs_pairs(self.objective):
-            raise BadInput(
-                f"expected adversarial.mix=adv for {getattr(self.objective, 'name', 'pairs')}, "
-                "whose loss holds clean and adversarial images already, got both"
             )
 
     @property
