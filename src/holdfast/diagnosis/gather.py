@@ -40,23 +40,16 @@ def gather(
     part = patient.only(rows)
     clean, claim = claimed.clean.correct[rows], claimed.worst_case.correct[rows]
     right = clean.nonzero().flatten().to(part.x.device)
-    x, y, index = part.x[right], part.y[right], part.index[right]
     met, missed = hidden(part.model, part.x[:1])
-    size = resolve_batch_size(batch_size, x)
-    batched = partial(_in_batches, size, part.model, x, y)
-    bridged = batched(probes.bridged, part.seed) if met or missed else x.new_zeros(0)
-    rise = batched(probes.rise, part.radius, part.norm, part.seed)
-    agreement = torch.full((len(x),), torch.nan)
-    if not part.random:
-        agreement = batched(probes.agreement)
+    looks = _looks(part, right, bool(met or missed), batch_size)
     around, paths = _indicators(part.model, part, right, depth, batch_size)
-    wanted = remedies(part, depth) | repairs(part, met + missed, rise, agreement)
 
     def within(attacks: Mapping[str, Attack], some: Labels) -> Evaluation:
         return run(attacks, rows[some])
 
+    wanted = remedies(part, depth) | repairs(part, met + missed, looks["rise"], looks["agreement"])
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
-    ladders = {}
+    ladders: dict[str, Any] = {}
     for setting, most in (("steps", depth.steps), ("restarts", depth.restarts)):
         ladders[setting], after = _doubled(part, claim, setting, most, within)
         if len(ladders[setting]) > 1:
@@ -65,16 +58,28 @@ def gather(
     return Evidence(
         rows=rows, clean=clean, claim=claim, few=tuple(few.tolist()),
         blind=_blind(part, depth, few, within), remedies=tried, **ladders,
-        budgets=_budgets(part, claim, within), static=around,
-        dynamic=paths, entropy=_entropies(part, batch_size),
-        wobble=probes.wobble(part.model, x, y, index, part.seed, part.random, size=size),
-        leaps=probes.jumps(
-            part.model, x, y, index, part.radius, part.norm, part.seed, size=size
-        ),
-        agreement=agreement, rise=rise, bridged=bridged, hidden=met, missed=missed,
+        budgets=_budgets(part, claim, within), static=around, dynamic=paths,
+        entropy=_entropies(part, batch_size), **looks, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths, batch_size),
         flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
     )  # fmt: skip
+
+
+def _looks(part: Patient, right: Labels, bridged: bool, batch_size: int | None) -> dict[str, Any]:
+    """What the probes say of the images that are right, by the names of `Evidence`.
+
+    bridged: whether there are operations to be passed straight through.
+    """
+    x, y, index = part.x[right], part.y[right], part.index[right]
+    model, size = part.model, resolve_batch_size(batch_size, x)
+    batched, unknown = partial(_in_batches, size, model, x, y), torch.full((len(x),), torch.nan)
+    return {
+        "bridged": batched(probes.bridged, part.seed) if bridged else x.new_zeros(0),
+        "rise": batched(probes.rise, part.radius, part.norm, part.seed),
+        "agreement": unknown if part.random else batched(probes.agreement),
+        "wobble": probes.wobble(model, x, y, index, part.seed, part.random, size=size),
+        "leaps": probes.jumps(model, x, y, index, part.radius, part.norm, part.seed, size=size),
+    }
 
 
 def _in_batches(
