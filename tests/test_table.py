@@ -52,6 +52,27 @@ def test_runs_that_differ_in_seeds_alone_become_one_line():
     )
 
 
+def test_every_evaluation_may_have_a_line(capsys, caplog):
+    for seed, name in enumerate(("a", "b")):
+        for radius, standing in ((0.1, 6), (0.2, 5), (0.1, 4 + 2 * seed), (0.3, 1)):
+            run(name, standing, PGD | {"radius": radius}, radius=radius, seed=seed)
+    run("a", 3, battery="mine", radius=0.3)
+    found = report.summary(["a"], every=True)
+    assert found.head == ("run", "battery", "radius", "clean", "pgd", "worst case", "95 % interval")
+    assert [line[1:5] for line in found.lines] == [
+        ("quick", "0.2", "90.0", "50.0"), ("quick", "0.1", "90.0", "40.0"),
+        ("quick", "0.3", "90.0", "10.0"), ("mine", "0.3", "90.0", "30.0"),
+    ]  # fmt: skip
+    assert not caplog.text  # that the radius was another is in the table
+    assert len(report.summary(["a", "b"], every=True, suite="quick").lines) == 6
+    over = report.summary(["a", "b"], every=True, over_seeds=True, suite="quick")
+    assert [line[:2] for line in over.lines] == [("2", "0.2"), ("2", "0.1"), ("2", "0.3")]
+    assert over.lines[1][3] == "50.0 ± 14.1"
+    assert main(["table", "a", "--every", "--form", "csv"]) == 0
+    assert len(list(csv.DictReader(capsys.readouterr().out.splitlines()))) == 4
+    assert main(["table", "a", "b", "--every", "--over-seeds", "--against", "a"]) == 2
+
+
 def test_runs_that_were_attacked_otherwise_stay_apart():
     for name, standing, steps in (("a", 6, 20), ("b", 1, 1000), ("c", 4, 20)):
         run(name, standing, attack=PGD | {"steps": steps, "seed": standing}, seed=standing)

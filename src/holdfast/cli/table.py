@@ -7,6 +7,7 @@ from typing import Literal
 from holdfast import record, report
 from holdfast.cli import words
 from holdfast.cli.options import parse
+from holdfast.cli.words import Options
 from holdfast.errors import BadInput
 
 
@@ -14,6 +15,7 @@ def table_options(
     runs: list[str],
     *,
     suite: str | None = None,
+    every: bool = False,
     over_seeds: bool = False,
     interval: bool = False,
     against: str | None = None,
@@ -28,6 +30,7 @@ def table_options(
     Args:
         runs: run folders with an evaluation; others are left out, which is said.
         suite: only evaluations by this suite or attack count.
+        every: all evaluations of each run, such as those within other budgets, a line each.
         over_seeds: runs that differ in seeds alone become one line, mean ± standard deviation.
         interval: with over_seeds the 95 % interval of the mean by Student's t instead.
         against: with over_seeds a run; the other lines become differences from its line, paired by
@@ -39,24 +42,29 @@ def table_options(
 
 
 def table(argv: Sequence[str]) -> None:
-    parsed = parse("table", {table_options: frozenset()}, {}, words.listed(argv))
-    o = parsed.values
-    if o["against"] and (o["interval"] or not o["over_seeds"]):
-        raise BadInput(
-            "expected --against with --over-seeds and without --interval, which it gives anyway; "
-            "two single runs are compared image by image by holdfast compare"
-        )
-    if o["interval"] and not o["over_seeds"]:
-        raise BadInput("expected --interval with --over-seeds, whose intervals they are; add it")
+    o = parse("table", {table_options: frozenset()}, {}, words.listed(argv)).values
+    _require_fitting(o)
     if o["json"] and not o["over_seeds"]:
-        print(record.as_json([asdict(one) for one in report.measured(o["runs"], o["suite"])]))
+        found = report.measured(o["runs"], o["suite"], o["every"])
+        print(record.as_json([asdict(one) for one in found]))
         return
     found = (
         report.differences(o["runs"], o["against"], suite=o["suite"]) if o["against"] else
         report.summary(o["runs"], suite=o["suite"], over_seeds=o["over_seeds"],
-                       interval=o["interval"])
+                       interval=o["interval"], every=o["every"])
     )  # fmt: skip
     if o["json"]:
         print(record.as_json(found.rows))
         return
     print(getattr(found, o["form"])(), end="" if o["form"] == "csv" else "\n")
+
+
+def _require_fitting(o: Options) -> None:
+    """Raises BadInput for options that say nothing together."""
+    if o["against"] and (o["interval"] or o["every"] or not o["over_seeds"]):
+        raise BadInput(
+            "expected --against with --over-seeds, and without --every and --interval, which it "
+            "gives anyway; two single runs are compared image by image by holdfast compare"
+        )
+    if o["interval"] and not o["over_seeds"]:
+        raise BadInput("expected --interval with --over-seeds, whose intervals they are; add it")

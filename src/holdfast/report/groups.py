@@ -12,11 +12,11 @@ log = logging.getLogger("holdfast")
 
 
 def laid_out(
-    runs: Sequence[Path | str], suite: str | None, over_seeds: bool
+    runs: Sequence[Path | str], suite: str | None, over_seeds: bool, every: bool = False
 ) -> tuple[list[Measured], list[str], list[str], list[list[Measured]]]:
     """What a table is made of: the evaluated runs, the settings and the scores that are its
     columns, and the runs of each line."""
-    found = measured(runs, suite)
+    found = measured(runs, suite, every)
     _warn_of_other_attacks(found)
     names = _columns(found, over_seeds)
     groups = _grouped(found, names) if over_seeds else [[one] for one in found]
@@ -90,9 +90,15 @@ def _warn_of_other_attacks(found: Sequence[Measured]) -> None:
     for name in dict.fromkeys(name for one in found for name in one.attacks):
         held = [one.attacks[name] for one in found if name in one.attacks]
         others = (k for k in held[0] if len({json.dumps(one.get(k)) for one in held}) > 1)
-        other = [key for key in others if not is_seed(key)]
+        other = [key for key in others if not is_seed(key) and key not in _budgets(found)]
         if other:
             log.warning("%s was not the same attack in all runs: other %s", name, ", ".join(other))
+
+
+def _budgets(found: Sequence[Measured]) -> list[str]:
+    """Radius and norm, where evaluations differ in them: columns that need no further word."""
+    return [key for key in ("radius", "norm")
+            if len({one.settings.get(f"evaluation.{key}") for one in found}) > 1]  # fmt: skip
 
 
 def in_common(found: Sequence[Measured]) -> list[str]:

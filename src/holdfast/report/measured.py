@@ -19,7 +19,7 @@ STARTS = ("weights", "retraining.start")  # checkpoints that a run began with
 WORST = "worst case"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Measured:
     """One run: its settings by dotted path, those of its evaluation, and accuracies as shares:
     `clean`, what each attack left, and `worst case`, the least per image, with its interval.
@@ -42,14 +42,17 @@ class Measured:
         return "objective" in self.settings
 
 
-def measured(runs: Sequence[Path | str], suite: str | None = None) -> list[Measured]:
-    """The newest evaluation of each run that has one, by this suite if one is named.
+def measured(
+    runs: Sequence[Path | str], suite: str | None = None, every: bool = False
+) -> list[Measured]:
+    """The newest evaluation of each run that has one, by this suite if one is named; or every one,
+    the newest of those alike in all of ABOUT.
 
     Raises BadInput where none has.
     """
     require_list(runs)
     folders = {Path(run).resolve(): Path(run) for run in runs}.values()
-    found = [one for run in folders if (one := _measured(run, suite))]
+    found = [one for run in folders for one in _measured(run, suite, every)]
     if not found:
         raise BadInput(
             f"expected runs with an evaluation{f' by {suite}' if suite else ''}, got none in "
@@ -64,26 +67,35 @@ def require_list(runs: Sequence[Path | str]) -> None:
         raise BadInput(f"expected a list of runs, got {str(runs)!r}; put it into brackets")
 
 
-def _measured(run: Path, suite: str | None) -> Measured | None:
-    """The newest evaluation of a run; None, which is said, where it has none."""
+def _measured(run: Path, suite: str | None, every: bool) -> list[Measured]:
+    """The newest evaluation of a run, or the newest of each kind; none, which is said, where it has
+    none."""
     found = evaluations(run, suite)
     if not found:
         log.warning("%s has no evaluation%s: left out", run, f" by {suite}" if suite else "")
-        return None
-    newest = found[-1]
-    if since := trained_on(run, newest[-1]):
+        return []
+    if not every:
+        _warn_of_weaker(run, [row for rows in found for row in rows])
+    settings = _settings(run)
+    made = [_told(run, settings, rows) for rows in (found if every else found[-1:])]
+    kinds = {json.dumps([one.settings[f"evaluation.{k}"] for k in ABOUT]): one for one in made}
+    return [one for one in made if one in kinds.values()]
+
+
+def _told(run: Path, settings: record.Row, rows: Sequence[record.Row]) -> Measured:
+    """An evaluation of a run; said where the run has been trained further since."""
+    last = rows[-1]
+    if since := trained_on(run, last):
         log.warning("%s", since)
-    _warn_of_weaker(run, [row for rows in found for row in rows])
-    last, settings = newest[-1], _settings(run)
     about = {"data": settings.get("data")} | last | last["budget"]
-    scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in newest}
+    scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in rows}
     low, high = last["worst_case_interval"]
     return Measured(
         run=str(run), settings=settings | {f"evaluation.{k}": about.get(k) for k in ABOUT},
         accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
-        attacks={row["name"]: _flat(row["settings"]) for row in newest},
+        attacks={row["name"]: _flat(row["settings"]) for row in rows},
         origin=json.dumps(_origin(settings)),
-        cascade=any(row["attacked"] < row["images"] for row in newest),
+        cascade=any(row["attacked"] < row["images"] for row in rows),
     )  # fmt: skip
 
 

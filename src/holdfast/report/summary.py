@@ -69,7 +69,7 @@ class Summary:
 
 def summary(
     runs: Sequence[Path | str], *, suite: str | None = None, over_seeds: bool = False,
-    interval: bool = False,
+    interval: bool = False, every: bool = False,
 ) -> Summary:  # fmt: skip
     """The newest evaluation of each run, in per cent, beside the settings in which the runs differ.
 
@@ -79,9 +79,11 @@ def summary(
         standard deviation. Where they started from other runs, these must do so too. In `rows`
         also a 95 % interval of the mean, which Student's t makes wide for few runs.
     interval: of several runs the 95 % interval of the mean by Student's t instead.
+    every: all evaluations of each run, the newest of those by one suite or attack within one budget
+        on the same images, a line each.
     Raises BadInput where nothing is left.
     """
-    found, names, scores, groups = laid_out(runs, suite, over_seeds)
+    found, names, scores, groups = laid_out(runs, suite, over_seeds, every)
     lines = [
         (str(len(group)) if over_seeds else group[0].run,
          *(said(group[0].settings.get(name)) for name in names),
