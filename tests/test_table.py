@@ -299,6 +299,24 @@ def test_a_network_of_elsewhere_adds_no_columns():
     assert report.summary(["a", "b"]).head[:2] == ("run", "clean")
 
 
+def test_runs_are_compared_within_one_radius(capsys, caplog):
+    for name, left in (("a", 7), ("b", 4)):
+        run(name, left, PGD | {"radius": 0.1}, radius=0.1)
+        run(name, left - 3, PGD | {"radius": 0.2}, radius=0.2)
+    run("b", 2, PGD | {"radius": 0.4}, radius=0.4)
+
+    def apart(*words: str) -> float:
+        assert main(["compare", "a", "b", "--json", *words]) == 0 and not caplog.text
+        return json.loads(capsys.readouterr().out)["against"]["b"]["worst case"]["difference"]
+
+    assert apart() == pytest.approx(0.3)  # of 0.2, within which a was last attacked
+    run("a", 1, PGD | {"radius": 0.4}, radius=0.4)
+    assert apart() == pytest.approx(-0.1)
+    assert apart("--radius", "0.1") == pytest.approx(0.3)
+    assert main(["compare", "a", "b", "--radius", "8/255"]) == 2
+    assert "expected an evaluation by quick within 0.0313" in capsys.readouterr().err
+
+
 def test_evaluated_runs_are_compared_without_an_attack(capsys):
     run("a", 7, battery="reliable")
     run("a", 2, battery="quick")

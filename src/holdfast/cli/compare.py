@@ -13,7 +13,9 @@ from holdfast.result import evaluations
 HEAD = ("", "points", "95 % interval", "McNemar's p", "first alone", "other alone", "images")
 
 
-def compare_options(runs: list[str], *, suite: str | None = None, json: bool = False) -> None:
+def compare_options(
+    runs: list[str], *, suite: str | None = None, radius: float | None = None, json: bool = False
+) -> None:
     """Compare what attacks left of one run with what they left of others, on the same images.
 
     The runs come first: holdfast compare RUN OTHER ... [options]. A line is the accuracy of the
@@ -24,6 +26,8 @@ def compare_options(runs: list[str], *, suite: str | None = None, json: bool = F
         runs: run folders with an evaluation, two or more.
         suite: the newest evaluation by this suite or attack counts; by default by the one that the
             first run was last evaluated by.
+        radius: the newest evaluation within this radius counts, such as 8/255; by default within
+            that of the first run's, where the others have one.
         json: print the comparisons as JSON.
     """
 
@@ -34,8 +38,9 @@ def compare(argv: Sequence[str]) -> None:
     if not others:
         raise BadInput(f"expected two runs or more, got {first}; name them before the options")
     suite = o["suite"] or _suite(Path(first))
-    file = evaluation.latest(first, suite)
-    found = {run: evaluation.compare(file, evaluation.latest(run, suite)) for run in others}
+    file = evaluation.latest(first, suite, o["radius"])
+    others = {run: _alike(run, suite, o["radius"], _radius(Path(first), file)) for run in others}
+    found = {run: evaluation.compare(file, other) for run, other in others.items()}
     if o["json"]:
         print(record.as_json({"run": first, "suite": suite, "against": record.plain(found)}))
         return
@@ -48,6 +53,19 @@ def _suite(run: Path) -> str | None:
     """What the run was last evaluated by; None: by attacks of Python."""
     found = evaluations(run)
     return found[-1][0].get("battery") if found else None
+
+
+def _radius(run: Path, file: Path) -> float | None:
+    """Within what the evaluation in this file was made; None where no row says it."""
+    rows = (row for some in evaluations(run) for row in some if row.get("per_image") == file.name)
+    return next((row["budget"]["radius"] for row in rows), None)
+
+
+def _alike(run: str, suite: str | None, asked: float | None, first: float | None) -> Path:
+    """The newest evaluation of a run by the suite, within the radius that was asked for; else
+    within that of the first run's, or, without one, any."""
+    there = first is not None and evaluations(run, suite, first)
+    return evaluation.latest(run, suite, first if asked is None and there else asked)
 
 
 def _cells(pair: Comparison) -> list[str]:

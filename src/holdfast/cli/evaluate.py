@@ -70,7 +70,7 @@ def evaluate(argv: Sequence[str]) -> None:
     split, named = runs.images(o, model.card)
     radius, norm = runs.budget(o)
     name, chosen = _battery(parsed.slots["attack"], o, radius, norm, model.card)
-    other = _newest(Path(o["against"]), name) if o["against"] else None
+    other = _newest(Path(o["against"]), name, radius) if o["against"] else None
     battles = {name: chosen}
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
@@ -107,10 +107,10 @@ def _draw(found: Evaluation, split: datasets.Split, file: Path) -> None:
     )  # fmt: skip
 
 
-def _newest(run: Path, battery: str) -> Path:
-    """The newest evaluation of another run by this suite or attack, else by any; said where the run
-    has been trained further since."""
-    found = evaluations(run, battery) or evaluations(run)
+def _newest(run: Path, battery: str, radius: float) -> Path:
+    """The newest evaluation of another run by this suite or attack within this radius, else by it,
+    else by any; said where the run has been trained further since."""
+    found = evaluations(run, battery, radius) or evaluations(run, battery) or evaluations(run)
     if not found:
         return evaluation.latest(run)
     if since := models.trained_on(run, found[-1][-1]):

@@ -21,17 +21,18 @@ from holdfast.result import AttackResult, Evaluation, Finding, Standing, evaluat
 from holdfast.types import Images, Labels
 
 
-def latest(run: Path | str, suite: str | None = None) -> Path:
-    """The newest per-image results of a run, by this suite or attack if one is named. Raises
-    BadInput where there are none."""
+def latest(run: Path | str, suite: str | None = None, radius: float | None = None) -> Path:
+    """The newest per-image results of a run, by this suite or attack, and within this radius, if
+    they are given. Raises BadInput where there are none."""
     files = sorted(Path(run).glob("evaluation-*.safetensors"), key=_number)
-    if suite is not None:
-        named = {rows[0].get("per_image") for rows in evaluations(run, suite)}
+    if suite is not None or radius is not None:
+        named = {rows[0].get("per_image") for rows in evaluations(run, suite, radius)}
         files = [file for file in files if file.name in named]
     if not files:
+        asked = f" by {suite}" * (suite is not None) + f" within {radius}" * (radius is not None)
         raise BadInput(
-            f"expected an evaluation{f' by {suite}' if suite else ''} in {run}, got none; run "
-            f"holdfast evaluate {run}, or in Python holdfast.evaluation.save"
+            f"expected an evaluation{asked} in {run}, got none; run holdfast evaluate {run}, or "
+            "in Python holdfast.evaluation.save"
         )
     return files[-1]
 
