@@ -121,23 +121,23 @@ def by_network(part: str) -> dict[str, list[Row]]:
 
 
 def clean_bill() -> str:
-    """What the diagnosis says of a robust network and of its saturated copy: the newest."""
-    newest = {(row["quick"], row["model"]): row
+    """What the diagnosis says of robust networks and of their saturated copies: the newest."""
+    newest = {(row["network"], row["quick"], row["model"]): row
               for row in record.rows(RESULTS / "clean-bill.jsonl")}  # fmt: skip
     body = []
     for row in newest.values():
         found = row["diagnosis"]
         near = [percent(end) for end in found["left_interval"]]
         body.append([
-            row["model"], "quick" if row["quick"] else "default", str(found["images"]),
-            percent(found["clean_accuracy"]),
+            f"`{row['network']}`", row["model"], "quick" if row["quick"] else "default",
+            str(found["images"]), percent(found["clean_accuracy"]),
             percent(found["claimed_accuracy"]),
             f"{percent(found['left_accuracy'])} ({' to '.join(near)})",
             found["verdict"].split(":")[0],
             ", ".join(finding["name"] for finding in found["findings"]) or "-",
         ])  # fmt: skip
-    head = ["logits", "depth", "images", "clean %", "PGD-20 claims %", "left %", "verdict",
-            "findings"]  # fmt: skip
+    head = ["network", "logits", "depth", "images", "clean %", "PGD-20 claims %", "left %",
+            "verdict", "findings"]  # fmt: skip
     return table(head, body)
 
 
