@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from worlds import linear_world
 
-from holdfast import evaluation
+from holdfast import evaluation, record
 from holdfast.attack import BIM, DDN, PGD, Square
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
@@ -156,8 +156,15 @@ def test_an_evaluation_is_read_back_as_it_was_saved(tmp_path):
             else:
                 assert value == vars(other)[name], name
     assert evaluation.paired(found, again).difference == 0
+    rows = record.rows(tmp_path / "evaluation.jsonl")
+    for bad in (rows[:2], [*rows, rows[0]], [*rows[:2], rows[2] | {"settings": None}],
+                [*rows[:2], {k: v for k, v in rows[2].items() if k != "seconds"}]):  # fmt: skip
+        (tmp_path / "evaluation.jsonl").unlink()
+        record.append(tmp_path / "evaluation.jsonl", *bad)
+        with pytest.raises(BadInput, match=r"expected (a row in|an evaluation as it is saved in) "):
+            evaluation.load(tmp_path)
     (tmp_path / "evaluation.jsonl").write_text("")
-    with pytest.raises(BadInput, match=r"expected the rows of evaluation-001.safetensors in"):
+    with pytest.raises(BadInput, match=r"a row in .* for each attack of .*, got none; eval"):
         evaluation.load(file)
     with pytest.raises(BadInput, match="expected an evaluation by other in"):
         evaluation.load(tmp_path, "other")

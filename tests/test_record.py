@@ -106,6 +106,28 @@ def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"1": "1", "2": "2"}
 
 
+def test_rows_that_do_not_fit_leave_the_file_as_it_was(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    record.append(file, {"epoch": 1})
+    before, (soft, hard) = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            record.append(file, {"epoch": 2}, {"epoch": 3, "long": "x" * 10_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.read_bytes() == before
+    record.append(file, {"epoch": 2}, {"epoch": 3})
+    assert [row["epoch"] for row in record.rows(file)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "1: 2\n'1': 3"])
+def test_a_key_that_stands_twice_is_refused(tmp_path, text):
+    (tmp_path / "it.yaml").write_text(text)
+    with pytest.raises(BadInput, match="stands there twice"):
+        record.read_yaml(tmp_path / "it.yaml")
+
+
 def test_a_torn_line_swallows_nothing(tmp_path):
     file = tmp_path / "rows.jsonl"
     record.append(file, {"epoch": 1})

@@ -29,12 +29,17 @@ def latest(run: Path | str, suite: str | None = None, radius: float | None = Non
         named = {rows[0].get("per_image") for rows in evaluations(run, suite, radius)}
         files = [file for file in files if file.name in named]
     if not files:
-        asked = f" by {suite}" * (suite is not None) + f" within {radius}" * (radius is not None)
+        within = "" if radius is None else f" within {radius}"
         raise BadInput(
-            f"expected an evaluation{asked} in {run}, got none; run holdfast evaluate {run}, or "
-            "in Python holdfast.evaluation.save"
+            f"expected an evaluation{by(suite)}{within} in {run}, got none; run holdfast evaluate "
+            f"{run}, or in Python holdfast.evaluation.save"
         )
     return files[-1]
+
+
+def by(suite: str | None) -> str:
+    """By which suite or attack an evaluation is to be, in words."""
+    return "" if suite is None else f" by {suite}"
 
 
 def marks(x: Images) -> Int[Tensor, " batch"]:
@@ -95,8 +100,12 @@ def save(
     whole = found.as_dict()
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**(about or {}))
     shared["budget"] = {"norm": found.norm, "radius": found.radius}  # that of the worst case
-    for row in whole["attacks"]:
-        record.append(run / record.EVALUATIONS, shared | row | {"per_image": file.name})
+    rows = [shared | row | {"per_image": file.name} for row in whole["attacks"]]
+    try:
+        record.append(run / record.EVALUATIONS, *rows)
+    except OSError:  # a full disk: tensors without rows would be an evaluation by nothing
+        record.remove(file)
+        raise
     return file
 
 
@@ -104,16 +113,20 @@ def load(place: Path | str, suite: str | None = None) -> Evaluation:
     """An evaluation as it was saved: that of a file of per-image results, or the newest of a run,
     by this suite or attack if one is named. Raises BadInput where there is none, or it is damaged.
     """
+    require_value("place", place, "evaluation.latest('runs/one')", (str, Path))
     file = latest(place, suite) if Path(place).is_dir() else Path(place)
-    held = read(file)
-    rows = [
-        row
-        for row in itertools.chain(*evaluations(file.parent))
-        if row.get("per_image") == file.name
-    ]
+    held, sheet = read(file), file.parent / record.EVALUATIONS
+    every = itertools.chain(*evaluations(file.parent, suite))
+    rows = [row for row in every if row.get("per_image") == file.name]
+    names = [name.removesuffix(".correct") for name in held if name.endswith(".correct")]
+    if sorted(str(row.get("name")) for row in rows) != sorted({*names} - {"clean"}):
+        raise BadInput(
+            f"expected a row in {sheet} for each attack of {file.name}{by(suite)}, got "
+            f"{', '.join(str(row.get('name')) for row in rows) or 'none'}; evaluate again"
+        )
     try:
         first = rows[0]
-        return Evaluation(
+        found = Evaluation(
             clean=Standing(correct=held["clean.correct"]), adv=held["adv"],
             attacks=tuple(_attack(row, held) for row in rows),
             entropy=math.nan if first["entropy_bits"] is None else first["entropy_bits"],
@@ -121,11 +134,26 @@ def load(place: Path | str, suite: str | None = None) -> Evaluation:
             cascade=first["cascade"], marks=held.get("marks"),
             findings=tuple(Finding(**one) for one in first["findings"]),
         )  # fmt: skip
-    except (LookupError, TypeError) as error:
+        _require_whole(found)
+    except (LookupError, TypeError, ValueError) as error:
         raise BadInput(
-            f"expected the rows of {file.name} in {file.parent / 'evaluation.jsonl'}, got others "
-            f"({cause(error)}); evaluate again"
+            f"expected an evaluation as it is saved in {file} and {sheet}, got another or a "
+            f"damaged one ({cause(error)}); evaluate again"
         ) from None
+    return found
+
+
+def _require_whole(found: Evaluation) -> None:
+    """Raises ValueError for values that are not of every image, or of another kind."""
+    images = len(found.clean.correct)
+    for one in found.attacks:
+        each = (one.correct, one.distance, one.prediction, one.target, one.queries, one.adv)
+        if any(len(some) != images for some in (*each, found.adv) if some is not None):
+            raise ValueError(f"not every image in {one.name}")
+        if one.correct.dtype != torch.bool or not isinstance(one.settings, dict):
+            raise ValueError(f"no flags or no settings of {one.name}")
+        if not isinstance(one.radius, (int, float)):
+            raise ValueError(f"no radius of {one.name}")
 
 
 def _attack(row: record.Row, held: Mapping[str, Tensor]) -> AttackResult:

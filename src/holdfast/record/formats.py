@@ -14,18 +14,25 @@ from holdfast.record.files import write
 from holdfast.record.settings import Row, plain
 
 
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one row to a file of JSON lines, in a single write; null for infinity and NaN.
+def append(path: Path, *rows: Mapping[str, Any]) -> None:
+    """Add rows to a file of JSON lines, together; null for infinity and NaN. Where the disk is full
+    the file stays as it was.
 
     A last line torn by a kill is ended first, so that it cannot swallow the new row.
     """
+    text = "".join(as_json(row) + "\n" for row in rows).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        if file.tell() > 0:
+    with path.open("ab+", buffering=0) as file:
+        before = file.tell()
+        if before > 0:
             file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write((as_json(row) + "\n").encode())
+            text = text if file.read(1) == b"\n" else b"\n" + text
+        try:
+            while text:
+                text = text[file.write(text) :]
+        except OSError:
+            os.ftruncate(file.fileno(), before)
+            raise
 
 
 def rows(path: Path) -> list[Row]:
@@ -100,10 +107,20 @@ def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
     write(path, yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True))
 
 
+class _Once(yaml.SafeLoader):
+    """YAML's safe types, where no key may stand twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(key.value) for key, _ in node.value if key.value != "<<"]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(problem=f"'{twice}' stands there twice")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Row:
     """A YAML file as a dictionary. Raises BadInput where it is missing, broken or no mapping."""
     try:
-        value = yaml.safe_load(path.read_text())
+        value = yaml.load(path.read_text(), _Once)
     except FileNotFoundError:
         raise BadInput(f"expected a YAML file at {path}, got none; check the path") from None
     except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
