@@ -200,6 +200,10 @@ def test_a_curve_takes_the_attacks_of_a_file(run, capsys, tmp_path):
         ("{}", "expected attacks by name in"),
         ("a: {name: pgd, steps: 0}", "a: expected steps of 1 or more, got 0"),
         ("a: {name: pgd, norm: l2}", "a: expected a radius beside the norm l2 of pgd, got none"),
+        ("a: {attack: pgd}", "a with a name, got an attack; say name: pgd"),
+        ("fgsm:\nfgsm:", "'fgsm' stands there twice"),
+        ("'': fgsm", "expected attacks by names that can be printed, got ''"),
+        ("pgd: {radius: eight}", "attacks.yaml: expected a budget such as"),
         ("cw:", "cw: expected --norm l2 for cw, which knows no other, got linf"),
     ],
 )
@@ -250,3 +254,11 @@ def test_what_was_found_before_further_training_is_marked_on_the_page(run, capsy
     assert f">diagnosed at epoch {epoch}</span>" in page() and f">{word}</span>" not in page()
     for what in ("evaluation", "diagnosis", "curve", "search"):
         assert f"The {what} of {run} is of epoch {epoch}, its best is now of epoch 99" in page()
+
+
+def test_an_attack_of_ones_own_that_fails_is_named(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "failing.py").write_text("def it(model, x, y):\n    raise RuntimeError('no way')\n")
+    suite = attacks_in(tmp_path / "attacks.yaml", "fgsm:\nmine: failing:it\n")
+    assert main(["evaluate", str(run), "--suite", suite, "--images", "10"]) == 1
+    assert "failed: RuntimeError: no way in the attack mine (" in capsys.readouterr().err

@@ -110,8 +110,11 @@ def test_attacks_may_have_curves_of_their_own():
 
 def test_a_cascade_and_changing_names_are_not_taken_apart():
     taken = partial(evaluation.curve, WORLD.model, WORLD.x, WORLD.y, [0.001, 0.002], apart=True)
-    with pytest.raises(BadInput, match="all see every image, to be taken apart, got a cascade"):
+    with pytest.raises(BadInput, match=r"all see every image, .*, got reliable, a cascade"):
         taken("reliable")
+    with pytest.raises(BadInput, match="got standard, a cascade"):  # before anything is attacked
+        evaluation.curve(lambda x: pytest.fail("asked"), WORLD.x, WORLD.y, [0.1], "standard",
+                         apart=True)  # fmt: skip
     with pytest.raises(
         BadInput, match=r"expected the attacks pgd0.001 at every radius.*got pgd0.002"
     ):

@@ -219,6 +219,11 @@ def test_margins_are_read_back_as_they_were_saved(tmp_path):
         assert same, name
     assert growth(found, again).value == 0
     assert [row[0] for row in again.rows()] == ["0", "1", "2", "all"]
+    sheet = record.read_json(tmp_path / "matrix.json")
+    margin.save(search(world.model, world.x, world.y, step=0.2), tmp_path / "other", world.y)
+    (tmp_path / "other" / "matrix.json").write_text(json.dumps(sheet))
+    with pytest.raises(BadInput, match=r"matrix.json are not of one search"):
+        margin.load(tmp_path / "other")
     (tmp_path / "matrix.json").write_text('{"reach": 1}')
     for place in (tmp_path, tmp_path / "none"):
         with pytest.raises(BadInput, match=r"expected margins in .*; search them with holdfast"):

@@ -11,7 +11,7 @@ import torch
 from small import blobs, network
 
 import holdfast
-from holdfast import attack, own, record, training
+from holdfast import attack, feedback, own, record, training
 from holdfast.cli import main
 from holdfast.errors import BadInput
 
@@ -111,12 +111,15 @@ def test_an_objective_is_recorded_with_its_options_and_resumed(name: str) -> Non
     assert len(record.rows(Path("run/metrics.jsonl"))) == 2
 
 
-@pytest.mark.parametrize("name", ["plain", "brier", "heavy"])
+@pytest.mark.parametrize("name", ["plain", "brier", "heavy", "handed"])
 def test_a_training_goes_on_from_python_to_the_shell_and_back(name: str) -> None:
     more("\ndef plain(model, batch, state):\n    return brier(model, batch, state)\n")
     mine = importlib.import_module("mine")
     data = holdfast.data.load("digits")
-    objective = functools.partial(mine.brier, weight=3.0) if name == "heavy" else vars(mine)[name]
+    heavy = functools.partial(mine.brier, weight=3.0)
+    objective = {"heavy": heavy, "handed": feedback.Handover(first=heavy)}.get(name) or vars(mine)[
+        name
+    ]
 
     def on(epochs: int, **how: Any) -> None:
         model = holdfast.model.create("gupta_cnn", image=data.image, classes=10, widths=(4, 4),
@@ -128,6 +131,9 @@ def test_a_training_goes_on_from_python_to_the_shell_and_back(name: str) -> None
     assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
     on(3, resume=True)
     assert len(record.rows(Path("run/metrics.jsonl"))) == 3
+    if name == "handed":
+        assert config("run")["objective"]["first"] == {"name": "mine:brier", "weight": 3.0}
+        return
     option = {"plain": {}, "brier": {"weight": 2.0}, "heavy": {"weight": 3.0}}[name]
     written = config("run")["objective"]
     written = {"name": written} if isinstance(written, str) else written

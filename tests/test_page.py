@@ -154,11 +154,12 @@ def test_a_damaged_file_is_said_in_its_place(runs, tmp_path):
     del findings["remedies"]
     record.write_json(tmp_path / "run" / "findings.json", findings)
     (tmp_path / "run" / "margins" / "matrix.json").write_text('{"mean_margin": nul')
-    (tmp_path / "run" / "curve.jsonl").write_text('{"norm": "linf", "points": [{}]}\n')
+    record.append(tmp_path / "run" / "curve.jsonl", {"norm": "linf", "points": [{}]})
+    record.append(tmp_path / "run" / "evaluation.jsonl", {"battery": "old", "per_image": "x"})
     (tmp_path / "run" / "entropy.png").write_bytes(b"\x89PNG torn")
     (tmp_path / "run" / "config.yaml").write_bytes(b"data: \xff\xfe")
     text = report.page([tmp_path / "run"], tmp_path / "page.html").read_text()
-    assert text.count("This cannot be read: ") == 3 and text.count("<img") == 1
+    assert text.count("This cannot be read: ") == 4 and text.count("<img") == 2  # one a good curve
     assert "<h3>Training" in text and "<h3>Evaluation: quick" in text
 
 

@@ -96,8 +96,11 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
-        kind = type(error).__name__
-        return _say(f"failed: {kind}: {error} (set HOLDFAST_DEBUG=1 to see where)", 1)
+        kind, where = (
+            type(error).__name__,
+            "".join(f" {n}" for n in getattr(error, "__notes__", ())),
+        )
+        return _say(f"failed: {kind}: {error}{where} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
 

@@ -40,6 +40,6 @@ def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
     if only != norm and "norm" in wanted:
         raise BadInput(
             f"expected --norm {only} for {choice.name}, which knows no other, got {norm}; "
-            "give a --radius in that norm too"
+            "give a --radius in that norm too, and attacks of other norms in a call of their own"
         )
     return one

@@ -25,7 +25,8 @@ def read(suite: str) -> Battery | None:
     if not suite.endswith((".yaml", ".yml")):
         choose(SUITES, suite, "a suite (or FILE.yaml)")
         return None
-    told = words.file(Path(suite).expanduser())
+    with _called(suite):
+        told = words.file(Path(suite).expanduser())
     if not told:
         raise BadInput(
             f"expected attacks by name in {suite}, got none; such as pgd: {{steps: 100}}"
@@ -33,11 +34,12 @@ def read(suite: str) -> Battery | None:
     return {name: _attack(f"{suite}: {name}", name, value) for name, value in told.items()}
 
 
-def built(battery: Battery, radius: float, norm: Norm, seed: int) -> dict[str, Attack]:
-    """The attacks, in this budget where they state none. Raises BadInput."""
+def built(battery: Battery, radius: float, norm: Norm, seed: int, file: str) -> dict[str, Attack]:
+    """The attacks, in this budget where they state none; `file` is named where one cannot be made.
+    Raises BadInput."""
     made = {}
     for name, one in battery.items():
-        with _called(name):
+        with _called(f"{file}: {name}"):
             made[name] = attacks.named(one, radius, norm, seed)
     return made
 
@@ -55,6 +57,8 @@ def _attack(path: str, name: str, value: object) -> Choice:
     said = value if isinstance(value, dict) else {} if value is None else {"name": value}
     if not isinstance(value, (dict, str, type(None))):
         raise BadInput(f"expected {path} as an attack's name or a mapping, got {value!r:.60}")
+    if "attack" in said:
+        raise BadInput(f"expected {path} with a name, got an attack; say name: {said['attack']}")
     known = {k: v for k, v in attacks.ATTACK.table.items() if v}
     own = replace(attacks.ATTACK, table=known, skip=attacks.ATTACK.skip.difference(said))
     asked = {"attack": {"name": name} | said}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from holdfast import evaluation, record, report
 from holdfast.cli import battery, runs, show, words
@@ -47,7 +48,11 @@ def curve(argv: Sequence[str]) -> None:
     asked = [words.budget(one) for some in o["radii"] or [] for one in some.split(",")]
     radius, norm = runs.budget(o | {"radius": max(asked)} if asked else o)
     radii = asked or [share * radius for share in SHARES]
-    suite = partial(battery.built, listed, norm=norm, seed=o["seed"]) if listed else o["suite"]
+    suite = (
+        partial(battery.built, listed, norm=norm, seed=o["seed"], file=o["suite"])
+        if listed
+        else o["suite"]
+    )
     found, drafts = {}, {}
     for run, network in networks.items():
         drafts[run] = runs.drafts(o | {"run": run}, "curve", {}, {"runs", "radii", "radius"})
@@ -61,7 +66,7 @@ def curve(argv: Sequence[str]) -> None:
     _say(found, title, o["json"])
     report.budgets(runs.place(o) / "curve.png", {k: v.as_dict() for k, v in found.items()}, title)
     for run, one in found.items():
-        about = runs.about(o, networks[run].card) | {"suite": o["suite"], "run": run}
+        about = runs.about(o, networks[run].card) | {"suite": Path(o["suite"]).name, "run": run}
         one.save(runs.place(o | {"run": run}), about)
         runs.done(drafts[run])
 

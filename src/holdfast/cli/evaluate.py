@@ -76,27 +76,31 @@ def evaluate(argv: Sequence[str]) -> None:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])
         battles["reference"] = {quoted.name: quoted}
     told = {}
-    for name, some in battles.items():
-        drafts = runs.drafts(o, name, parsed.slots, {"against", "reference"})
+    for called, some in battles.items():
+        drafts = runs.drafts(o, called, parsed.slots, {"against", "reference"})
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
-                model, split.x, split.y, "quick" if some else name, attacks=some, radius=radius,
+                model, split.x, split.y, "quick" if some else called, attacks=some, radius=radius,
                 norm=norm, batch_size=o["batch_size"], index=split.index, seed=o["seed"],
                 keep=o["keep_images"], folder=drafts, processes=o["processes"], said=show.bars(bar),
             )  # fmt: skip
         if team.leads():
-            about = runs.about(o, model.card) | {"battery": name}
+            about = runs.about(o, model.card) | {"battery": called}
             file = evaluation.save(found, runs.place(o), split.y, index=split.index, about=about)
-            told[name] = found, file
-            if o["keep_images"]:
-                _draw(found, split, file.with_suffix(".png"))
+            told[called] = found, file
             runs.done(drafts)
     if team.leads():
         _say(told, f"{run}, {named}, {norm} radius {radius:.4g}", other, o)
+        for found, file in told.values() if o["keep_images"] else ():
+            _draw(found, split, file.with_suffix(".png"))
 
 
 def _draw(found: Evaluation, split: datasets.Split, file: Path) -> None:
-    """The first images that fell, as each attack left them, and what they are taken for."""
+    """The first images that fell, as each attack left them, and what they are taken for; said where
+    they have no colours to draw."""
+    if split.x.shape[1] not in (1, 3):
+        log.warning("images of %d channels are kept and not drawn", split.x.shape[1])
+        return
     fell = (found.clean.correct & ~found.worst_case.correct).nonzero().flatten()
     rows = fell if len(fell) else torch.arange(len(split))
     words = {"clean": split.y} | {one.name: one.prediction for one in found.attacks}
@@ -132,7 +136,7 @@ def _battery(
             raise BadInput(f"expected --attack with {flag}, got a suite; name one, such as mim")
         if listed is None:
             return suite, None
-        return Path(suite).name, battery.built(listed, radius, norm, o["seed"])
+        return Path(suite).name, battery.built(listed, radius, norm, o["seed"], suite)
     if o["suite"]:
         raise BadInput(
             f"expected a suite or an attack, got --suite {suite} and --attack {chosen.name}; leave "

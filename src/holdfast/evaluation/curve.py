@@ -12,7 +12,7 @@ from holdfast import record
 from holdfast.errors import BadInput, choose, require_call
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.inputs import attacks_of, require_settings
-from holdfast.evaluation.suites import SUITES
+from holdfast.evaluation.suites import SUITES, Task
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
@@ -143,7 +143,13 @@ def curve(
     for radius in wanted:
         require_settings(radius, norm, batch_size)
     if isinstance(battery, str):
-        choose(SUITES, battery, "a suite")
+        made = choose(SUITES, battery, "a suite")
+        task = Task(radius=max(wanted, default=0.0), norm=norm, classes=10, pixels=1)
+        if apart and made(task).cascade:
+            raise BadInput(
+                f"expected attacks that all see every image, to be taken apart, got {battery}, a "
+                "cascade; leave apart out, or name the attacks yourself"
+            )
     else:
         require_call("battery", battery, ("radius",))
     x, y, index = usable(model, x, y, index)
@@ -179,11 +185,6 @@ def _after(
     stood: dict[str, Standing] = {WORST: found.worst_case}
     if apart:
         stood |= {one.name: one for one in found.attacks}
-        if found.cascade:
-            raise BadInput(
-                "expected attacks that all see every image, to be taken apart, got a cascade; "
-                "leave apart out, or name the attacks yourself"
-            )
         if len(held) > 1 and held.keys() != stood.keys():
             names = [name for name in held if name != WORST]
             raise BadInput(

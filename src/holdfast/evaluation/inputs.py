@@ -34,8 +34,8 @@ def attacks_of(attacks: Any) -> dict[str, Attack]:
         raise BadInput("expected one attack or more, got an empty dictionary; leave attacks out "
                        "for the suite `quick`")  # fmt: skip
     for name, attack in attacks.items():
-        if not isinstance(name, str):
-            raise BadInput(f"expected attacks by names, got {name!r:.60}")
+        if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
+            raise BadInput(f"expected attacks by names that can be printed, got {name!r:.60}")
         require_attack(f"attacks[{name!r}]", attack)
     if taken := {"clean", "worst case"} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")

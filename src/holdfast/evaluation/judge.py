@@ -105,9 +105,13 @@ def _run(
     x, y, index = case.x[rows], case.y[rows], case.index[rows]
     with eval_mode(case.fast):
         target = attacks_of.aimed_at(attack, case.fast, x, y, index)
-        made = attacks_of.run(
-            attack, meter, x.clone(), y.clone(), index, start, stop=True, note=note
-        )
+        try:
+            made = attacks_of.run(
+                attack, meter, x.clone(), y.clone(), index, start, stop=True, note=note
+            )
+        except Exception as error:
+            error.add_note(f"in the attack {name}")
+            raise
     adv = images_of(name, made, x)
     radius, norm = budget(attack, case.radius, case.norm)
     reach = math.inf if getattr(attack, "minimal", False) else radius

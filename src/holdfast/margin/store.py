@@ -1,5 +1,6 @@
 """Margins on disk: every ray as tensors, the measures as JSON."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,12 +26,14 @@ def save(
     """
     held = {name: getattr(found, name) for name in TENSORS}
     held["y"] = y.cpu().clone()  # which may be what `origin` is
-    record.write(
-        Path(folder) / "margins.safetensors",
-        tensors.save({name: tensor.contiguous() for name, tensor in held.items()}),
-    )
-    row = found.as_dict() | record.provenance(**(about or {}))
+    raw = tensors.save({name: tensor.contiguous() for name, tensor in held.items()})
+    record.write(Path(folder) / "margins.safetensors", raw)
+    row = found.as_dict() | {"tensors": _digest(raw)} | record.provenance(**(about or {}))
     record.write_json(Path(folder) / "matrix.json", row)
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:16]
 
 
 def load(folder: Path | str) -> Margins:
@@ -38,7 +41,10 @@ def load(folder: Path | str) -> Margins:
     where there are none, or they are damaged."""
     file, sheet = Path(folder) / "margins.safetensors", Path(folder) / "matrix.json"
     try:
-        held, told = tensors.load(file.read_bytes()), record.read_json(sheet)
+        raw, told = file.read_bytes(), record.read_json(sheet)
+        if told["tensors"] != _digest(raw):
+            raise ValueError(f"{file.name} and {sheet.name} are not of one search")
+        held = tensors.load(raw)
         grid = Grid(
             reach=told["reach"], step=told["step"], scale=told["scale"], clip=told["clip"],
             signs=held["distance"].shape[2],
@@ -49,7 +55,7 @@ def load(folder: Path | str) -> Margins:
             seconds=told["seconds"],
             audit=Audit(rays=told["audited"], differing=told["differing"]),
         )  # fmt: skip
-    except (OSError, SafetensorError, LookupError) as error:
+    except (OSError, SafetensorError, LookupError, ValueError) as error:
         raise BadInput(
             f"expected margins in {folder}, got {cause(error)}; search them with holdfast margins, "
             "or in Python margin.save"

@@ -1,35 +1,49 @@
 """What attacks found of a run, as parts of a page."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from holdfast import record
 from holdfast.report.budgets import budgets
-from holdfast.report.part import Part, Table, Tile, about, drawn, fields, pictures, rounded, since
+from holdfast.report.part import (
+    Part,
+    Table,
+    Tile,
+    about,
+    drawn,
+    each,
+    fields,
+    pictures,
+    rounded,
+    since,
+)
 from holdfast.result import evaluations as stored
 
 
 def evaluations(run: Path) -> Iterator[Part]:
     """The newest by each battery within each budget, on each split, of each checkpoint."""
     where = ("battery", "budget", "checkpoint", "split")
-    for rows in _newest(stored(run), lambda rows: [rows[-1].get(k) for k in where]):
-        last = rows[-1]
-        budget, (low, high) = last["budget"], last["worst_case_interval"]
-        within = f"{budget['norm']} {budget['radius']:.4g}"
-        yield Part(
-            title=f"Evaluation: {last.get('battery') or 'attacks of Python'}",
-            tiles=[
-                Tile(label="clean", value=f"{last['clean_accuracy']:.1%}", note="accuracy"),
-                Tile(label=f"worst case within {within}",
-                     value=f"{last['worst_case_accuracy']:.1%}", note=f"{low:.1%} to {high:.1%}"),
-            ],
-            lines=[", ".join([f"{last['images']} images", *about(last)]) + ".",
-                   *_remarks(run, rows, budget["norm"])],
-            table=_attacks(rows), pictures=pictures(run, Path(last["per_image"]).stem + ".png"),
-            findings=last.get("findings", ()),
-        )  # fmt: skip
+    yield from each("Evaluation", partial(_evaluation, run), stored(run),
+                    lambda rows: [rows[-1].get(name) for name in where])  # fmt: skip
+
+
+def _evaluation(run: Path, rows: Sequence[record.Row]) -> Part:
+    last = rows[-1]
+    budget, (low, high) = last["budget"], last["worst_case_interval"]
+    within = f"{budget['norm']} {budget['radius']:.4g}"
+    return Part(
+        title=f"Evaluation: {last.get('battery') or 'attacks of Python'}",
+        tiles=[
+            Tile(label="clean", value=f"{last['clean_accuracy']:.1%}", note="accuracy"),
+            Tile(label=f"worst case within {within}",
+                 value=f"{last['worst_case_accuracy']:.1%}", note=f"{low:.1%} to {high:.1%}"),
+        ],
+        lines=[", ".join([f"{last['images']} images", *about(last)]) + ".",
+               *_remarks(run, rows, budget["norm"])],
+        table=_attacks(rows), pictures=pictures(run, Path(last["per_image"]).stem + ".png"),
+        findings=last.get("findings", ()),
+    )  # fmt: skip
 
 
 def _remarks(run: Path, rows: Sequence[record.Row], norm: str) -> Iterator[str]:
@@ -84,52 +98,51 @@ def over_budgets(run: Path) -> Iterator[Part]:
     """The newest curve of each suite in each norm."""
     where = ("suite", "norm", "checkpoint", "split")
     rows = record.rows(run / record.CURVES)
-    for row in _newest(rows, lambda row: [row.get(name) for name in where]):
-        suite = row.get("suite") or "attacks of Python"
-        body = [["clean", f"{row['clean_accuracy']:.1%}", ""]] + [
-            [
-                f"{one['radius']:.4g}",
-                f"{one['accuracy']:.1%}",
-                f"{one['low']:.1%} to {one['high']:.1%}",
-            ]
-            for one in row["points"]
+    yield from each("Accuracy over budgets", partial(_curve, run), rows,
+                    lambda row: [row.get(name) for name in where])  # fmt: skip
+
+
+def _curve(run: Path, row: record.Row) -> Part:
+    suite = row.get("suite") or "attacks of Python"
+    body = [["clean", f"{row['clean_accuracy']:.1%}", ""]] + [
+        [
+            f"{one['radius']:.4g}",
+            f"{one['accuracy']:.1%}",
+            f"{one['low']:.1%} to {one['high']:.1%}",
         ]
-        yield Part(
-            title=f"Accuracy over budgets: {suite}",
-            lines=[
-                ", ".join([f"{row['images']} images", row["norm"], *about(row)]) + ".",
-                *since(run, row, "curve"),
-            ],
-            table=Table(head=("radius", "accuracy", "95 % interval"), rows=body),
-            findings=row["findings"],
-            pictures=[drawn("curve", partial(budgets, curves={suite: row}, title=""))],
-        )
+        for one in row["points"]
+    ]
+    return Part(
+        title=f"Accuracy over budgets: {suite}",
+        lines=[
+            ", ".join([f"{row['images']} images", row["norm"], *about(row)]) + ".",
+            *since(run, row, "curve"),
+        ],
+        table=Table(head=("radius", "accuracy", "95 % interval"), rows=body),
+        findings=row["findings"],
+        pictures=[drawn("curve", partial(budgets, curves={suite: row}, title=""))],
+    )
 
 
 def transfers(run: Path) -> Iterator[Part]:
     """The newest matrix of each attack within each budget, in per cent left."""
     where = ("settings", "norm", "radius", "checkpoint", "split", "targets")
     rows = record.rows(run / record.TRANSFERS)
-    for row in _newest(rows, lambda row: [row.get(name) for name in where]):
-        shares = [row["clean_accuracy"], *row["accuracy"]]
-        body = [
-            [name, *(f"{share:.1%}" for share in line)]
-            for name, line in zip(("clean", *row["sources"]), shares, strict=True)
-        ]
-        within = f"{row['norm']} {row['radius']:.4g}"
-        yield Part(
-            title=f"Transfers: {row['settings']['name']}",
-            lines=[", ".join([f"{row['images']} images", within, *about(row)]) + ". Each line: "
-                   "what images made on that run leave of the accuracy of each.",
-                   *since(run, row, "matrix")],
-            table=Table(head=("made on", *row["targets"]), rows=body),
-        )  # fmt: skip
+    yield from each("Transfers", partial(_transfer, run), rows,
+                    lambda row: [row.get(name) for name in where])  # fmt: skip
 
 
-def _newest(found: Sequence[Any], kind: Callable[[Any], object]) -> list[Any]:
-    """The last of each kind, the newest first."""
-    newest: dict[str, Any] = {}
-    for one in found:
-        newest.pop(repr(kind(one)), None)
-        newest[repr(kind(one))] = one
-    return list(reversed(newest.values()))
+def _transfer(run: Path, row: record.Row) -> Part:
+    shares = [row["clean_accuracy"], *row["accuracy"]]
+    body = [
+        [name, *(f"{share:.1%}" for share in line)]
+        for name, line in zip(("clean", *row["sources"]), shares, strict=True)
+    ]
+    within = f"{row['norm']} {row['radius']:.4g}"
+    return Part(
+        title=f"Transfers: {row['settings']['name']}",
+        lines=[", ".join([f"{row['images']} images", within, *about(row)]) + ". Each line: "
+               "what images made on that run leave of the accuracy of each.",
+               *since(run, row, "matrix")],
+        table=Table(head=("made on", *row["targets"]), rows=body),
+    )  # fmt: skip

@@ -57,7 +57,22 @@ def safely(title: str, make: Callable[[Any], Iterator[Part]], of: object) -> lis
     try:
         return [*make(of)]
     except (BadInput, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return [Part(title=title, lines=[f"This cannot be read: {cause(error)}."])]
+        line = (
+            f"This cannot be read: {cause(error)}. Of an earlier holdfast, or damaged: repeat it."
+        )
+        return [Part(title=title, lines=[line])]
+
+
+def each(
+    title: str, make: Callable[[Any], Part], rows: Sequence[Any], kind: Callable[[Any], object]
+) -> list[Part]:
+    """What is made of the last row of each kind, the newest first; said where one is damaged."""
+    newest: dict[str, Any] = {}
+    for row in rows:
+        newest.pop(repr(kind(row)), None)
+        newest[repr(kind(row))] = row
+    found = reversed(newest.values())
+    return [part for row in found for part in safely(title, lambda of: iter([make(of)]), row)]
 
 
 def fields(path: Path) -> record.Row:

@@ -113,7 +113,7 @@ def train(
         optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
     )  # fmt: skip
     recipe = Recipe(
-        objective=feedback.suited(own.valued(objective, 3), data.train.counts(data.classes)),
+        objective=feedback.suited(_valued(objective), data.train.counts(data.classes)),
         adversary=own.valued(adversary, 3, attack.OPTIONAL_ARGUMENTS), adversarial=adversarial,
         epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
@@ -137,6 +137,14 @@ def train(
     rehearse_update(bench(job, session), next(epoch_of(job, 0)))
     with folder.opened(run, recipe, data, session, start, team):
         return _fit(job, session)
+
+
+def _valued(objective: Objective) -> Objective:
+    """Functions among the objectives of a run as values, whose options are written down."""
+    if isinstance(objective, feedback.Handover):
+        first, second = _valued(objective.first), _valued(objective.second)
+        return replace(objective, first=first, second=second)
+    return own.valued(objective, 3)
 
 
 def _fit(job: TrainingJob, session: Session) -> Trained:

@@ -117,7 +117,7 @@ def _losses(bench: Bench, meter: Classifier, batch: Batch, state: State) -> tupl
 def with_adversarial(
     bench: Bench, meter: Classifier, batch: Batch, share: float, visit: Labels, state: State
 ) -> Batch:
-    """The batch with its adversarial twins; the attack runs on the bare model, lent to it."""
+    """The batch with its adversarial twins; the attack runs on the bare model, frozen."""
     if bench.adversary is None or share == 0:
         return batch
     adversary: Attack = bench.adversary
