@@ -292,7 +292,7 @@ def test_of_what_is_no_value_at_all():
     refused(hf.model.ensemble, "expected a list of models, got one Sequential",
             torch.nn.Sequential(MODEL, MODEL))  # fmt: skip
     refused(evaluation.paired, "expected first as flags", torch.rand(4), torch.rand(4))
-    refused(hf.evaluate, "expected attacks by names that can be printed, got 1", *few, attacks={1: PGD()})
+    refused(hf.evaluate, "by names that can be printed, got 1", *few, attacks={1: PGD()})
 
 
 def test_a_model_may_fail_in_any_way():
