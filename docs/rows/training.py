@@ -29,6 +29,21 @@ def cifar10(study: str = "cifar10-objectives") -> str:
     return table(head, body)
 
 
+def cifar10_long_pairs() -> str:
+    """What is left of the two long runs, and their paired differences, in points."""
+    body = []
+    for row in record.rows(RESULTS / "cifar10-long-pairs.jsonl"):
+        for name in ("clean", "worst case"):
+            one = row["difference"][name]
+            left = [f"{percent(run[name][0])} ({percent(run[name][1])} to {percent(run[name][2])})"
+                    for run in row["runs"]]  # fmt: skip
+            points = [f"{100 * one[end]:+.1f}" for end in ("difference", "low", "high")]
+            body.append([f"`{row['suite']}`", f"{one['images']:,}", name, *left,
+                         f"{points[0]} ({points[1]} to {points[2]})"])  # fmt: skip
+    head = ["suite", "test images", "", "`ce` %", "`reward` %", "`ce` less `reward` (points)"]
+    return table(head, body)
+
+
 def mnist() -> str:
     rows = [row for row in record.rows(RESULTS / "mnist-reward.jsonl") if "test" in row]
     body = [
@@ -176,7 +191,8 @@ def speed() -> str:
 
 TABLES = {
     "cifar10": cifar10, "cifar10_full": partial(cifar10, "cifar10-full"),
-    "cifar10_long": partial(cifar10, "cifar10-long"), "demo": demo,
+    "cifar10_long": partial(cifar10, "cifar10-long"),
+    "cifar10_long_pairs": cifar10_long_pairs, "demo": demo,
     "environment": environment, "feedback": feedback, "folder": folder, "guard": guard,
     "handover": handover, "learners": learners, "mnist": mnist, "processes": processes,
     "speed": speed, "start": start,
