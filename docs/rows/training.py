@@ -38,9 +38,11 @@ def cifar10_long_pairs() -> str:
             left = [f"{percent(run[name][0])} ({percent(run[name][1])} to {percent(run[name][2])})"
                     for run in row["runs"]]  # fmt: skip
             points = [f"{100 * one[end]:+.1f}" for end in ("difference", "low", "high")]
-            body.append([f"`{row['suite']}`", f"{one['images']:,}", name, *left,
+            epochs = [str(run["epoch"]) for run in row["runs"]]
+            body.append([f"`{row['suite']}`", f"{one['images']:,}", *epochs, name, *left,
                          f"{points[0]} ({points[1]} to {points[2]})"])  # fmt: skip
-    head = ["suite", "test images", "", "`ce` %", "`reward` %", "`ce` less `reward` (points)"]
+    head = ["suite", "test images", "epochs of `ce`", "of `reward`", "", "`ce` %", "`reward` %",
+            "`ce` less `reward` (points)"]  # fmt: skip
     return table(head, body)
 
 
