@@ -96,11 +96,8 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
-        kind, where = (
-            type(error).__name__,
-            "".join(f" {n}" for n in getattr(error, "__notes__", ())),
-        )
-        return _say(f"failed: {kind}: {error}{where} (set HOLDFAST_DEBUG=1 to see where)", 1)
+        told = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        return _say(f"failed: {told} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
 

@@ -25,8 +25,8 @@ def named(choice: Choice, radius: float, norm: Norm, seed: int) -> Attack:
 
     Raises BadInput where it knows another norm only, or states one without a radius.
     """
-    wanted = {"radius": radius, "norm": norm, "seed": seed}
-    wanted = {name: value for name, value in wanted.items() if name not in choice.options}
+    usual = {"radius": radius, "norm": norm, "seed": seed}
+    wanted = {name: value for name, value in usual.items() if name not in choice.options}
     if "radius" in wanted and "norm" not in wanted and choice.options["norm"] != norm:
         raise BadInput(
             f"expected a radius beside the norm {choice.options['norm']} of {choice.name}, got "

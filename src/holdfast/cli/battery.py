@@ -63,9 +63,8 @@ def _attack(path: str, name: str, value: object) -> Choice:
     own = replace(attacks.ATTACK, table=known, skip=attacks.ATTACK.skip.difference(said))
     asked = {"attack": {"name": name} | said}
     with _called(path):
-        return parse("evaluate", {_nothing: frozenset()}, {"attack": own}, (), asked).slots[
-            "attack"
-        ]
+        found = parse("evaluate", {_nothing: frozenset()}, {"attack": own}, (), asked)
+    return found.slots["attack"]
 
 
 def _nothing() -> None:

@@ -8,7 +8,7 @@ from holdfast.cli import show, words
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
 from holdfast.evaluation import Comparison
-from holdfast.result import evaluations
+from holdfast.result import evaluations, rows_of
 
 HEAD = ("", "points", "95 % interval", "McNemar's p", "first alone", "other alone", "images")
 
@@ -39,7 +39,7 @@ def compare(argv: Sequence[str]) -> None:
         raise BadInput(f"expected two runs or more, got {first}; name them before the options")
     suite = o["suite"] or _suite(Path(first))
     file = evaluation.latest(first, suite, o["radius"])
-    others = {run: _alike(run, suite, o["radius"], _radius(Path(first), file)) for run in others}
+    others = {run: _alike(run, suite, o["radius"], _radius(file)) for run in others}
     found = {run: evaluation.compare(file, other) for run, other in others.items()}
     if o["json"]:
         print(record.as_json({"run": first, "suite": suite, "against": record.plain(found)}))
@@ -55,10 +55,10 @@ def _suite(run: Path) -> str | None:
     return found[-1][0].get("battery") if found else None
 
 
-def _radius(run: Path, file: Path) -> float | None:
+def _radius(file: Path) -> float | None:
     """Within what the evaluation in this file was made; None where no row says it."""
-    rows = (row for some in evaluations(run) for row in some if row.get("per_image") == file.name)
-    return next((row["budget"]["radius"] for row in rows), None)
+    rows = rows_of(file)
+    return rows[0]["budget"]["radius"] if rows else None
 
 
 def _alike(run: str, suite: str | None, asked: float | None, first: float | None) -> Path:

@@ -16,7 +16,7 @@ from holdfast.cli.choices import Choice
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
-from holdfast.result import Evaluation, evaluations
+from holdfast.result import WORST, Evaluation, evaluations
 from holdfast.types import Attack, Norm
 
 ATTACK = replace(attacks.ATTACK, several="list them in a file for --suite FILE.yaml")
@@ -102,7 +102,7 @@ def _draw(found: Evaluation, split: datasets.Split, file: Path) -> None:
         log.warning("images of %d channels are kept and not drawn", split.x.shape[1])
         return
     fell = (found.clean.correct & ~found.worst_case.correct).nonzero().flatten()
-    rows = fell if len(fell) else torch.arange(len(split))
+    rows = (fell if len(fell) else torch.arange(len(split)))[: report.MOST]
     words = {"clean": split.y} | {one.name: one.prediction for one in found.attacks}
     report.images(
         file, split.x[rows],
@@ -160,7 +160,7 @@ def _say(
     found, file = next(iter(told.values()))
     pairs = {o["against"]: evaluation.compare(file, other)} if other else {}
     if "reference" in told:
-        pairs["the reference"] = {"worst case": evaluation.paired(found, told["reference"][0])}
+        pairs["the reference"] = {WORST: evaluation.paired(found, told["reference"][0])}
     if o["json"]:
         about = {key: o[key] for key in ("run", "checkpoint", "split", "seed")}
         row = about | {"battery": next(iter(told))} | found.as_dict()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from holdfast.errors import BadInput, require_value
 from holdfast.evaluation.store import latest, read
-from holdfast.result import SLACK, Evaluation, Flags, Standing, wilson
+from holdfast.result import SLACK, WORST, Evaluation, Flags, Standing, wilson
 
 log = logging.getLogger("holdfast")
 
@@ -138,7 +138,7 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
         log.warning("no attack of %s is in %s with the same budget and settings: only clean images "
                     "are compared", first, second)  # fmt: skip
     elif torch.equal(one["budget"], two["budget"]):
-        pairs["worst case"] = standing(one, names), standing(two, names)
+        pairs[WORST] = standing(one, names), standing(two, names)
     else:
         log.warning("no worst case is compared: the two evaluations are of other budgets")
     return {name: paired(*pair) for name, pair in pairs.items()}

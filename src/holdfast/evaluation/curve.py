@@ -17,6 +17,7 @@ from holdfast.loss import is_correct
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
 from holdfast.result import (
+    WORST,
     Evaluation,
     Finding,
     Flags,
@@ -29,7 +30,6 @@ from holdfast.result import (
 )
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
-WORST = "worst case"  # a name that no attack has
 Battery = str | Callable[[float], Mapping[str, Attack]]
 
 
@@ -144,7 +144,7 @@ def curve(
         require_settings(radius, norm, batch_size)
     if isinstance(battery, str):
         made = choose(SUITES, battery, "a suite")
-        task = Task(radius=max(wanted, default=0.0), norm=norm, classes=10, pixels=1)
+        task = Task(radius=max(wanted), norm=norm, classes=10, pixels=1)  # a cascade for any
         if apart and made(task).cascade:
             raise BadInput(
                 f"expected attacks that all see every image, to be taken apart, got {battery}, a "

@@ -8,6 +8,7 @@ from holdfast.attack import OPTIONAL_ARGUMENTS
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.geometry import require_inside
 from holdfast.limits import AT_LEAST_0, COUNT, require_range
+from holdfast.result import WORST
 from holdfast.types import Attack, Norm
 
 
@@ -37,7 +38,7 @@ def attacks_of(attacks: Any) -> dict[str, Attack]:
         if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
             raise BadInput(f"expected attacks by names that can be printed, got {name!r:.60}")
         require_attack(f"attacks[{name!r}]", attack)
-    if taken := {"clean", "worst case"} & set(attacks):
+    if taken := {"clean", WORST} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")
     return {name: own.valued(attack, 3, OPTIONAL_ARGUMENTS) for name, attack in attacks.items()}
 

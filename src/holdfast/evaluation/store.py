@@ -17,7 +17,7 @@ from torch import Tensor
 from holdfast import record
 from holdfast.errors import BadInput, cause, require_value
 from holdfast.geometry import ORDER
-from holdfast.result import AttackResult, Evaluation, Finding, Standing, evaluations
+from holdfast.result import AttackResult, Evaluation, Finding, Standing, evaluations, rows_of
 from holdfast.types import Images, Labels
 
 
@@ -116,8 +116,7 @@ def load(place: Path | str, suite: str | None = None) -> Evaluation:
     require_value("place", place, "evaluation.latest('runs/one')", (str, Path))
     file = latest(place, suite) if Path(place).is_dir() else Path(place)
     held, sheet = read(file), file.parent / record.EVALUATIONS
-    every = itertools.chain(*evaluations(file.parent, suite))
-    rows = [row for row in every if row.get("per_image") == file.name]
+    rows = rows_of(file, suite)
     names = [name.removesuffix(".correct") for name in held if name.endswith(".correct")]
     if sorted(str(row.get("name")) for row in rows) != sorted({*names} - {"clean"}):
         raise BadInput(

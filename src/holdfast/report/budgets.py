@@ -7,11 +7,12 @@ from pathlib import Path
 from holdfast.errors import BadInput
 from holdfast.record import Row
 from holdfast.report.figures import COLOURS, dressed, listed, panels
+from holdfast.result import WORST
 
 
 def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
     """A line per name from its clean accuracy down, shaded by its 95 % intervals; attacks that were
-    run apart are dashed lines of its colour. Written as PNG.
+    run apart are dashed lines, of its colour where there are several names. Written as PNG.
 
     curves: what `holdfast.evaluation.Curve.as_dict` gives, by name. Raises BadInput for others.
     """
@@ -26,12 +27,16 @@ def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
             share, (low, high) = row["clean_accuracy"], row["clean_interval"]
             clean = {"radius": 0.0, "accuracy": share, "low": low, "high": high}
             places, values, lows, highs = _columns([clean, *row["points"]])
-            axes.plot(places, values, "o-", ms=3, label=listed(name), color=colour)
+            label = listed(f"{name}, {WORST}" if row["attacks"] else name)
+            axes.plot(places, values, "o-", ms=3, label=label, color=colour)
             axes.fill_between(places, lows, highs, color=colour, alpha=0.2)
-            for (attack, points), style in zip(row["attacks"].items(), _styles(), strict=False):
+            alone = len(curves) == 1  # then each attack has a colour too
+            others = itertools.cycle(COLOURS[1:] if alone else [colour])
+            lines = zip(row["attacks"].items(), _styles(), others, strict=False)
+            for (attack, points), style, own in lines:
                 places, values, *_ = _columns([clean, *points])
-                label = listed(f"{name}, {attack}" if len(curves) > 1 else attack)
-                axes.plot(places, values, linestyle=style, lw=1, label=label, color=colour)
+                label = listed(attack if alone else f"{name}, {attack}")
+                axes.plot(places, values, linestyle=style, lw=1.2, label=label, color=own)
         axes.set_ylabel("accuracy left (%)")
         axes.set_ylim(0, 100)
         dressed(axes, "", f"radius ({norm})")

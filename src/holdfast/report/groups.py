@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.report.measured import ABOUT, ELSEWHERE, STARTS, WORST, Measured, is_seed, measured
+from holdfast.report.measured import ABOUT, ELSEWHERE, STARTS, Measured, is_seed, measured
+from holdfast.result import WORST
 
 log = logging.getLogger("holdfast")
 

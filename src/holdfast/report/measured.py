@@ -9,14 +9,13 @@ from pathlib import Path
 from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.model import trained_on
-from holdfast.result import evaluations
+from holdfast.result import WORST, evaluations
 
 log = logging.getLogger("holdfast")
 ABOUT = ("data", "battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
 RETRAINED = ("feedback", "probe", "judge", "max_drop", "reuse", "start")  # of the last round
 ELSEWHERE = ("device", "processes")  # where a run was made, which is no setting of it
 STARTS = ("weights", "retraining.start")  # checkpoints that a run began with
-WORST = "worst case"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -16,11 +16,10 @@ ASKED = ("checkpoint", "epoch", "split", "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells of text under a head, and a note below them."""
+    """Cells of text under a head."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

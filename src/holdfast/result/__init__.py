@@ -3,6 +3,7 @@
 from holdfast.result.evaluation import AttackResult, Evaluation
 from holdfast.result.standing import (
     SLACK,
+    WORST,
     Finding,
     Flags,
     Interval,
@@ -15,11 +16,12 @@ from holdfast.result.standing import (
     numbers,
     wilson,
 )
-from holdfast.result.stored import evaluations
+from holdfast.result.stored import evaluations, rows_of
 from holdfast.result.trained import Trained
 
 __all__ = [
     "SLACK",
+    "WORST",
     "AttackResult",
     "Evaluation",
     "Finding",
@@ -34,5 +36,6 @@ __all__ = [
     "fraction",
     "median",
     "numbers",
+    "rows_of",
     "wilson",
 ]

@@ -14,6 +14,7 @@ from holdfast.errors import BadInput
 from holdfast.record import Row
 from holdfast.result.standing import (
     SLACK,
+    WORST,
     Finding,
     Flags,
     Standing,
@@ -215,7 +216,7 @@ class Evaluation:
              f"{a.backward / count:.0f}", f"{a.seconds:.1f}"]
             for a, first in zip(self.attacks, self.first, strict=True)
         ]  # fmt: skip
-        return [*body, ["worst case", *cells(self.worst_case), "", *none]]
+        return [*body, [WORST, *cells(self.worst_case), "", *none]]
 
     def _label(self, attack: AttackResult) -> str:
         """The attack's name, with its budget where that is not the one asked for."""

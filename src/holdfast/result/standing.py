@@ -11,6 +11,7 @@ from torch import Tensor
 from holdfast.errors import BadInput
 from holdfast.record import Row
 
+WORST = "worst case"  # what the least per image is called; no attack may be
 SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Flags = Bool[Tensor, " batch"]
 

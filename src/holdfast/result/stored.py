@@ -19,3 +19,10 @@ def evaluations(
         if battery in (None, row.get("battery")) and within:
             found.setdefault(str(row.get("per_image")), []).append(row)
     return list(found.values())
+
+
+def rows_of(file: Path, battery: str | None = None) -> list[Row]:
+    """The rows of the evaluation whose per-image results are in this file, if it is by this suite
+    or attack, where one is named; none where no row tells of it."""
+    found = evaluations(file.parent, battery)
+    return next((rows for rows in found if rows[0].get("per_image") == file.name), [])
