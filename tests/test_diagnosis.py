@@ -24,7 +24,7 @@ from holdfast.errors import BadInput
 from holdfast.evaluation.flags import wavering
 from holdfast.loss import cross_entropy, gradient
 from holdfast.model import Metered
-from holdfast.result import Finding, Standing
+from holdfast.result import Finding, Sign, Standing
 from holdfast.types import Classifier, Images, Labels
 
 IMAGES = 60
@@ -463,3 +463,32 @@ def test_a_broken_claim_on_a_healthy_network_is_a_weak_one():
     x, y = ill_worlds.some(IMAGES)
     found = diagnosis.diagnose(trained("plain"), x, y, radius=RADIUS, claim=broken, depth=SMALL)
     assert found.word == "weak claim" and "images refused" in [one.name for one in found.findings]
+
+
+WEAK = (
+    "the loss hides errors", "more steps find more", "more restarts find more",
+    "unfinished climb", "steps too short", "images refused", "images of the target",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", Sign)
+def test_only_a_sign_of_a_weak_attack_leaves_the_gradient_its_word(sign):
+    facts = {"claimed": 0.5, "left": 0.4, "low": 0.05}
+    one = Finding(name=sign, evidence=facts, meaning="", advice="")
+    found = dataclasses.replace(diagnosed("plain"), findings=(one,))
+    broken = "masked" if sign == "claim does not hold" else "suspicious"
+    assert found.word == ("weak claim" if sign in WEAK else broken)
+
+
+@pytest.mark.parametrize("sign", Sign)
+def test_each_sign_is_answered_with_its_view(sign):
+    one = Finding(name=sign, evidence={}, meaning="", advice="")
+    tried = diagnosis.answer([one], radius=RADIUS).attempts
+    views = {attack.views for attack in tried if isinstance(attack, Seen)}
+    asked = {
+        "hidden operations": ("straight-through",), "zero gradients": ("straight-through",),
+        "probabilities for logits": ("logged",), "gradients point the wrong way": ("turned",),
+        "float32 gradients are wrong": ("float64",), "unstable predictions": ("smoothed",),
+        "random points find more": ("smoothed",), "gradient-free finds more": ("smoothed",),
+    }  # fmt: skip
+    assert views == ({asked[sign]} if sign in asked else set())

@@ -6,6 +6,7 @@ import torch
 from tables import filled
 
 from holdfast import report
+from holdfast.result import Sign
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -55,10 +56,16 @@ def test_no_name_is_a_formula(tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 
-def test_every_warning_of_an_evaluation_is_explained():
-    page = (DOCS / "evaluation.md").read_text()
-    source = DOCS.parent / "src/holdfast/evaluation"
-    code = "".join(path.read_text() for path in source.glob("*.py"))
-    names = set(re.findall(r'name="([a-z -]+)", e', code))
-    assert "batch mates" in names and len(names) > 12
-    assert not {name for name in names if not re.search(rf"\| [^|]*{name}", page)}
+def explained(page: str, heading: str) -> set[str]:
+    """What the first column of the table below a heading names."""
+    below = (DOCS / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| ([^|]+) \|", below, re.MULTILINE)[1:]
+    return {name for cell in cells for name in cell.split(", ")}
+
+
+def test_every_sign_is_explained():
+    warnings = explained("evaluation.md", "Warnings")
+    signs = explained("diagnosis.md", "The signs and their thresholds")
+    assert warnings | signs == {*Sign}
+    source = "".join(path.read_text() for path in (DOCS.parent / "src").rglob("*.py"))
+    assert not [sign.name for sign in Sign if f"Sign.{sign.name}" not in source]

@@ -68,3 +68,15 @@ def require_ranges(settings: Any, **ranges: Range) -> None:
     require_words(settings)
     for name, allowed in ranges.items():
         require_range(name, getattr(settings, name), allowed)
+
+
+def require_numbers(name: str, values: Any) -> list[float]:
+    """Numbers out of a list, an array or a tensor. Raises BadInput where one is not finite or below
+    0, and where there is none."""
+    try:
+        found = [] if isinstance(values, str) else [float(one) for one in values]
+    except (TypeError, ValueError):
+        raise BadInput(f"expected {name} as a list of numbers, got {values!r:.60}") from None
+    if not found or not all(0 <= one < math.inf for one in found):
+        raise BadInput(f"expected {name} of 0 or more, one at least, got {found!r:.60}")
+    return found

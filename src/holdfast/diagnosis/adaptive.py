@@ -15,19 +15,19 @@ from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
 from holdfast.diagnosis.views import Seen
 from holdfast.geometry import confine, higher
 from holdfast.loss import at_least_fp32, margin
-from holdfast.result import Finding
+from holdfast.result import Finding, Sign
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
 
 # What a finding is answered with: views of the model, the one nearest to it first.
 ANSWERS: dict[str, tuple[str, ...]] = {
-    "hidden operations": ("straight-through",),
-    "zero gradients": ("straight-through",),
-    "probabilities for logits": ("logged",),
-    "gradients point the wrong way": ("turned",),
-    "float32 gradients are wrong": ("float64",),
-    "unstable predictions": ("smoothed",),
-    "random points find more": ("smoothed",),
-    "gradient-free finds more": ("smoothed",),
+    Sign.HIDDEN_OPERATIONS: ("straight-through",),
+    Sign.ZERO_GRADIENTS: ("straight-through",),
+    Sign.PROBABILITIES_FOR_LOGITS: ("logged",),
+    Sign.GRADIENTS_POINT_THE_WRONG_WAY: ("turned",),
+    Sign.FLOAT32_GRADIENTS_ARE_WRONG: ("float64",),
+    Sign.UNSTABLE_PREDICTIONS: ("smoothed",),
+    Sign.RANDOM_POINTS_FIND_MORE: ("smoothed",),
+    Sign.GRADIENT_FREE_FINDS_MORE: ("smoothed",),
 }
 LAYERS = ("float64", "straight-through", "logged", "smoothed", "turned")  # nearest first
 
@@ -111,7 +111,7 @@ def answer(
     slow: Attack = PGD(steps=steps, rel_stepsize=0.1, loss="margin", **drawn)
     tries: list[Attack | None] = [MinMargin(steps=max(steps // 2, 1), targets=0, **drawn), longest]
     names = {finding.name for finding in findings}
-    queries *= 4 if "gradient-free finds more" in names else 1
+    queries *= 4 if Sign.GRADIENT_FREE_FINDS_MORE in names else 1
     tries += [_LOSSES[loss](slow) for loss in sorted(_losses(findings)) if loss in _LOSSES]
     for views in _stacks(names):
         tries += [Seen(attack=longest, views=views), Seen(attack=slow, views=views)]
@@ -139,7 +139,7 @@ _LOSSES: dict[str, Callable[[Attack], Attack]] = {
 
 def _losses(findings: Collection[Finding]) -> set[str]:
     """What found more than the claim by climbing another loss."""
-    return {f.evidence.get("attack", "") for f in findings if f.name == "the loss hides errors"}
+    return {f.evidence.get("attack", "") for f in findings if f.name == Sign.LOSS_HIDES_ERRORS}
 
 
 def _stacks(findings: Collection[str]) -> list[tuple[str, ...]]:

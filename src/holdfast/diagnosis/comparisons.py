@@ -6,7 +6,7 @@ Athalye et al. 2018 (arXiv 1802.00420, section 3.1) and Carlini et al. 2019 (arX
 from holdfast.diagnosis.evidence import LOSSES, Evidence, Ladder, climbed
 from holdfast.evaluation import paired
 from holdfast.record import Row
-from holdfast.result import Finding, Flags, fraction
+from holdfast.result import Finding, Flags, Sign, fraction
 
 GAIN = 0.1  # share of images that another attack must fell beyond the first
 MORE = 0.05  # share of images that must fall to more of the same attack
@@ -33,7 +33,7 @@ def stronger(claim: Flags, other: Flags) -> Row | None:
 def one_step(evidence: Evidence) -> Finding | None:
     """Athalye's first: one step finds more than many, whichever way they climb."""
     return _compared(
-        evidence, _climbed(evidence), ("one step",), "one step beats many",
+        evidence, _climbed(evidence), ("one step",), Sign.ONE_STEP_BEATS_MANY,
         "steps after the first lead away from wrong images",
         "climb with momentum, smaller steps and smoothed gradients",
     )  # fmt: skip
@@ -42,7 +42,7 @@ def one_step(evidence: Evidence) -> Finding | None:
 def gradient_free(evidence: Evidence) -> Finding | None:
     """Athalye's second: an attack without gradients finds more than the one with them."""
     return _compared(
-        evidence, _climbed(evidence), ("gradient-free",), "gradient-free finds more",
+        evidence, _climbed(evidence), ("gradient-free",), Sign.GRADIENT_FREE_FINDS_MORE,
         "without a gradient, so that the gradients mislead",
         "do not quote the attack with gradients; find what bends them",
     )  # fmt: skip
@@ -51,7 +51,7 @@ def gradient_free(evidence: Evidence) -> Finding | None:
 def transfer(evidence: Evidence) -> Finding | None:
     """Pintor's fifth indicator and Carlini's advice: images made on another model find more."""
     return _compared(
-        evidence, _climbed(evidence), ("transfer",), "transfer beats white-box",
+        evidence, _climbed(evidence), ("transfer",), Sign.TRANSFER_BEATS_WHITE_BOX,
         "the model's own gradients are worse than those of its twin",
         "start attacks from the twin's images, and quote the worst case",
     )  # fmt: skip
@@ -64,7 +64,7 @@ def loss(evidence: Evidence) -> Finding | None:
     if "cross-entropy" in evidence.remedies:
         base = base & evidence.remedies["cross-entropy"]
     return _compared(
-        evidence, base, (*LOSSES, "float64"), "the loss hides errors",
+        evidence, base, (*LOSSES, "float64"), Sign.LOSS_HIDES_ERRORS,
         "with all else equal, so that what the claim climbed is flat or saturated",
         "attack the margin or DLR loss, which no logit scale can flatten",
     )  # fmt: skip
@@ -74,7 +74,7 @@ def views(evidence: Evidence) -> Finding | None:
     """An operation without gradient, a draw, or jumps stood in the way."""
     repaired = ("straight-through", "averaged", "smoothed", "turned")
     return _compared(
-        evidence, _climbed(evidence), repaired, "a repaired gradient finds more",
+        evidence, _climbed(evidence), repaired, Sign.REPAIRED_GRADIENT_FINDS_MORE,
         "the model is no harder to fool, its gradient is harder to follow",
         "quote the attack through that view, as the adaptive attack does",
     )  # fmt: skip
@@ -85,7 +85,7 @@ def _climbed(evidence: Evidence) -> Flags:
 
 
 def _compared(
-    evidence: Evidence, base: Flags, names: tuple[str, ...], finding: str, meaning: str, advice: str
+    evidence: Evidence, base: Flags, names: tuple[str, ...], sign: Sign, meaning: str, advice: str
 ) -> Finding | None:
     """The strongest of these attacks, where it is clearly stronger than what left `base`."""
     tried = {name: evidence.remedies[name] for name in names if name in evidence.remedies}
@@ -98,7 +98,7 @@ def _compared(
     who = "the claim" if base is evidence.claim else "the best climbs"
     less = f"{name} leaves {row['left']:.1%} where {who} left {row['claimed']:.1%}"
     return Finding(
-        name=finding, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
+        name=sign, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
     )
 
 
@@ -110,7 +110,7 @@ def unbounded(evidence: Evidence) -> Finding | None:
     if left <= FEW:
         return None
     return Finding(
-        name="unbounded attack fails",
+        name=Sign.UNBOUNDED_ATTACK_FAILS,
         evidence={"left": left, "radius": radius, **_curve(evidence)},
         meaning=f"with the whole pixel box as budget the attack still leaves {left:.1%}, where any "
         "image can be made into any other",
@@ -125,7 +125,7 @@ def budget(evidence: Evidence) -> Finding | None:
     if worse < GAIN:
         return None
     return Finding(
-        name="a larger budget finds less", evidence={"rise": worse, **_curve(evidence)},
+        name=Sign.LARGER_BUDGET_FINDS_LESS, evidence={"rise": worse, **_curve(evidence)},
         meaning=f"accuracy rises by {worse:.1%} as the attack may change more, which the best one "
         "cannot do",
         advice="climb longer, with steps that fit the budget, and on another loss",
@@ -140,7 +140,7 @@ def _curve(evidence: Evidence) -> Row:
 def random_points(evidence: Evidence) -> Finding | None:
     """Athalye's fourth: random search finds what the gradient did not."""
     return _blind(
-        evidence, "random points", "random points find more", "random points of the ball fool",
+        evidence, "random points", Sign.RANDOM_POINTS_FIND_MORE, "random points of the ball fool",
         "smooth the gradient over such points, and quote the worst case",
     )  # fmt: skip
 
@@ -148,14 +148,14 @@ def random_points(evidence: Evidence) -> Finding | None:
 def hard_label(evidence: Evidence) -> Finding | None:
     """An attack that sees decisions alone finds what the gradient did not."""
     return _blind(
-        evidence, "hard label", "hard labels find more",
+        evidence, "hard label", Sign.HARD_LABELS_FIND_MORE,
         "an attack that sees decisions alone fools",
         "do not quote the attack with gradients; find what bends them",
     )  # fmt: skip
 
 
 def _blind(
-    evidence: Evidence, attack: str, finding: str, meaning: str, advice: str
+    evidence: Evidence, attack: str, sign: Sign, meaning: str, advice: str
 ) -> Finding | None:
     flags = evidence.blind.get(attack)
     if flags is None:
@@ -164,18 +164,18 @@ def _blind(
     if felled < max(SOME, SHARE * images):
         return None
     return Finding(
-        name=finding, evidence={"felled": felled, "images": images},
+        name=sign, evidence={"felled": felled, "images": images},
         meaning=f"{meaning} the model on {felled} of {images} images that the claim left standing",
         advice=advice,
     )  # fmt: skip
 
 
-def _climbing(ladder: Ladder, what: str) -> Finding | None:
+def _climbing(ladder: Ladder, what: str, sign: Sign) -> Finding | None:
     if len(ladder) < 2 or ladder[0][1] - ladder[-1][1] < MORE:
         return None
     (few, before), (many, after) = ladder[0], ladder[-1]
     return Finding(
-        name=f"more {what} find more",
+        name=sign,
         evidence={what: [n for n, _ in ladder], "accuracies": [left for _, left in ladder]},
         meaning=f"{many:.0f} {what} leave {after:.1%}, {few:.0f} left {before:.1%}: the claim "
         "stopped too early",
@@ -185,9 +185,9 @@ def _climbing(ladder: Ladder, what: str) -> Finding | None:
 
 def more_steps(evidence: Evidence) -> Finding | None:
     """Carlini's: doubling the steps must change nothing."""
-    return _climbing(evidence.steps, "steps")
+    return _climbing(evidence.steps, "steps", Sign.MORE_STEPS_FIND_MORE)
 
 
 def more_restarts(evidence: Evidence) -> Finding | None:
     """Carlini's: doubling the restarts must change nothing."""
-    return _climbing(evidence.restarts, "restarts")
+    return _climbing(evidence.restarts, "restarts", Sign.MORE_RESTARTS_FIND_MORE)

@@ -14,13 +14,13 @@ from holdfast.diagnosis.evidence import Evidence, climbed
 from holdfast.diagnosis.gather import gather, under_claim
 from holdfast.diagnosis.masking import findings
 from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
-from holdfast.diagnosis.verdict import BROKEN, Diagnosis, Remedy
+from holdfast.diagnosis.verdict import Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
 from holdfast.evaluation import budget, evaluate, require_attack, require_settings, wavering
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, eval_mode, predict, usable
-from holdfast.result import Evaluation, Finding, Flags, Standing, fraction
+from holdfast.result import Evaluation, Finding, Flags, Sign, Standing, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 
@@ -133,7 +133,7 @@ def _examined(
     signs = tuple(findings(evidence))
     bridge = evidence.hidden or evidence.missed  # else there is nothing to pass straight through
     strongest = answer(
-        [sign for sign in signs if bridge or sign.name != "zero gradients"],
+        [sign for sign in signs if bridge or sign.name != Sign.ZERO_GRADIENTS],
         radius=patient.radius, norm=patient.norm,
         steps=depth.climb, targets=depth.targets, twin=patient.twin, seed=patient.seed,
         queries=depth.search, images=patient.x.ndim == 4,
@@ -197,7 +197,7 @@ def _broken(claim: Flags, left: Flags, name: str, evidence: Evidence) -> list[Fi
     best = climbed(evidence.claim, evidence.remedies)
     row["climbed"] = stronger(best, left[evidence.rows]) is None
     return [Finding(
-        name=BROKEN, evidence=row,
+        name=Sign.CLAIM_DOES_NOT_HOLD, evidence=row,
         meaning=f"{name} left {row['claimed']:.1%}, the strongest attack on each image "
         f"{row['left']:.1%}",
         advice="quote the latter, as an upper bound",

@@ -5,7 +5,7 @@ evaluation and in `comparisons`, and what they miss.
 """
 
 from holdfast.diagnosis.evidence import Evidence
-from holdfast.result import Finding, fraction, wilson
+from holdfast.result import Finding, Sign, fraction, wilson
 
 FEW = 0.05  # share of images with a bad gradient or climb that is worth a word
 OFTEN = 0.1  # share of images on which a step along the gradient does not climb, likewise
@@ -23,7 +23,7 @@ def unstable(evidence: Evidence) -> Finding | None:
     if not len(evidence.wobble) or (mean := evidence.wobble.mean().item()) <= WOBBLE:
         return None
     return Finding(
-        name="unstable predictions", evidence={"wobble": mean, "images": len(evidence.wobble)},
+        name=Sign.UNSTABLE_PREDICTIONS, evidence={"wobble": mean, "images": len(evidence.wobble)},
         meaning=f"the margin changes by {mean:.0%} of itself within 4/255 in ways that its "
         "gradient does not tell",
         advice="average gradients over nearby points or draws",
@@ -37,7 +37,7 @@ def discontinuous(evidence: Evidence) -> Finding | None:
         return None
     mean = evidence.leaps.mean().item()
     return Finding(
-        name="discontinuous outputs",
+        name=Sign.DISCONTINUOUS_OUTPUTS,
         evidence={"share": share, "leaps": mean, "images": len(evidence.leaps)},
         meaning=f"on {share:.0%} of images the margin leaps on a line through the ball, where no "
         "gradient tells",
@@ -54,7 +54,7 @@ def silent(evidence: Evidence) -> Finding | None:
     if share <= FEW:
         return None
     return Finding(
-        name="silent success", evidence={"share": share, "images": len(path.wrong)},
+        name=Sign.SILENT_SUCCESS, evidence={"share": share, "images": len(path.wrong)},
         meaning=f"on {share:.1%} of images the attack met an error on its way and lost it",
         advice="keep the best iterate, not the last",
     )  # fmt: skip
@@ -78,7 +78,7 @@ def unfinished(evidence: Evidence) -> Finding | None:
     if (share := rising / len(top)) <= HALF or wilson(rising, len(path.wrong)).low <= FEW:
         return None
     return Finding(
-        name="unfinished climb", evidence={"share": share, "images": len(top)},
+        name=Sign.UNFINISHED_CLIMB, evidence={"share": share, "images": len(top)},
         meaning=f"on {share:.0%} of the images left standing the loss still rises in the last "
         f"{LAST} steps",
         advice="take more steps, or longer ones",
@@ -100,7 +100,7 @@ def vanishing(evidence: Evidence) -> Finding | None:
     if (share := fraction(tiny)) <= FEW:
         return None
     return Finding(
-        name="vanishing gradients", evidence={"share": share, "floor": around.floor},
+        name=Sign.VANISHING_GRADIENTS, evidence={"share": share, "floor": around.floor},
         meaning=f"on {share:.0%} of images the gradient of cross-entropy is shorter than "
         f"{around.floor:.0e}, and its direction rounding",
         advice="attack the margin, or cross-entropy of rescaled logits; exact normalisation",
@@ -114,7 +114,7 @@ def precision(evidence: Evidence) -> Finding | None:
     if share <= FEW:
         return None
     return Finding(
-        name="float32 gradients are wrong", evidence={"share": share, "images": len(known)},
+        name=Sign.FLOAT32_GRADIENTS_ARE_WRONG, evidence={"share": share, "images": len(known)},
         meaning=f"on {share:.0%} of images cross-entropy's gradient in float32 is zero or points "
         "elsewhere than in float64",
         advice="attack the margin, or in float64: model.double()",
@@ -128,7 +128,7 @@ def wrong_way(evidence: Evidence) -> Finding | None:
     if share <= OFTEN:
         return None
     return Finding(
-        name="gradients point the wrong way", evidence={"share": share, "images": len(known)},
+        name=Sign.GRADIENTS_POINT_THE_WRONG_WAY, evidence={"share": share, "images": len(known)},
         meaning=f"on {share:.0%} of images a short step along the margin's gradient does not raise "
         "the margin",
         advice="compare with finite differences, and attack without this gradient",
@@ -142,7 +142,7 @@ def operations(evidence: Evidence) -> Finding | None:
         return None
     missed = ", ".join(evidence.missed)
     return Finding(
-        name="hidden operations",
+        name=Sign.HIDDEN_OPERATIONS,
         evidence={
             "share": share, "bridged": list(evidence.hidden), "missed": list(evidence.missed),
         },

@@ -25,7 +25,7 @@ from holdfast.evaluation import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
 from holdfast.model import eval_mode, map_batches, resolve_batch_size, usable
-from holdfast.result import Evaluation, Flags, fraction
+from holdfast.result import Evaluation, Flags, Sign, fraction
 from holdfast.types import Attack, Classifier, Images, Labels
 
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
@@ -61,7 +61,7 @@ def gather(
         budgets=_budgets(part, claim, within), static=around, dynamic=paths,
         entropy=_entropies(part, batch_size), **looks, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths, batch_size),
-        flags=tuple(f for f in claimed.findings if f.name != "blind attacks find more"),
+        flags=tuple(f for f in claimed.findings if f.name != Sign.BLIND_ATTACKS_FIND_MORE),
     )  # fmt: skip
 
 

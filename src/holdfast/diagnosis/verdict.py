@@ -9,20 +9,18 @@ from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.spread import Difference
 from holdfast.record import Row
-from holdfast.result import Finding, Standing, aligned
+from holdfast.result import Finding, Sign, Standing, aligned
 
-BROKEN = "claim does not hold"
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
 MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
 SURELY = 0.1  # the low end of that share's interval, likewise
 GAP = 0.1  # share of images lost from which no finding at all means too few images
-HIDES = "the loss hides errors"
 WEAK = frozenset({
-    HIDES, "more steps find more", "more restarts find more", "unfinished climb",
-    "steps too short", "images refused",
+    Sign.LOSS_HIDES_ERRORS, Sign.MORE_STEPS_FIND_MORE, Sign.MORE_RESTARTS_FIND_MORE,
+    Sign.UNFINISHED_CLIMB, Sign.STEPS_TOO_SHORT, Sign.IMAGES_REFUSED, Sign.IMAGES_OF_THE_TARGET,
 })  # fmt: skip
-"""Findings that a weak attack explains: a bug in it, a poor loss, too few steps. Where no other
-fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
+"""Findings that a weak attack explains: a bug in it, a poor loss, too few steps, a target. Where
+no other fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ class Diagnosis:
         a comparison to be sure: few are left of the claim, or many fell and no finding explains it.
         """
         if self.masked:
-            broken = any(finding.name == BROKEN for finding in self.findings)
+            broken = any(finding.name == Sign.CLAIM_DOES_NOT_HOLD for finding in self.findings)
             return "masked" if broken else "suspicious"
         if self.findings:
             return "weak claim"
@@ -161,6 +159,6 @@ def _misleads(finding: Finding) -> bool:
     """Whether a finding says more than that the claim is weak: so does a loss on which the same
     attack takes many points more, as where logits are squashed."""
     facts = finding.evidence
-    if finding.name == HIDES:
+    if finding.name == Sign.LOSS_HIDES_ERRORS:
         return facts["claimed"] - facts["left"] >= MANY and facts["low"] >= SURELY
     return finding.name not in WEAK and not facts.get("climbed")

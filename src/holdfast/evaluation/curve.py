@@ -13,6 +13,7 @@ from holdfast.errors import BadInput, choose, require_call
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.inputs import attacks_of, require_settings
 from holdfast.evaluation.suites import SUITES, Task
+from holdfast.limits import require_numbers
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
@@ -26,7 +27,6 @@ from holdfast.result import (
     cells,
     doubted,
     fraction,
-    numbers,
 )
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
@@ -139,7 +139,7 @@ def curve(
     Raises BadInput: no radius, one out of range, attacks that cannot be taken apart, and as
     `evaluate`.
     """
-    wanted = sorted(set(numbers("radii", radii)))
+    wanted = sorted(set(require_numbers("radii", radii)))
     for radius in wanted:
         require_settings(radius, norm, batch_size)
     if isinstance(battery, str):

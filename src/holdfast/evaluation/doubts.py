@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from holdfast.record import Row
-from holdfast.result import SLACK, AttackResult, Evaluation, Finding, Flags, fraction
+from holdfast.result import SLACK, AttackResult, Evaluation, Finding, Flags, Sign, fraction
 from holdfast.types import Norm
 
 FEW = 0.01  # share of images that is worth a word
@@ -60,7 +60,7 @@ def budgets(found: Evaluation, asked: float | None) -> Iterator[Finding]:
 
 def _several_norms(norms: Sequence[str], counted: Norm) -> Finding:
     return Finding(
-        name="several norms", evidence={"norms": norms},
+        name=Sign.SEVERAL_NORMS, evidence={"norms": norms},
         meaning=f"attacks are within {' and '.join(norms)}; the worst case counts those within "
         f"{counted} alone",
         advice="evaluate each norm by itself",
@@ -69,12 +69,12 @@ def _several_norms(norms: Sequence[str], counted: Norm) -> Finding:
 
 def _several_budgets(evidence: Row, meaning: str) -> Finding:
     advice = "give all attacks one radius; for several use holdfast.evaluation.curve"
-    return Finding(name="several budgets", evidence=evidence, meaning=meaning, advice=advice)
+    return Finding(name=Sign.SEVERAL_BUDGETS, evidence=evidence, meaning=meaning, advice=advice)
 
 
 def _no_attack(evidence: Row, meaning: str, advice: str) -> Finding:
     return Finding(
-        name="no attack of the budget", evidence=evidence, meaning=meaning, advice=advice
+        name=Sign.NO_ATTACK_OF_THE_BUDGET, evidence=evidence, meaning=meaning, advice=advice
     )
 
 
@@ -85,7 +85,7 @@ def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
         share = (settings.get("steps") or 0) * (settings.get("rel_stepsize") or 0)
         if 0 < share < SHORT:
             yield Finding(
-                name="steps too short", evidence={"attack": one.name, "share": share},
+                name=Sign.STEPS_TOO_SHORT, evidence={"attack": one.name, "share": share},
                 meaning=f"all steps of {one.name} together cross {share:.0%} of its radius",
                 advice="rel_stepsize is a share of the radius, 0.25 and not 2/255: raise it",
             )  # fmt: skip
@@ -98,7 +98,7 @@ def at_their_target(results: Sequence[AttackResult]) -> Iterator[Finding]:
         share = fraction(still)
         if _leads(one.settings) and share > FEW:
             yield Finding(
-                name="images of the target", evidence={"attack": one.name, "share": share},
+                name=Sign.IMAGES_OF_THE_TARGET, evidence={"attack": one.name, "share": share},
                 meaning=f"{share:.1%} of the images are of the class to which {one.name} leads, "
                 "or taken for it anyhow, and say nothing of it",
                 advice="count the others alone, or lead each image to a class of its own",
@@ -122,7 +122,7 @@ def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:
     for one in results:
         if (share := one.refused / len(one.correct)) > FEW:
             yield Finding(
-                name="images refused", evidence={"attack": one.name, "share": share},
+                name=Sign.IMAGES_REFUSED, evidence={"attack": one.name, "share": share},
                 meaning=f"{share:.1%} of the images of {one.name} were outside its budget or the "
                 "pixel box, or no numbers, and count as if they had not been attacked",
                 advice=f"repair {one.name}, or a model whose gradient is no number",
@@ -143,7 +143,7 @@ def blind_gain(found: Evaluation) -> Iterator[Finding]:
     share = fraction(only)
     if share > GAIN:
         yield Finding(
-            name="blind attacks find more", evidence={"share": share},
+            name=Sign.BLIND_ATTACKS_FIND_MORE, evidence={"share": share},
             meaning=f"attacks that see no gradient felled {int(only.sum())} of {len(only)} images, "
             "which every attack with gradients left standing, as where gradients mislead",
             advice="do not believe the attacks with gradients alone; take more images and queries, "

@@ -15,7 +15,7 @@ from holdfast import loss
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import eval_mode, map_batches, predict
-from holdfast.result import Finding, Flags, fraction
+from holdfast.result import Finding, Flags, Sign, fraction
 from holdfast.types import Classifier, Images, Labels, PerImage
 
 LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw once per batch
@@ -44,7 +44,7 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
     if differs.any():
         share = fraction(differs)
         yield Finding(
-            name="random outputs", evidence={"share": share, "largest": apart.max().item()},
+            name=Sign.RANDOM_OUTPUTS, evidence={"share": share, "largest": apart.max().item()},
             meaning="the same images give other logits from pass to pass, so that one gradient "
             "is a noisy one and one prediction is a draw",
             advice="attack the mean over draws: the suite rand",
@@ -69,7 +69,7 @@ def dependence(case: Case, x: Images) -> Iterator[Finding]:
     share = fraction(apart > 1e-6 + 1e-3 * alone.abs().amax(1))
     if share >= MOST and not drawn.any():
         yield Finding(
-            name="batch mates", evidence={"share": share, "largest": apart.max().item()},
+            name=Sign.BATCH_MATES, evidence={"share": share, "largest": apart.max().item()},
             meaning="an image alone gives other logits than among others, so that results depend "
             "on the batch size",
             advice="put batch normalisation into evaluation mode, with running statistics; of a "
@@ -82,7 +82,7 @@ def probabilities(case: Case, x: Images) -> Iterator[Finding]:
     outputs = predict(case.model, x, case.batch_size)
     if (outputs >= 0).all() and (outputs.sum(1) - 1).abs().max() < 1e-4:
         yield Finding(
-            name="probabilities for logits", evidence={"largest": outputs.max().item()},
+            name=Sign.PROBABILITIES_FOR_LOGITS, evidence={"largest": outputs.max().item()},
             meaning="the outputs are not negative and sum to 1, as after a softmax, which flattens "
             "the gradients that attacks climb",
             advice="give the model without its last softmax",
@@ -95,7 +95,7 @@ def dynamics(case: Case, x: Images) -> Iterator[Finding]:
         case.model(x)
     if watch.seen:
         yield Finding(
-            name="gradients inside the forward pass", evidence={"calls": sorted(watch.seen)},
+            name=Sign.GRADIENTS_INSIDE_THE_FORWARD_PASS, evidence={"calls": sorted(watch.seen)},
             meaning="the model optimises something at inference, which attacks on its "
             "outputs do not see through",
             advice="attack the classifier below the defence, and transfer",
@@ -124,7 +124,7 @@ def coarseness(case: Case, rows: Labels) -> Iterator[Finding]:
     grain = (loss.rounding(logits) / -loss.margin(logits, y)).median().item()
     if grain > FEW:
         yield Finding(
-            name="coarse logits", evidence={"share": grain},
+            name=Sign.COARSE_LOGITS, evidence={"share": grain},
             meaning="logits are so large that what rounding may do to them is "
             f"{grain:.0%} of their gaps: attacks that look for the nearest image stop short",
             advice="subtract what all logits have in common, or evaluate in float64",
@@ -140,7 +140,7 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
     evidence = {f"zero_{name}": share for name, share in lost.items()} | {"images": len(x)}
     if lost["margin"] >= FEW:
         yield Finding(
-            name="zero gradients", evidence=evidence,
+            name=Sign.ZERO_GRADIENTS, evidence=evidence,
             meaning=f"the gradient of the margin is zero in every pixel on {lost['margin']:.0%} of "
             "images, so that attacks by gradient stand still",
             advice="look for an operation without a derivative (rounding, a threshold, detach), "
@@ -149,7 +149,7 @@ def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
     elif lost["ce"] >= FEW:
         evidence["median_logit"] = case.clean.abs().amax(1).median().item()
         yield Finding(
-            name="saturated cross-entropy", evidence=evidence,
+            name=Sign.SATURATED_CROSS_ENTROPY, evidence=evidence,
             meaning=f"the gradient of cross-entropy is zero in every pixel on {lost['ce']:.0%} of "
             f"images, that of the margin is not: logits of {evidence['median_logit']:.3g} saturate "
             "the softmax in fp32",

@@ -23,7 +23,7 @@ from holdfast.attack import (
     Square,
     UniformNoise,
 )
-from holdfast.result import Finding
+from holdfast.result import Finding, Sign
 from holdfast.types import Attack, Norm
 
 
@@ -175,7 +175,7 @@ def for_rows(suite: Suite) -> Suite:
         return suite
     attacks = {name: attack for name, attack in suite.attacks.items() if name not in left}
     said = Finding(
-        name="no images", evidence={"left_out": left},
+        name=Sign.NO_IMAGES, evidence={"left_out": left},
         meaning=f"the inputs are rows of numbers, and {', '.join(left)} moves patches of images: "
         "it was left out",
         advice="attack with hop-skip-jump or simba too, which see no gradient either",
@@ -185,7 +185,7 @@ def for_rows(suite: Suite) -> Suite:
 
 def _few(classes: int, instead: str) -> Finding:
     return Finding(
-        name="few classes", evidence={"classes": classes},
+        name=Sign.FEW_CLASSES, evidence={"classes": classes},
         meaning=f"the targeted DLR loss ranks 4 classes, so with {classes} {instead} stands in "
         "its place",
         advice="say so where you compare with AutoAttack's published numbers",

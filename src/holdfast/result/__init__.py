@@ -1,22 +1,19 @@
 """The frozen records that training and evaluation return: units, intervals, tables."""
 
 from holdfast.result.evaluation import AttackResult, Evaluation
+from holdfast.result.finding import Finding, Sign
 from holdfast.result.standing import (
     SLACK,
     WORST,
-    Finding,
     Flags,
     Interval,
     Standing,
-    aligned,
-    cells,
-    doubted,
     fraction,
     median,
-    numbers,
     wilson,
 )
 from holdfast.result.stored import evaluations, rows_of
+from holdfast.result.text import aligned, cells, doubted
 from holdfast.result.trained import Trained
 
 __all__ = [
@@ -27,6 +24,7 @@ __all__ = [
     "Finding",
     "Flags",
     "Interval",
+    "Sign",
     "Standing",
     "Trained",
     "aligned",
@@ -35,7 +33,6 @@ __all__ = [
     "evaluations",
     "fraction",
     "median",
-    "numbers",
     "rows_of",
     "wilson",
 ]

@@ -11,20 +11,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from holdfast.errors import BadInput
+from holdfast.limits import require_numbers
 from holdfast.record import Row
-from holdfast.result.standing import (
-    SLACK,
-    WORST,
-    Finding,
-    Flags,
-    Standing,
-    aligned,
-    cells,
-    doubted,
-    fraction,
-    median,
-    numbers,
-)
+from holdfast.result.finding import Finding
+from holdfast.result.standing import SLACK, WORST, Flags, Standing, fraction, median
+from holdfast.result.text import aligned, cells, doubted
 from holdfast.types import Images, Labels, Norm, PerImage
 
 log = logging.getLogger("holdfast")
@@ -177,7 +168,7 @@ class Evaluation:
         `holdfast.evaluation.curve` runs them at each radius. Raises BadInput for attacks in
         different norms, and for radii that are no numbers of 0 or more.
         """
-        wanted = numbers("radii", radii)
+        wanted = require_numbers("radii", radii)
         if len({attack.norm for attack in self.attacks}) > 1:
             raise BadInput("expected attacks in one norm for a curve, got several")
         within = max((one.radius for one in self.attacks if not one.minimal), default=0.0)

@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast import record
 from holdfast.record import Row
-from holdfast.result.standing import aligned
+from holdfast.result.text import aligned
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
