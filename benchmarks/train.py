@@ -96,7 +96,7 @@ def ours(network: nn.Module, x: Tensor, y: Tensor, method: str, precision: str) 
         model=network, optimizer=optimizer, recipe=recipe, engine=engine,
         adversary=recipe.adversary,
     )  # fmt: skip
-    return lambda: step(bench, batch, 1.0, index, {})
+    return lambda: step(bench, batch, 1.0, {})
 
 
 def timed(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:

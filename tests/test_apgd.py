@@ -90,33 +90,33 @@ def curved(x: Tensor, classes: int = 5) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *body).to(x.dtype)
 
 
-@pytest.mark.parametrize("best", [False, True])
+@pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("norm", NORMS)
-def test_an_image_is_attacked_alike_in_any_batch(norm, form, best):
+def test_an_image_is_attacked_alike_in_any_batch(norm, form, stop):
     x = torch.rand(20, 1, 3, 2, dtype=torch.float64)
     model, index = curved(x), torch.arange(100, 120)
     y = model(x).argmax(1)
-    one = APGD(radius=0.2, norm=norm, steps=10, restarts=2, best=best, **form)
-    together = attack.run(one, model, x, y, index)
+    one = APGD(radius=0.2, norm=norm, steps=10, restarts=2, **form)
+    together = attack.run(one, model, x, y, index, stop=stop)
     picked = torch.tensor([13, 2, 7])
-    apart = attack.run(one, model, x[picked], y[picked], index[picked])
+    apart = attack.run(one, model, x[picked], y[picked], index[picked], stop=stop)
     torch.testing.assert_close(apart, together[picked], rtol=0, atol=1e-12)
     still = attack.run(dataclasses.replace(one, radius=0.0), model, x, y, index)
     assert torch.equal(still, x)
 
 
-def test_best_returns_points_at_least_as_high_and_more_restarts_never_lower_them():
+def test_without_stop_points_are_at_least_as_high_and_more_restarts_never_lower_them():
     x = torch.rand(40, 1, 4, 4, dtype=torch.float64)
     model = curved(x)
     y = model(x).argmax(1)
 
-    def height(one: APGD) -> Tensor:
-        return loss.cross_entropy(model(one(model, x, y)), y)
+    def height(one: APGD, stop: bool = False) -> Tensor:
+        return loss.cross_entropy(model(one(model, x, y, stop=stop)), y)
 
-    one = APGD(radius=0.3, steps=10, best=True)
+    one = APGD(radius=0.3, steps=10)
     best, more = height(one), height(dataclasses.replace(one, restarts=4))
-    first = height(dataclasses.replace(one, best=False))
+    first = height(one, stop=True)
     assert (best >= first - 1e-12).all() and (best > first + 1e-3).any()
     assert (more >= best - 1e-12).all() and (more > best + 1e-9).any()
 
@@ -183,7 +183,7 @@ def test_the_images_that_stand_are_those_of_the_authors(digits, norm, targets):
     form = "dlr" if targets else "ce"
     one = APGD(radius=RADII[norm], norm=norm, loss=form, targets=targets, steps=50)
     theirs = oracle(model, one, x).perturb(x, y)
-    ours = one(model, x, y)
+    ours = one(model, x, y, stop=True)
     stand = model(theirs).argmax(1) == y
     assert torch.equal(model(ours).argmax(1) == y, stand)
     assert 0 < stand.float().mean() < 1
@@ -197,7 +197,7 @@ def test_the_highest_losses_are_those_of_the_authors(digits, doubles, norm, form
     the authors' own answer then moves with the last bit of the start.
     """
     model, x, y = digits[0].double(), digits[1][:64].double(), digits[2][:64]
-    one = APGD(radius=RADII[norm], norm=norm, best=True, **form)
+    one = APGD(radius=RADII[norm], norm=norm, **form)
     theirs = oracle(model, one, x)
     theirs.init_hyperparam(x)
     point, _, height, _ = theirs.attack_single_run(x, y)
@@ -228,7 +228,7 @@ SIDES = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
 def test_the_mean_of_many_gradients_leads_where_one_does_not():
     world = linear_world(count=20)
     gap = [1e-3, 2e-3]
-    apgd = APGD(radius=0.02, steps=8, loss="margin", best=True)
+    apgd = APGD(radius=0.02, steps=8, loss="margin")
     for place, draws in enumerate((1, 60)):
         adv = dataclasses.replace(apgd, draws=draws)(Dizzy(world.model), world.x, world.y)
         gap[place] = loss.margin(world.model(adv), world.y).mean().item()

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from worlds import Bandit, batch_of
 
 from holdfast import noise, record
 from holdfast.errors import BadInput
 from holdfast.feedback import (
     GCE,
+    MART,
     PPO,
     CrossEntropy,
     EpsilonGreedy,
@@ -142,6 +144,40 @@ def test_trades_adds_beta_times_the_divergence_from_the_clean_policy():
     torch.testing.assert_close(alone_loss, -p[torch.arange(5), y].log())
 
 
+def test_trades_around_another_objective():
+    batch = Batch(x=torch.rand(5, 1, 2, 2), y=torch.arange(5) % 3, index=torch.arange(5))
+    pair = replace(batch, adv=torch.rand(5, 1, 2, 2))
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    base = PolicyGradient(samples=3, baseline="running")
+    alone, state = base(linear, batch, {})
+    both, kept = Trades(beta=2.0, base=base)(linear, pair, {})
+    extra = Trades(beta=2.0)(linear, pair, {})[0] - CrossEntropy()(linear, batch, {})[0]
+    torch.testing.assert_close(both, alone + extra)
+    assert {f"base/{name}" for name in state} == set(kept) != set()
+    torch.testing.assert_close(Trades(base=base)(linear, batch, {})[0], alone)
+
+
+def test_mart_is_the_published_sum():
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    x, adv, y = torch.rand(5, 1, 2, 2), torch.rand(5, 1, 2, 2), torch.arange(5) % 3
+    batch = Batch(x=x, y=y, index=torch.arange(5), adv=adv)
+    p, q, rows = linear(x).softmax(1), linear(adv).softmax(1), torch.arange(5)
+
+    def boosted(of):
+        wrong = of.masked_fill(nn.functional.one_hot(y, 3).bool(), 0.0).amax(1)
+        return -of[rows, y].log() - (1 - wrong).log()
+
+    wanted = boosted(q) + 2 * (p * (p / q).log()).sum(1) * (1 - p[rows, y])
+    found, _ = MART(beta=2.0)(linear, batch, {})
+    torch.testing.assert_close(found, wanted)
+    weights = list(linear.parameters())
+    slopes = [torch.autograd.grad(loss.sum(), weights)[0] for loss in (found, wanted)]
+    torch.testing.assert_close(*slopes)
+    torch.testing.assert_close(MART()(linear, replace(batch, adv=None), {})[0], boosted(p))
+    sure = 1e3 * linear(x).detach()
+    assert MART()(lambda _: sure, batch, {})[0].isfinite().all()
+
+
 def test_label_smoothing_and_class_weights_of_cross_entropy():
     y = torch.tensor([0, 2])
     loss, _ = CrossEntropy(smoothing=0.3, weights=(2.0, 1.0, 0.5))(Bandit(LOGITS), batch_of(y), {})
@@ -265,6 +301,9 @@ def test_a_handover_switches_or_ramps_and_keeps_two_states():
         lambda: PPO(clip=0),
         lambda: PPO(samples=1, baseline="leave_one_out"),
         lambda: Trades(beta=-1),
+        lambda: MART(beta=-1),
+        lambda: Trades(base=MART()),
+        lambda: Trades(base=PPO()),
         lambda: CrossEntropy(smoothing=1.0),
         lambda: CrossEntropy(weights=(-1.0, 2.0)),
         lambda: Weighted(weights=(1.0, -1.0)),

@@ -10,7 +10,7 @@ from small import blobs, network
 from torch import nn
 
 from holdfast import feedback, noise, record, training
-from holdfast.attack import APGD, FGSM, PGD
+from holdfast.attack import APGD, FAB, FGSM, MIM, PGD, MinMargin, Transfer, TransferMIM
 from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
@@ -49,11 +49,12 @@ def test_every_objective_learns(objective):
 
 def test_the_divergence_of_trades_buys_robustness():
     left = []
+    slow = fast(epochs=25, batch_size=24, optimizer=AdamW(lr=2e-3))
     for beta in (0.0, 1.0):
         trained = train(
             network(DATA), DATA, objective=feedback.Trades(beta=beta),
-            adversary=PGD(radius=0.12, steps=3), adversarial=Adversarial(start=4),
-            watch=Watch(images=200, every=20), **fast(epochs=20, batch_size=24),
+            adversary=PGD(radius=0.16, steps=3), adversarial=Adversarial(start=4),
+            watch=Watch(images=200, every=25), **slow,
         )  # fmt: skip
         left.append(trained.history[-1]["train_pgd"])
     assert left[1] > left[0] + 0.05
@@ -84,7 +85,7 @@ def test_the_adversary_of_trades_climbs_the_divergence():
     adversary = PGD(radius=0.1, steps=3)
     for objective, moves in ((feedback.Trades(), False), (feedback.CrossEntropy(), True)):
         at = bench(objective, adversary)
-        made = [with_adversarial(at, at.model, b, 1.0, b.index, {}).adv for b in (batch, other)]
+        made = [with_adversarial(at, at.model, b, 1.0, {}).adv for b in (batch, other)]
         assert made[0] is not None and made[1] is not None
         assert torch.equal(made[0], made[1]) is not moves
 
@@ -319,6 +320,9 @@ def test_hardened_adversaries():
         lambda: captured_recipe(feedback.Handover(second=feedback.Trades()), FGSM()),
         lambda: hardened(lambda model, x, y: x, 1),
         lambda: captured_recipe(feedback.Trades(), PGD(), mix="both"),
+        lambda: captured_recipe(feedback.Handover(second=feedback.MART()), PGD(), mix="both"),
+        lambda: captured_recipe(feedback.Trades(), TransferMIM()),
+        lambda: captured_recipe(feedback.CrossEntropy(), FAB(radius=None), ramp=2),
         lambda: train(
             network(DATA),
             DATA,
@@ -367,6 +371,41 @@ def test_an_attack_that_leaves_images_out_takes_all_where_the_loss_is_the_batch_
     train(network(DATA), DATA, adversarial=Adversarial(loss=loss), **settings)
 
 
+@pytest.mark.parametrize("adversary", [PGD, APGD, MinMargin, MIM, FGSM])
+def test_images_that_are_wrong_already_are_attacked_too(adversary):
+    """Else training would see them clean, which at its beginning are most of all."""
+    at = bench(feedback.CrossEntropy(), adversary(radius=0.05))
+    x = DATA.test.x[:32]
+    wrong = (at.model(x).argmax(1) + 1) % 3
+    batch = Batch(x=x, y=wrong, index=torch.arange(32))
+    adv = with_adversarial(at, at.model, batch, 1.0, {}).adv
+    assert adv is not None
+    loss = nn.functional.cross_entropy
+    assert (loss(at.model(adv), wrong) > loss(at.model(x), wrong) + 0.01).item()
+    assert ((adv - x).flatten(1).abs().amax(1) > 0.01).all()
+
+
+def test_an_adversary_is_told_positions_and_has_another_seed_in_every_epoch():
+    seen: list[tuple[int, int]] = []
+    whole = len(DATA.train)
+
+    @dataclass(frozen=True)
+    class Noting:
+        seed: int = 5
+
+        def __call__(self, model, x, y, index):
+            if len(x) == whole:  # not the two images that are tried before
+                seen.append((self.seed, int(index.sum())))
+            return x
+
+    adversary = Transfer(attack=Noting(), source=network(DATA))
+    train(network(DATA), DATA, adversary=adversary, **fast(epochs=3, batch_size=whole))
+    assert len(seen) == 3 and len({places for _, places in seen}) == 1
+    assert len({seed for seed, _ in seen}) == 3 and seen[0][0] == 5
+    again = replace(PGD(), seed=5)
+    assert noise.reseeded(again, 0) is again and noise.reseeded(again, 1) != again
+
+
 def test_the_adversary_climbs_the_loss_with_the_state_of_its_own_part():
     """With mix=both the objective's state for adversarial images lies under `adv/`."""
     seen: list[set[str]] = []
@@ -379,7 +418,7 @@ def test_the_adversary_climbs_the_loss_with_the_state_of_its_own_part():
     at = bench(Noting(), FGSM(radius=0.1), mix="both", loss="objective")
     batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
     with_adversarial(
-        at, at.model, batch, 1.0, batch.index, {"adv/mine": torch.ones(1), "clean/x": torch.ones(1)}
+        at, at.model, batch, 1.0, {"adv/mine": torch.ones(1), "clean/x": torch.ones(1)}
     )
     assert seen == [{"mine"}]
 
@@ -402,7 +441,7 @@ def test_the_gradient_s_norm_is_a_mean_over_all_updates_of_a_batch():
     at = bench(ppo, None)
     at = replace(at, optimizer=Noting(at.model.parameters(), 0.5))
     batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
-    found = step(at, batch, 1.0, batch.index, {})
+    found = step(at, batch, 1.0, {})
     assert len(set(norms)) == 3 and found.norm.item() == pytest.approx(sum(norms) / 3)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from worlds import linear_world
 
-from holdfast import attack
+from holdfast import attack, loss
 from holdfast.attack import Square
 from holdfast.attack import square as inside
 from holdfast.errors import BadInput
@@ -91,7 +91,7 @@ def test_more_queries_and_restarts_never_lower_the_margin_loss():
     def height(queries: int, restarts: int = 1) -> Tensor:
         square = Square(radius=0.02, queries=queries, restarts=restarts)
         logits = model(square(model, x, y))
-        return inside.margin(logits, y)
+        return loss.margin(logits, y)
 
     few, many, more = height(5), height(60), height(60, 3)
     assert ((many >= few) | (few > 0)).all() and (many > few).any()

@@ -26,6 +26,9 @@ ELSEWHERE = {
     "step_size": "rel_stepsize", "n_steps": "steps",
     "iterations": "steps", "max_iter": "steps", "autoattack": "standard", "n_restarts": "restarts",
     "against": "twin", "dataset": "data", "arch": "model", "bs": "batch_size",
+    "cw": "margin", "std": "deviation", "sigma": "deviation", "eot_iter": "draws",
+    "p_init": "share", "kappa": "confidence", "alpha_max": "pull", "eta": "overshoot",
+    "n_queries": "queries", "diversity_prob": "diversity", "gamma": "change",
 }  # fmt: skip
 """Words of other tools, and ours for them."""
 

@@ -10,6 +10,7 @@ generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea an
 import dataclasses
 import enum
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any
@@ -75,20 +76,30 @@ def _frozen(value: Any) -> bool:
 def seeded(value: Any, seed: int) -> Any:
     """Frozen settings in which every `seed` of 0, at any depth, is this one; another was meant.
     What is not frozen may hold a state, and stays as it is."""
+    return _with_seeds(value, lambda old: old or seed)
+
+
+def _with_seeds(value: Any, change: Callable[[int], int]) -> Any:
     if isinstance(value, tuple):
-        parts = tuple(seeded(part, seed) for part in value)
+        parts = tuple(_with_seeds(part, change) for part in value)
         return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
     if isinstance(value, type) or not _frozen(value):
         return value
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-    now = {name: seeded(part, seed) for name, part in fields.items()}
-    if isinstance(now.get("seed"), Integral) and now["seed"] == 0:
-        now["seed"] = seed
+    now = {name: _with_seeds(part, change) for name, part in fields.items()}
+    if isinstance(now.get("seed"), Integral):
+        now["seed"] = change(int(now["seed"]))
     changed = {name: part for name, part in now.items() if part is not fields[name]}
     try:
         return dataclasses.replace(value, **changed) if changed else value
     except (TypeError, ValueError):  # made from more than its fields
         return value
+
+
+def reseeded(value: Any, turn: int) -> Any:
+    """Frozen settings with another `seed` at every depth, a function of the one that stands there
+    and of the turn; of turn 0 as they are. What is not frozen stays as it is."""
+    return value if turn == 0 else _with_seeds(value, lambda seed: scramble(seed, turn))
 
 
 def uniform(

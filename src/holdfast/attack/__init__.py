@@ -12,7 +12,6 @@ from holdfast.attack._run import (
     run,
     settings_of,
     with_settings,
-    without_early_stopping,
 )
 from holdfast.attack.apgd import APGD
 from holdfast.attack.bim import BIM
@@ -83,5 +82,4 @@ __all__ = [
     "run",
     "settings_of",
     "with_settings",
-    "without_early_stopping",
 ]

@@ -6,7 +6,7 @@ from torch import Tensor
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image
 from holdfast.loss import at_least_fp32, margin, rounding
-from holdfast.types import Classifier, Images, Labels, Logits, Norm
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
 MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
@@ -16,6 +16,12 @@ ENOUGH = 0.8  # a batch is packed again once less than this share of it still st
 def clearly(logits: Logits, y: Labels) -> Tensor:
     """`[batch]` flags: wrong by more than rounding can undo when the image is seen again alone."""
     return margin(logits, y) > rounding(logits)
+
+
+def height_of(logits: Logits, y: Labels, stop: bool = True) -> PerImage:
+    """The margin, and more than any once the image is clearly wrong and may rest."""
+    height = margin(logits, y)
+    return height.masked_fill(clearly(logits, y), torch.inf) if stop else height
 
 
 def pushed(
@@ -33,10 +39,13 @@ def levelled(slope: Images) -> Images:
 
     It is first divided by its largest entry, so that the mean cannot underflow.
     """
-    for size in (torch.amax, torch.mean):
-        whole = size(slope.flatten(1).abs(), 1)
-        slope = slope / per_image(whole.where(whole > 0, 1), slope)
-    return slope
+    scaled = slope / _or_one(slope.flatten(1).abs().amax(1), slope)
+    return scaled / _or_one(scaled.flatten(1).abs().mean(1), slope)
+
+
+def _or_one(size: PerImage, like: Images) -> Tensor:
+    """What each image is divided by: its size, and 1 where that is zero."""
+    return per_image(size.where(size > 0, 1), like)
 
 
 @torch.no_grad()

@@ -59,13 +59,6 @@ def with_settings(attack: Attack, **settings: object) -> Attack:
     return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
-def without_early_stopping(attack: Attack) -> Attack:
-    """The attack with all its steps taken, where `stop` is not said: AutoPGD, which is not told
-    it, climbs on with wrong images if `best` is set. MinMargin always lets them rest."""
-    rests = "stop" not in inspect.signature(attack).parameters
-    return with_settings(attack, best=True) if rests and "best" in settings_of(attack) else attack
-
-
 def inner_setting(wrapper: Any, name: str) -> object:
     """`radius`, `norm` or `minimal` of the attack within a wrapper, its field `attack`.
 

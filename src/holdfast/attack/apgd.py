@@ -39,6 +39,9 @@ class APGD:
     the sphere, a share of rises of exactly `rho` is too little, and the first step counts as a
     rise where its loss is positive.
 
+    Where it is called with `stop`, as the evaluator does, an image rests once it is wrong;
+    otherwise all climb on, and each one's point of highest loss is returned.
+
     Raises BadInput for settings that make no sense, and for fewer than 3 classes with `dlr`
     or 4 with `targets`.
 
@@ -51,8 +54,6 @@ class APGD:
             other classes, one after the other.
         loss: what is climbed; `dlr` where there are targets.
         rho: share of steps between two checkpoints that must raise the loss.
-        best: climb on with fooled images too and return each one's point of highest loss;
-            otherwise an image is left alone once it is fooled.
         draws: passes over whose gradients the mean is taken at each step (expectation over
             transformation; Athalye et al., arXiv 1707.07397), for a model that is random.
         seed: of the random starts; each is a function of seed, image index, target and restart.
@@ -66,7 +67,6 @@ class APGD:
     targets: int = 0
     loss: LossName | Loss = "ce"
     rho: float = 0.75
-    best: bool = False
     draws: int = 1
     seed: int = 0
 
@@ -82,11 +82,12 @@ class APGD:
 
     @torch.no_grad()
     def __call__(
-        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
-    ) -> Images:
+        self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
+        stop: bool = False,
+    ) -> Images:  # fmt: skip
         index = positions(x, index)
         logits = at_least_fp32(model(x))
-        adv, height = x.clone(), self._height(logits, y, torch.full_like(logits[:, 0], -torch.inf))
+        adv, height = x.clone(), _rank(torch.full_like(logits[:, 0], -torch.inf), logits, y, stop)
         wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             for restart in range(self.restarts):
@@ -94,7 +95,7 @@ class APGD:
                 if not len(at):
                     return adv
                 start = self._start(x[at], index[at], rank, restart)
-                found = self._run(model, x[at], y[at], wrong[at, rank], start)
+                found = self._run(model, x[at], y[at], wrong[at, rank], start, stop)
                 adv[at], height[at] = higher(adv[at], height[at], *found)
         return adv
 
@@ -108,15 +109,11 @@ class APGD:
     def _loss(self, target: Labels) -> Loss:
         return partial(targeted_dlr, target=target) if self.targets else resolve_loss(self.loss)
 
-    def _height(self, logits: Logits, y: Labels, loss: PerImage) -> PerImage:
-        """What the best point has most of: the loss, and more than any loss once it fools."""
-        return loss if self.best else loss.masked_fill(clearly(logits, y), torch.inf)
-
     def _run(
-        self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images
+        self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images, stop: bool
     ) -> tuple[Images, PerImage]:
         """One restart: each image's best point and its height."""
-        path, periods = self._begin(model, x, y, target, start), _periods(self.steps)
+        path, periods = self._begin(model, x, y, target, start, stop), _periods(self.steps)
         adv, height = path.best.clone(), path.height.clone()
         for step in range(1, self.steps + 1):
             standing = path.height < torch.inf
@@ -124,17 +121,17 @@ class APGD:
                 path = _rows(path, standing)
             if not len(path.place):
                 break
-            path = self._step(model, path, step)
+            path = self._step(model, path, step, stop)
             if step in periods:
                 path = self._check(path, periods[step])
             adv[path.place], height[path.place] = path.best, path.height
         return adv, height
 
     def _begin(
-        self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images
+        self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images, stop: bool
     ) -> "_Path":
         climb, logits = gradient(model, start, y, loss := self._loss(target), self.draws)
-        height = self._height(logits, y, loss(logits, y))
+        height = _rank(loss(logits, y), logits, y, stop)
         return _Path(
             place=torch.arange(len(x), device=x.device), x=x, y=y, target=target, adv=start,
             old=start, climb=climb, best=start, best_climb=climb, height=height, checked=height,
@@ -143,7 +140,7 @@ class APGD:
             halved=torch.ones_like(y, dtype=torch.bool),
         )  # fmt: skip
 
-    def _step(self, model: Classifier, path: "_Path", step: int) -> "_Path":
+    def _step(self, model: Classifier, path: "_Path", step: int, stop: bool) -> "_Path":
         """Move, then look at loss, gradient and prediction where the move ended."""
         loss, step_size = self._loss(path.target), per_image(path.step_size, path.adv)
         change = step_size * steepest(path.climb, self.norm)
@@ -154,7 +151,7 @@ class APGD:
         else:
             climb, logits = path.climb, at_least_fp32(model(adv))
         value = loss(logits, path.y)
-        reached = self._height(logits, path.y, value)
+        reached = _rank(value, logits, path.y, stop)
         better = per_image(reached > path.height, adv)
         best, height = higher(path.best, path.height, adv, reached)
         return dataclasses.replace(
@@ -203,6 +200,11 @@ class _Path:
     before: PerImage
     rises: Int[Tensor, " batch"]
     halved: Bool[Tensor, " batch"]
+
+
+def _rank(loss: PerImage, logits: Logits, y: Labels, stop: bool) -> PerImage:
+    """What the best point has most of: the loss, and more than any once it fools and may rest."""
+    return loss.masked_fill(clearly(logits, y), torch.inf) if stop else loss
 
 
 def _rows(path: _Path, kept: Bool[Tensor, " batch"]) -> _Path:

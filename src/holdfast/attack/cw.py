@@ -68,10 +68,10 @@ class CW:
         """For images that are right: the nearest wrong one that was met, or x."""
         every = _begin(x, y, lead, self.first)
         for _ in range(self.searches):
-            every.hit.fill_(False)
             every.sum.fill_(torch.inf)
             rows = torch.arange(len(x), device=x.device)
             for stretch in torch.arange(self.steps).tensor_split(min(CHECKS, self.steps)):
+                every.hit[rows] = False
                 some, before = every.some(rows), every.sum[rows]
                 for _ in stretch:
                     self._step(model, some)
@@ -112,7 +112,8 @@ class _Images:
 
     unit: what a gap is divided by. w, mean, spread, age: the point, Adam's moments, its steps.
     c, low, high: the weight now, the largest too small one, the smallest large enough one.
-    sum: the loss at the last step. hit: whether this c made it wrong.
+    sum: the loss at the last step. hit: whether it was wrong
+    within the last stretch of this c, where what an earlier one had found is left behind.
     best, distance: the nearest wrong image so far, and how far that is.
     """
 

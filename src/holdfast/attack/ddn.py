@@ -22,7 +22,8 @@ class DDN:
     algorithm 1).
 
     Departures: pixels are not rounded to 256 levels; logits further apart than 10 are brought
-    closer before the cross-entropy, whose gradient fp32 would round to zero; one more
+    closer before the cross-entropy, whose gradient fp32 would round to zero; where it is zero all
+    the same the image stays where it is, and takes no random step as in the authors' code; one more
     forward pass judges the last image; the way to the nearest wrong image is bisected at the end,
     since a sphere of radius 1 that shrinks by a twentieth never reaches a boundary next door.
     Raises BadInput for settings that make no sense.

@@ -19,9 +19,10 @@ class DeepFool:
     section 3.3 for other norms).
 
     Departures: the class to leave is the true one, so an image that is wrong already stays as it
-    is; each step starts from the image clipped to the pixel box; steps aim beyond the boundary by
-    twice what rounding may do to the logits, and an image is done only once it is wrong by more
-    than that, so that it is wrong again when seen alone.
+    is; candidates are ranked anew at each step, not once at the clean image; each step starts from
+    the image clipped to the pixel box; steps aim beyond the boundary by twice what rounding may do
+    to the logits, and an image is done only once it is wrong by more than that, so that it is wrong
+    again when seen alone.
     Raises BadInput for settings that make no sense.
 
     Attributes:

@@ -26,6 +26,7 @@ class FGSM:
     """
 
     name: ClassVar[str] = "fgsm"
+    start: ClassVar[str] = "clean"
     radius: float = 8 / 255
     norm: Norm = "linf"
     loss: LossName | Loss = "ce"

@@ -28,6 +28,8 @@ class MIM:
         rel_stepsize: length of a step as a share of the radius; the paper takes 1 / steps.
         decay: what is left of the sum after each step; 0 is BIM.
         loss: what is climbed.
+        draws: passes over whose gradients the mean is taken at each step, for a model that is
+            random.
     """
 
     name: ClassVar[str] = "mim"
@@ -38,11 +40,13 @@ class MIM:
     rel_stepsize: float = 0.1
     decay: float = 1.0
     loss: LossName | Loss = "ce"
+    draws: int = 1
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0, decay=AT_LEAST_0
-        )
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0, decay=AT_LEAST_0,
+            draws=AT_LEAST_1,
+        )  # fmt: skip
         require_dense(self.norm)
         resolve_loss(self.loss)
 
@@ -51,7 +55,7 @@ class MIM:
         loss, size = resolve_loss(self.loss), self.rel_stepsize * self.radius
         out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
         for _ in range(self.steps):
-            slope, logits = gradient(model, adv, y, loss)
+            slope, logits = gradient(model, adv, y, loss, self.draws)
             velocity = self.decay * velocity + levelled(slope)
             moved = confine(x, adv + size * steepest(velocity, self.norm), self.radius, self.norm)
             if not stop:

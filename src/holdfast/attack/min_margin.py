@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import clearly, positions, pushed, require_dense
+from holdfast.attack._common import height_of, positions, pushed, require_dense
 from holdfast.geometry import confine, higher, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import Loss, at_least_fp32, gradient, lead, margin, rivals
@@ -22,12 +22,13 @@ class MinMargin:
 
     After the minimum-margin attack (Gao et al., arXiv 2206.07314): few targets, those of smallest
     margin first. As in A3 (Liu et al., arXiv 2203.05154) images that hardly move can be left alone.
-    Departures: targets are ranked at the best point so far, not at the clean image; what is climbed
-    is the bare gap of two logits, since the steepest step of a gradient does not depend on its
-    scale; the steps are AutoPGD's, on a fixed schedule.
+    Departures: targets are ranked at the point it was handed, not at the clean image; what is
+    climbed is the bare gap of two logits, since the steepest step of a gradient does not depend on
+    its scale; the steps are AutoPGD's, on a fixed schedule.
 
     Returns for each image the point of largest margin among all it came to and the one it was
-    handed. An image leaves the climb once it is fooled. Raises BadInput for settings that make no
+    handed. Called with `stop`, as the evaluator does, an image leaves the climb once it is fooled;
+    otherwise all take every step. Raises BadInput for settings that make no
     sense and for a model of one class.
 
     Attributes:
@@ -56,12 +57,12 @@ class MinMargin:
     @torch.no_grad()
     def __call__(
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None,
-        start: Images | None = None,
+        start: Images | None = None, stop: bool = False,
     ) -> Images:  # fmt: skip
         index = positions(x, index)
         adv = confine(x, x if start is None else start, self.radius, self.norm)
         logits = at_least_fp32(model(adv))
-        height, worth = _height(logits, y), self._worth(model, x, y, logits)
+        height, worth = height_of(logits, y, stop), self._worth(model, x, y, logits)
         wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             at = (worth & (height < torch.inf)).nonzero().flatten()
@@ -70,7 +71,9 @@ class MinMargin:
             key = (self.seed, noise.Stream.MIN_MARGIN, self.targets, rank)
             origin = (x[at] + sample(x[at], self.radius, self.norm, index[at], *key)).clamp(0, 1)
             best = adv[at], height[at]
-            adv[at], height[at] = self._climb(model, x[at], y[at], wrong[at, rank], origin, best)
+            adv[at], height[at] = self._climb(
+                model, x[at], y[at], wrong[at, rank], origin, best, stop
+            )
         return adv
 
     def _worth(self, model: Classifier, x: Images, y: Labels, logits: Logits) -> Tensor:
@@ -81,13 +84,15 @@ class MinMargin:
 
     def _climb(
         self, model: Classifier, x: Images, y: Labels, rival: Labels, adv: Images,
-        best: tuple[Images, PerImage],
+        best: tuple[Images, PerImage], stop: bool,
     ) -> tuple[Images, PerImage]:  # fmt: skip
         """One climb from `adv`: what was best before it or is on its way, and its height."""
         (top, height), old, rows = best, adv, torch.arange(len(x), device=x.device)
         for step in range(self.steps):
             slope, logits = gradient(model, adv, y, self._loss(rival))
-            top[rows], height[rows] = higher(top[rows], height[rows], adv, _height(logits, y))
+            top[rows], height[rows] = higher(
+                top[rows], height[rows], adv, height_of(logits, y, stop)
+            )
             stands = height[rows] < torch.inf
             if not stands.all():
                 kept = (rows, x, y, rival, adv, old, slope)
@@ -98,14 +103,9 @@ class MinMargin:
             change = step_size * steepest(slope, self.norm)
             before = old if step else None
             old, adv = adv, pushed(x, adv, before, change, self.radius, self.norm)
-        last = adv, _height(at_least_fp32(model(adv)), y)
+        last = adv, height_of(at_least_fp32(model(adv)), y, stop)
         top[rows], height[rows] = higher(top[rows], height[rows], *last)
         return top, height
 
     def _loss(self, rival: Labels) -> Loss:
         return partial(lead, target=rival) if self.targets else margin
-
-
-def _height(logits: Logits, y: Labels) -> PerImage:
-    """The margin, and more than any once it clearly fools."""
-    return margin(logits, y).masked_fill(clearly(logits, y), torch.inf)

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from holdfast import noise
 from holdfast.attack._common import ENOUGH, clearly, positions
 from holdfast.geometry import ascent, confine, higher, per_image, sample
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, at_least_fp32, gradient, resolve_loss
-from holdfast.types import Classifier, Images, Labels, Norm, PerImage
+from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class PGD:
             wrong, else the one of highest loss, whose iterates are compared as under `best`.
         best: return the iterate of highest loss (one more forward pass), not the last one.
         loss: what is climbed.
+        draws: passes over whose gradients the mean is taken at each step (expectation over
+            transformation; Athalye et al., arXiv 1707.07397), for a model that is random.
         seed: of the random starts; each is a function of seed, image index and restart alone.
     """
 
@@ -46,12 +50,14 @@ class PGD:
     restarts: int = 1
     best: bool = False
     loss: LossName | Loss = "ce"
+    draws: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, rel_stepsize=ABOVE_0
-        )
+            self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, rel_stepsize=ABOVE_0,
+            draws=AT_LEAST_1,
+        )  # fmt: skip
         resolve_loss(self.loss)
 
     @torch.no_grad()
@@ -81,18 +87,15 @@ class PGD:
     def _climb(
         self, model: Classifier, x: Images, y: Labels, adv: Images, stop: bool
     ) -> tuple[Images, PerImage]:
-        """One restart: the last or best iterate, and its loss: -inf unless compared, inf where it
-        is wrong and may rest."""
-        loss, compare = resolve_loss(self.loss), self.best or self.restarts > 1
-        out, rows = adv.clone(), positions(x, None)
+        """One restart: the last or best iterate, and its rank."""
+        loss, out, rows = resolve_loss(self.loss), adv.clone(), positions(x, None)
         height = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
         for _ in range(self.steps):
-            climb, logits = gradient(model, adv, y, loss)
-            if compare:
-                out[rows], height[rows] = higher(out[rows], height[rows], adv, loss(logits, y))
+            climb, logits = gradient(model, adv, y, loss, self.draws)
+            if stop or self._compares:
+                rank = self._rank(logits, y, stop)
+                out[rows], height[rows] = higher(out[rows], height[rows], adv, rank)
             if stop:
-                wrong = clearly(logits, y) & (height[rows] < torch.inf)
-                out[rows[wrong]], height[rows[wrong]] = adv[wrong], torch.inf
                 stands = height[rows] < torch.inf
                 if stands.sum() < ENOUGH * len(rows):
                     rows, x, y, adv, climb = (part[stands] for part in (rows, x, y, adv, climb))
@@ -100,11 +103,21 @@ class PGD:
                     return out, height
             step = ascent(adv, climb, self.rel_stepsize * self.radius, self.norm)
             adv = confine(x, adv + step, self.radius, self.norm)
-        if compare:
-            logits = at_least_fp32(model(adv))
-            last = loss(logits, y).to(height)
-            last = last.masked_fill(clearly(logits, y) & stop, torch.inf)
-            out[rows], height[rows] = higher(out[rows], height[rows], adv, last)
+        if self._compares:
+            rank = self._rank(at_least_fp32(model(adv)), y, stop)
+            out[rows], height[rows] = higher(out[rows], height[rows], adv, rank)
         else:
             out[rows] = torch.where(per_image(height[rows] < torch.inf, adv), adv, out[rows])
         return out, height
+
+    @property
+    def _compares(self) -> bool:
+        return self.best or self.restarts > 1
+
+    def _rank(self, logits: Logits, y: Labels, stop: bool) -> Float[Tensor, " batch"]:
+        """What the iterate kept has most of: the loss, where iterates are compared, and more than
+        any once it is wrong and may rest."""
+        known = torch.full_like(y, -torch.inf, dtype=torch.float64)
+        if self._compares:
+            known = resolve_loss(self.loss)(logits, y).double()
+        return known.masked_fill(clearly(logits, y), torch.inf) if stop else known

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import positions, require_dense, require_images
+from holdfast.attack._common import height_of, positions, require_dense, require_images
 from holdfast.attack._run import unheard
 from holdfast.geometry import confine, higher, length, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE_ABOVE_0, require_ranges
-from holdfast.loss import at_least_fp32, margin
+from holdfast.loss import at_least_fp32
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000
@@ -73,13 +73,10 @@ class Square:
     ) -> Images:  # fmt: skip
         require_images(x)
         known = confine(x, start, self.radius, self.norm) if self.warm and start is not None else x
-        index, adv, height = (
-            positions(x, index),
-            known.clone(),
-            margin(at_least_fp32(model(known)), y),
-        )
+        index, adv = positions(x, index), known.clone()
+        height = height_of(at_least_fp32(model(known)), y)
         for restart in range(self.restarts):
-            left = (~(height > 0)).nonzero().flatten()
+            left = (height != torch.inf).nonzero().flatten()
             if not len(left):
                 break
             best = adv[left], height[left]
@@ -88,7 +85,7 @@ class Square:
             )
             better = reached > height[left]
             adv[left[better]], height[left[better]] = found[better], reached[better]
-            fell = reached > 0
+            fell = reached == torch.inf
             far = length((found - x[left])[fell], self.norm)
             note(left[fell], 1 + restart * self.queries + asked[fell], far)
         return adv
@@ -97,16 +94,16 @@ class Square:
         self, model: Classifier, x: Images, y: Labels, index: Labels, restart: int,
         best: tuple[Images, PerImage],
     ) -> tuple[Images, PerImage, Labels]:  # fmt: skip
-        """One restart: the images reached, their margin loss, positive where fooled, and the
-        queries of each."""
+        """One restart: the images reached, their height, inf where fooled, and the queries of
+        each."""
         adv = self._start(x, index, restart)
-        height = margin(at_least_fp32(model(adv)), y)
+        height = height_of(at_least_fp32(model(adv)), y)
         if self.warm:
             adv, height = higher(adv, height, *best)
         found, reached, asked = adv.clone(), height.clone(), torch.full_like(y, self.queries)
         rows = torch.arange(len(x), device=x.device)
         for step in range(1, self.queries):
-            live = ~(height > 0)
+            live = height != torch.inf
             if not live.all():
                 found[rows], reached[rows], asked[rows[~live]] = adv, height, step
                 rows, x, y, index = rows[live], x[live], y[live], index[live]
@@ -114,7 +111,7 @@ class Square:
             if not len(rows):
                 break
             rival = self._proposal(x, adv, index, restart, step)
-            rival_height = margin(at_least_fp32(model(rival)), y)
+            rival_height = height_of(at_least_fp32(model(rival)), y)
             adv, height = higher(adv, height, rival, rival_height)
         found[rows], reached[rows] = adv, height
         return found, reached, asked

@@ -26,7 +26,7 @@ class Targeted:
     form of Kurakin et al., arXiv 1607.02533, section 2.3), so that it ends there.
 
     It works for every attack with a field `loss`; all steps are taken, also by images that are
-    wrong already: `best` becomes True where the attack has it. The evaluator asks whether the
+    wrong already. The evaluator asks whether the
     prediction is wrong, and beside that whether it is the target (`AttackResult.reached`); where
     the target is the true class the image is given back. Raises BadInput for an attack without a
     loss, for `dlr`, which is flat towards a class behind the first three, and for a target that is
@@ -64,13 +64,12 @@ class Targeted:
     ) -> Images:
         index = positions(x, index)
         target = self.aimed_at(model, x, y, index)
-        further = {"best": True} if "best" in settings_of(self.attack) else {}
         loss: Loss = resolve_loss(self.attack.loss)  # pyright: ignore
 
         def descent(logits: Logits, y: Labels) -> PerImage:
             return -loss(logits, y)
 
-        adv = run(with_settings(self.attack, loss=descent, **further), model, x, target, index)
+        adv = run(with_settings(self.attack, loss=descent), model, x, target, index)
         return torch.where(per_image(target == y, x), x, adv)
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from holdfast.attack._common import positions
-from holdfast.attack._run import aimed_at, inner_setting, run, without_early_stopping
+from holdfast.attack._run import aimed_at, inner_setting, run
 from holdfast.model import Metered, frozen, usable
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -15,8 +15,8 @@ class Transfer:
     al., arXiv 1605.07277). That model is asked for nothing, neither gradients nor predictions.
 
     It has the budget of the attack within. Passes through the source count as passes through the
-    model where those are counted (`model.Metered`). All steps of the attack are taken, but for
-    min-margin's: images that rest as soon as they fool the source transfer badly.
+    model where those are counted (`model.Metered`). Attacks that climb take all
+    their steps: images that rest as soon as they fool the source transfer badly.
 
     Attributes:
         attack: what is run against the source.
@@ -38,7 +38,7 @@ class Transfer:
         meter = Metered(self.source)
         seen = usable(self.source, x, y, positions(x, index))  # it may be elsewhere, or of fp64
         with frozen(self.source):
-            adv = run(without_early_stopping(self.attack), meter, *seen)
+            adv = run(self.attack, meter, *seen)
         if isinstance(model, Metered):
             model.forward += meter.forward
             model.backward += meter.backward

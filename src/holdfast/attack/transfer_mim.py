@@ -42,6 +42,7 @@ class TransferMIM:
     """
 
     name: ClassVar[str] = "transfer-mim"
+    start: ClassVar[str] = "clean"
     radius: float = 8 / 255
     norm: Norm = "linf"
     steps: int = 10

@@ -117,8 +117,7 @@ def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
 def under_claim(part: Patient, batch_size: int | None) -> Images:
     """The images under the claim with all its steps; those that it takes beyond the budget, as an
     attack of minimal norm does, as they are."""
-    claim = attacks_of.without_early_stopping(part.aimed(part.claim))
-    work = partial(attacks_of.run, claim, part.judged)
+    work = partial(attacks_of.run, part.aimed(part.claim), part.judged)
     with eval_mode(part.model):
         adv = map_batches(work, batch_size, part.x, part.y, part.index).detach().to(part.x)
     within = acceptable(part.x, adv, part.radius, part.norm)

@@ -128,8 +128,7 @@ VIEWS: dict[str, Callable[[Classifier], Classifier]] = {
 class Seen:
     """An attack that climbs a model through views.
 
-    All its steps are taken (but for min-margin's), as an image that is wrong in the view may be
-    right without it.
+    All its steps are taken, as an image that is wrong in the view may be right without it.
     Raises BadInput for a view that has no name.
 
     Attributes:
@@ -155,6 +154,4 @@ class Seen:
         index = attacks.positions(x, index)
         for view in self.views:
             model = VIEWS[view](model)
-        return attacks.run(
-            attacks.without_early_stopping(self.attack), model, x, y, index, start
-        ).to(x)
+        return attacks.run(self.attack, model, x, y, index, start).to(x)

@@ -170,7 +170,6 @@ def _made(
 ) -> Images:
     """What the attack makes of the images, batch by batch, all its steps taken: another model may
     fall to what this one has fallen to long ago."""
-    attack = attacks_of.without_early_stopping(attack)
 
     def batch(x: Images, y: Labels, index: Labels) -> Images:
         return images_of("the attack", attacks_of.run(attack, source, x, y, index), x)

@@ -4,6 +4,7 @@ from holdfast.feedback.boundary import Boundary
 from holdfast.feedback.handover import Handover, active_objective, leaves
 from holdfast.feedback.maxrl import MaxRL
 from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
+from holdfast.feedback.paired import MART, Trades
 from holdfast.feedback.policy import PolicyGradient
 from holdfast.feedback.ppo import PPO
 from holdfast.feedback.protocol import (
@@ -17,7 +18,6 @@ from holdfast.feedback.protocol import (
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, Weighted, expected_reward, table
 from holdfast.feedback.sampling import EpsilonGreedy, draw
-from holdfast.feedback.trades import Trades
 from holdfast.feedback.weights import suited
 from holdfast.types import Objective, Reward
 
@@ -31,11 +31,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "maxrl": MaxRL,
     "ppo": PPO,
     "trades": Trades,
+    "mart": MART,
     "handover": Handover,
 }
 
 __all__ = [
     "GCE",
+    "MART",
     "OBJECTIVES",
     "PPO",
     "REWARDS",

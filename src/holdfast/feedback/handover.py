@@ -39,7 +39,7 @@ class Handover:
         if self.ramp and any(
             updates_per_batch(part) > 1 or needs_pairs(part) for part in leaves(self)
         ):
-            raise BadInput("expected ramp=0 with ppo or trades, got a ramp; switch at once")
+            raise BadInput("expected ramp=0 with ppo, trades or mart, got a ramp; switch at once")
 
     def weight(self, epoch: int) -> float:
         """The second objective's share of the loss, after so many epochs."""
@@ -49,8 +49,7 @@ class Handover:
 
     def now(self, epoch: int) -> Objective:
         """The part that is alone in this epoch; the handover itself while both count."""
-        weight = self.weight(epoch)
-        return self.second if weight == 1 else self.first if weight == 0 else self
+        return {0.0: self.first, 1.0: self.second}.get(self.weight(epoch), self)
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         weight = self.weight(batch.epoch)

@@ -79,7 +79,8 @@ def baseline(kind: Baseline, received: PerAction, told: Logits, policy: Logits) 
     """What is subtracted from the rewards of an image's actions; broadcasts to `received`.
 
     `expected` is the policy's own expected reward, `leave_one_out` the mean over the image's
-    other actions. Neither changes the mean gradient.
+    other actions. Neither changes the mean gradient where the policy's own actions are scored;
+    docs/objectives.md says what holds under exploration.
     """
     if kind == "expected":
         return (policy * told).sum(1, keepdim=True)

@@ -78,8 +78,8 @@ def retrain(
 
     Each round measures the margins of training images, generates examples beyond the boundary,
     and trains the trained model further on them and all training images. It is judged on held-out
-    images along fresh directions, and undone where clean accuracy there fell by more than
-    `max_drop` or the mean margin did not grow; then no further round is begun.
+    images along fresh directions, and undone where clean accuracy on the whole validation split
+    fell by more than `max_drop` or the mean margin did not grow; then no further round is begun.
 
     Args:
         model: trained; any torch module from images to logits.
@@ -90,7 +90,7 @@ def retrain(
         rounds: at most so many.
         reuse: later rounds draw their examples from the margins of the first, as the paper allows;
             False: from a fresh search.
-        max_drop: how much clean accuracy on the judging images one round may cost; 0.01: one point.
+        max_drop: how much clean accuracy on the validation split one round may cost, a share.
         seed: of directions, examples and training.
         out: run folder; each round is a run folder within it, and its checkpoints those of the
             last round that was kept. A killed call that is made again with the same settings goes
@@ -192,7 +192,7 @@ def _round(
     made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
     fresh = noise.scramble(job.seed, noise.Stream.JUDGED, number)
     judged = partial(job.judge, model, job.judges, fresh, processes=job.team.size)
-    before, accuracy = judged(), _accuracy(model, job.judges)
+    before, accuracy = judged(), _accuracy(model, job.data.validation)
     with _undone(model) as weights:
         trained = train(
             model, mixed(job.data, made), seed=(job.seed + number) % noise.SEEDS,
@@ -202,7 +202,7 @@ def _round(
             as_network(model, job.data).load_state_dict(trained.averaged.state_dict())
         found = Round(
             examples=made.counts(job.data.classes), measured=measured, before=before,
-            after=judged(), clean=(accuracy, _accuracy(model, job.judges)),
+            after=judged(), clean=(accuracy, _accuracy(model, job.data.validation)),
             trained=trained, max_drop=job.max_drop,
         )  # fmt: skip
     if not found.kept:

@@ -15,8 +15,8 @@ class Round:
     """One round of retraining.
 
     examples: how many were generated, for each class. measured: the margins they came from.
-    before, after: margins of the judging images along fresh directions. clean: their accuracy
-    before and after, shares. max_drop: how much of it the round may cost.
+    before, after: margins of the judging images along fresh directions. clean: accuracy on the
+    validation split before and after, shares. max_drop: how much of it the round may cost.
     """
 
     examples: list[int]

@@ -32,7 +32,7 @@ def run_epoch(job: TrainingJob, session: Session) -> record.Row:
         for i, batch in enumerate(epoch_of(job, done)):
             share = recipe.adversarial.share(done + i / steps)
             rate = _set_rate(job, session)
-            found = step(place, batch, share, batch.index + done * job.positions, session.state)
+            found = step(place, batch, share, session.state)
             tally.add(found)
             session.state = found.state
             session.updates += 1
@@ -64,7 +64,7 @@ def bench(job: TrainingJob, session: Session) -> Bench:
     """What the steps of the coming epoch work with."""
     return Bench(
         model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
-        adversary=present_adversary(job, session), team=job.team,
+        adversary=noise.reseeded(present_adversary(job, session), session.epoch), team=job.team,
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def train(
         guard: when to stop early, or to roll back.
         watch: what is measured after each epoch.
         best: checkpoints are chosen by clean or PGD-10 accuracy on the validation split; auto:
-            robust where there is an adversary with a radius, or `watch.radius`.
+            robust where there is an adversary and its radius or `watch.radius` is known.
         keep_every: keep the checkpoint of every so many epochs; 0: only last and best.
         precision: of matrix products; auto measures which is faster here.
         device: cpu, cuda, cuda:1, ...; auto: the GPU where there is one.

@@ -159,6 +159,8 @@ class Recipe:
             )
         if self.adversarial.ramp:
             attack.with_settings(adversary, radius=0.0)
+            if getattr(adversary, "radius", None) is None:
+                raise BadInput("expected an adversary with a radius for adversarial.ramp, got None")
         self._check_climb(adversary)
         if self.guard.catastrophe == "rollback":
             hardened(adversary, 1)
@@ -167,9 +169,9 @@ class Recipe:
                     "expected watch.every=1 for catastrophe=rollback, which does one epoch again, "
                     f"got {self.watch.every}; take stop, or measure every epoch"
                 )
-        if self.adversarial.mix == "both" and needs_pairs(self.objective):
+        if self.adversarial.mix == "both" and (two := self._paired()):
             raise BadInput(
-                f"expected adversarial.mix=adv for {getattr(self.objective, 'name', 'pairs')}, "
+                f"expected adversarial.mix=adv for {getattr(two[0], 'name', 'pairs')}, "
                 "whose loss holds clean and adversarial images already, got both"
             )
 
@@ -180,19 +182,22 @@ class Recipe:
             wanted = "kl" if "kl" in map(adversary_loss, leaves(self.objective)) else "own"
         if wanted != "own":
             attack.with_settings(adversary, loss="ce")
-        if wanted == "objective" and (two := [o for o in leaves(self.objective) if needs_pairs(o)]):
+        if wanted == "objective" and (two := self._paired()):
             name = getattr(two[0], "name", "an objective of pairs")
             raise BadInput(
                 f"expected adversarial.loss of auto, kl or own for {name}, whose loss needs the "
                 "adversarial images that are being made; got objective"
             )
         if wanted == "kl" and getattr(adversary, "start", "random") == "clean":
-            raise BadInput("expected a random start to climb the divergence, got start=clean")
-        if wanted == "kl" and isinstance(adversary, attack.FGSM):
+            name = getattr(adversary, "name", "an adversary")
             raise BadInput(
                 "expected an adversary with a random start to climb the divergence, whose gradient "
-                "at the image is zero; got fgsm, take pgd with steps=1"
+                f"at the image is zero; got {name} with start=clean, take pgd"
             )
+
+    def _paired(self) -> list[Objective]:
+        """The objectives that take clean and adversarial images together."""
+        return [one for one in leaves(self.objective) if needs_pairs(one)]
 
     @property
     def criterion(self) -> str:

@@ -51,9 +51,7 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
     with noise.forked(bench.engine.device), bench.engine.autocast(), mode:
         for one in leaves(bench.recipe.objective):
             recipe = replace(bench.recipe, objective=one)
-            twins = with_adversarial(
-                replace(bench, model=twin, recipe=recipe), twin, few, 1.0, few.index, {}
-            )
+            twins = with_adversarial(replace(bench, model=twin, recipe=recipe), twin, few, 1.0, {})
             if twins.adv is not None:
                 _require_pixels(twins.adv)
             seen = twins if needs_pairs(one) else replace(twins, adv=None)

@@ -26,7 +26,7 @@ from holdfast.model import Metered, frozen
 from holdfast.team import Team
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
-from holdfast.types import Attack, Batch, Classifier, Labels, PerImage, State
+from holdfast.types import Attack, Batch, Classifier, PerImage, State
 
 Losses = Callable[[], tuple[PerImage, State]]
 
@@ -35,7 +35,7 @@ Losses = Callable[[], tuple[PerImage, State]]
 class Bench:
     """What a step works with.
 
-    adversary: the recipe's, or what a guard has made of it.
+    adversary: the recipe's, or what a guard has made of it, with the seed of this epoch.
     """
 
     model: nn.Module
@@ -84,15 +84,14 @@ class Tally:
         }  # fmt: skip
 
 
-def step(bench: Bench, batch: Batch, share: float, visit: Labels, state: State) -> Stepped:
+def step(bench: Bench, batch: Batch, share: float, state: State) -> Stepped:
     """Make the batch's adversarial twins, then take as many updates as the objective wants.
 
-    share: of the adversary's radius. visit: a number per image that differs in every epoch and
-    keys the adversary's noise.
+    share: of the adversary's radius.
     """
     meter = Metered(bench.model)
     with bench.engine.autocast():
-        batch = with_adversarial(bench, meter, batch, share, visit, state)
+        batch = with_adversarial(bench, meter, batch, share, state)
 
     current, norms, loss = state, [], batch.x.new_zeros(len(batch.y))
     for _ in range(
@@ -115,7 +114,7 @@ def _losses(bench: Bench, meter: Classifier, batch: Batch, state: State) -> tupl
 
 
 def with_adversarial(
-    bench: Bench, meter: Classifier, batch: Batch, share: float, visit: Labels, state: State
+    bench: Bench, meter: Classifier, batch: Batch, share: float, state: State
 ) -> Batch:
     """The batch with its adversarial twins; the attack runs on the bare model, frozen."""
     if bench.adversary is None or share == 0:
@@ -128,8 +127,8 @@ def with_adversarial(
     with frozen(bench.model, bench.recipe.adversarial.mode):
         loss = _climbed(bench.recipe, meter, batch, state)
         if loss is not None:
-            adversary = attack.without_early_stopping(attack.with_settings(adversary, loss=loss))
-        adv: Any = attack.run(adversary, meter, batch.x, batch.y, visit)
+            adversary = attack.with_settings(adversary, loss=loss)
+        adv: Any = attack.run(adversary, meter, batch.x, batch.y, batch.index)
     if not isinstance(adv, Tensor) or adv.shape != batch.x.shape:
         got = tuple(adv.shape) if isinstance(adv, Tensor) else type(adv).__name__
         raise BadInput(

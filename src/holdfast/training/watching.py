@@ -37,6 +37,7 @@ def watch(
     """
     attacks = recipe.watch.attacks(recipe.adversary) if attacked else {}
     at_work = leaves(active_objective(recipe.objective, epoch))
+    at_work = [getattr(one, "base", one) for one in at_work]
     told = next((one.reward for one in at_work if hasattr(one, "reward")), Signed())  # pyright: ignore
     found: dict[str, float] = {}
     for name, split in splits.items():
