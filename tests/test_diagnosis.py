@@ -14,13 +14,15 @@ from ill_worlds import RADIUS, Ill, trained
 from torch import nn
 
 from holdfast import diagnosis, record
-from holdfast.attack import APGD, CW, PGD, HopSkipJump, Targeted, Transfer, UniformNoise
-from holdfast.diagnosis import Depth, Diagnosis, masking
+from holdfast.attack import APGD, CW, PGD, DeepFool, HopSkipJump, Targeted, Transfer, UniformNoise
+from holdfast.diagnosis import Depth, Diagnosis, comparisons, masking
+from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished
 from holdfast.diagnosis.hidden import hidden
-from holdfast.diagnosis.views import Seen
+from holdfast.diagnosis.views import VIEWS, Seen
 from holdfast.errors import BadInput
+from holdfast.evaluation import evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.loss import cross_entropy, gradient
 from holdfast.model import Metered
@@ -135,7 +137,9 @@ def test_a_fall_that_no_climb_explains_is_masking():
     claim, half = torch.ones(60, dtype=torch.bool), torch.arange(60) % 2 == 0
     for margin, masked in ((half, False), (claim, True)):
         evidence = dataclasses.replace(found.evidence, claim=claim, remedies={"margin": margin})
-        (broken,) = sys.modules["holdfast.diagnosis.diagnose"]._broken(claim, half, "pgd", evidence)
+        (broken,) = sys.modules["holdfast.diagnosis.diagnose"]._broken(
+            claim, claim, half, "pgd", evidence
+        )
         said = dataclasses.replace(found, findings=(broken,))
         assert said.masked is masked and said.word == ("masked" if masked else "weak claim")
         assert said.as_dict()["word"] == said.word
@@ -492,3 +496,94 @@ def test_each_sign_is_answered_with_its_view(sign):
         "random points find more": ("smoothed",), "gradient-free finds more": ("smoothed",),
     }  # fmt: skip
     assert views == ({asked[sign]} if sign in asked else set())
+
+
+def test_a_function_s_radius_is_its_budget():
+    def mine(model, x, y, radius=8 / 255, steps=2):
+        return x
+
+    x, y = ill_worlds.some(10)
+    with pytest.raises(BadInput, match=r"expected a claim within linf 0.05, got one within linf"):
+        diagnosis.diagnose(trained("plain"), x, y, radius=0.05, claim=mine)
+
+
+def test_each_image_of_a_random_model_is_looked_at_as_often_as_attacks_looked():
+    rows, kept = torch.arange(1, 61), torch.ones(60, dtype=torch.bool)
+    evidence = dataclasses.replace(
+        diagnosed("plain").evidence, rows=rows, restarts=((1.0, 1.0),),
+        remedies=dict.fromkeys(("margin", "more steps", "dlr"), kept),
+        steps=((1.0, 1.0), (2.0, 0.5), (4.0, 0.5)),
+    )  # fmt: skip
+    looks = sys.modules["holdfast.diagnosis.diagnose"]._looks(evidence, 62)
+    assert looks.tolist() == [1, *[5] * 60, 1]
+
+
+def test_growing_budgets_are_those_of_one_attack():
+    x, y = ill_worlds.some(20)
+    found = tiny(trained("plain"), x, y, claim=DeepFool(norm="linf"))
+    steep = PGD(radius=RADIUS, steps=20)
+    left = evaluate(trained("plain"), x, y, attacks={"pgd": steep}).attacks[0].accuracy
+    assert found.evidence.budgets[0] == (RADIUS, left)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnClimb:
+    """An attack of one's own, with a loss, and a field that only looks like the adaptive one's."""
+
+    loss: Any = cross_entropy
+    radius: float = RADIUS
+    attempts: int = 1
+
+    def __call__(self, model, x, y):
+        known: Any = self.loss if callable(self.loss) or self.loss in ("ce", "margin") else "ce"
+        return PGD(radius=self.radius, steps=2, loss=known)(model, x, y)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, "ce", "entropy of mine"])
+def test_a_claim_may_say_its_loss_in_its_own_way(loss):
+    x, y = ill_worlds.some(10)
+    found = tiny(trained("plain"), x, y, claim=OwnClimb(loss=loss))
+    assert "margin" in found.evidence.remedies and found.evidence.budgets
+
+
+def test_an_attempt_that_returns_no_numbers_hides_nothing():
+    x, y = ill_worlds.some(20)
+    model = trained("plain")
+
+    def broken(model, x, y):
+        return torch.full_like(x, torch.nan)
+
+    good = PGD(radius=RADIUS, steps=20)
+    left = [
+        evaluate(model, x, y, attacks={"a": Adaptive(radius=RADIUS, attempts=tries)}).worst_case
+        for tries in ((good,), (broken, good))
+    ]
+    assert torch.equal(left[0].correct, left[1].correct) and left[0].accuracy < 1
+
+
+class Scaled(nn.Module):
+    def __init__(self, net: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.net, self.scale = net, scale
+
+    def forward(self, x):
+        return self.scale * self.net(x)
+
+
+def test_a_float64_view_keeps_the_direction_of_the_faintest_gradient():
+    model = Scaled(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), 400.0)
+    x = torch.rand(6, 1, 2, 2)
+    y = model(x).argmax(1)
+    slope, _ = gradient(VIEWS["float64"](model), x, y, cross_entropy)
+    true, _ = gradient(copy.deepcopy(model).double(), x.double(), y, cross_entropy)
+    faint = true.flatten(1).abs().amax(1) < 1e-40
+    assert faint.any() and (slope[faint].flatten(1).abs().amax(1) > 0.5).all()
+    cosine = nn.functional.cosine_similarity(slope.flatten(1).double(), true.flatten(1), eps=0)
+    assert (cosine[true.flatten(1).any(1)] > 0.999).all()
+
+
+def test_three_images_of_sixty_are_five_points_whichever_they_are():
+    for before in range(4, 61):
+        ladder = ((1.0, before / 60), (2.0, (before - 3) / 60), (4.0, (before - 3) / 60))
+        found = comparisons._climbing(ladder, "steps", Sign.MORE_STEPS_FIND_MORE)
+        assert found is not None, before

@@ -5,6 +5,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -286,6 +287,10 @@ def claim(radius: float):
     return lambda model, x, y: PGD(radius=radius)(model, x, y)
 
 
+def masked(mask: np.ndarray):
+    return lambda model, x, y: PGD(radius=0.2 * float(mask[1000]))(model, x, y)
+
+
 def test_what_is_told_apart_by_code_or_settings_has_a_draft_of_its_own(tmp_path):
     """Weights and clean logits are the same in all."""
 
@@ -296,6 +301,7 @@ def test_what_is_told_apart_by_code_or_settings_has_a_draft_of_its_own(tmp_path)
     pgd = PGD(radius=0.2)
     assert left(Rounds(False), pgd) > 0.5 > left(Rounds(True), pgd)
     assert left(MODEL, claim(0.0)) == 1 and left(MODEL, claim(0.2)) < 0.5
+    assert left(MODEL, masked(np.zeros(2000))) == 1 and left(MODEL, masked(np.ones(2000))) < 0.5
     before = len(list(tmp_path.iterdir()))
     assert left(Rounds(True), pgd) < 0.5 and left(MODEL, claim(0.2)) < 0.5
     assert len(list(tmp_path.iterdir())) == before  # both went on behind what was kept

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from worlds import linear_world
 
-from holdfast.attack import DDN, PGD, Targeted, Transfer, UniformNoise
+from holdfast.attack import DDN, PGD, Square, Targeted, Transfer, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.result import Evaluation
@@ -156,6 +156,18 @@ def test_noise_is_blind_too():
     y = rounded(X).argmax(1)
     names = [finding.name for finding in evaluate(rounded, X, y, attacks=attacks).findings]
     assert names == ["zero gradients", "blind attacks find more"]
+
+
+def test_gradients_that_are_cut_off_are_asked_for_all_the_same():
+    """On a network outside torch no attack can go back; those that climb a loss are not blind."""
+
+    def outside(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(MODEL(x).detach().numpy())
+
+    attacks = {"pgd": PGD(radius=0.05, start="clean"), "square": Square(radius=0.3, queries=50)}
+    found = evaluate(outside, X, Y, attacks=attacks, radius=0.3)
+    assert [one.backward for one in found.attacks] == [0, 0]
+    assert "blind attacks find more" in [finding.name for finding in found.findings]
 
 
 class ByBatch(nn.Module):

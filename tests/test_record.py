@@ -204,6 +204,13 @@ class Slotted:
         self.steps = steps
 
 
+def test_arrays_are_told_apart_however_large():
+    ones = np.ones((40, 40))
+    marks = [record.plain(one) for one in (ones, ones.copy(), 2 * ones, ones.astype(np.float32))]
+    assert marks[0] == marks[1] and len({str(mark) for mark in marks}) == 3
+    assert marks[0]["shape"] == [40, 40]
+
+
 def test_slots_and_sets_are_settings_in_one_order():
     assert record.plain(Slotted(3)) == {"name": "test_record:Slotted", "steps": 3}
     assert record.plain({"a": frozenset({"c", "b", "a"})}) == {"a": ["a", "b", "c"]}

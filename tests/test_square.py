@@ -196,3 +196,15 @@ def test_square_is_no_weaker_than_the_reference(norm):
         )
     ]
     assert 0.05 < stands[0] < 0.95 and stands[0] <= stands[1] + 0.02
+
+
+@pytest.mark.parametrize("one", [Square(queries=7), attack.SimBA(queries=7)], ids=lambda a: a.name)
+def test_an_image_that_is_wrong_by_rounding_alone_is_searched_on(one):
+    calls = []
+
+    def level(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        return torch.tensor([[1.0, 1.0 + 2e-7]]).expand(len(x), 2)
+
+    one(level, torch.rand(1, 1, 4, 4), torch.zeros(1, dtype=torch.int64))
+    assert len(calls) >= 7

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors import torch as tensors
@@ -26,6 +27,7 @@ from holdfast.record import Row
 
 log = logging.getLogger("holdfast")
 Held = dict[str, Tensor]
+DIGESTED = nn.Module | Tensor | np.ndarray
 PLAIN = bool | int | float | complex | str | bytes | None
 
 
@@ -79,6 +81,8 @@ def _parts(value: object) -> Iterator[str]:
         yield from itertools.chain.from_iterable(map(_behaviour, value.modules()))
     elif isinstance(value, Tensor):
         yield digest({"": value})
+    elif isinstance(value, np.ndarray):
+        yield repr(record.plain(value))
     elif isinstance(value, FunctionType):
         yield from _function(value)
     elif isinstance(value, MethodType):
@@ -97,7 +101,7 @@ def _parts(value: object) -> Iterator[str]:
     elif type(value).__repr__ is object.__repr__:  # which names an address, no setting
         held = vars(value) if hasattr(value, "__dict__") else {}
         yield f"{type(value).__qualname__} {record.plain(held)}"
-        yield from _parts([v for v in held.values() if isinstance(v, nn.Module | Tensor)])
+        yield from _parts([one for one in held.values() if isinstance(one, DIGESTED)])
 
 
 def _behaviour(module: nn.Module) -> Iterator[str]:
@@ -132,7 +136,7 @@ def _function(function: FunctionType, within: tuple[FunctionType, ...] = ()) -> 
             yield repr(one)
         elif isinstance(one, FunctionType) and inspect.unwrap(one) not in within:
             yield from _function(one, within)
-        elif isinstance(one, nn.Module | Tensor):
+        elif isinstance(one, DIGESTED):
             yield from _parts(one)
 
 

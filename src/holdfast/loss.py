@@ -178,3 +178,14 @@ def rounding(logits: Logits) -> Tensor:
     logits, as of a class that is masked, are exact."""
     size = logits.abs()
     return 100 * torch.finfo(logits.dtype).eps * size.where(size.isfinite(), 0).amax(1)
+
+
+def is_clearly_wrong(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
+    """Wrong by more than rounding can undo when the image is seen again alone."""
+    return margin(logits, y) > rounding(logits)
+
+
+def height_of(logits: Logits, y: Labels, stop: bool = True) -> PerImage:
+    """The margin, and more than any once the image is clearly wrong and may rest."""
+    height = margin(logits, y)
+    return height.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else height

@@ -5,23 +5,12 @@ from torch import Tensor
 
 from holdfast.errors import BadInput
 from holdfast.geometry import confine, length, per_image
-from holdfast.loss import at_least_fp32, margin, rounding
-from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+from holdfast.loss import at_least_fp32, is_clearly_wrong
+from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 HALVINGS = 12  # of the way to a wrong image, until what is left is a 4,000th
 MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last move
 ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
-
-
-def clearly(logits: Logits, y: Labels) -> Tensor:
-    """`[batch]` flags: wrong by more than rounding can undo when the image is seen again alone."""
-    return margin(logits, y) > rounding(logits)
-
-
-def height_of(logits: Logits, y: Labels, stop: bool = True) -> PerImage:
-    """The margin, and more than any once the image is clearly wrong and may rest."""
-    height = margin(logits, y)
-    return height.masked_fill(clearly(logits, y), torch.inf) if stop else height
 
 
 def pushed(
@@ -56,7 +45,7 @@ def shortened(
     near, far = torch.zeros_like(x), adv - x
     for _ in range(halvings):
         middle = (near + far) / 2
-        wrong = per_image(clearly(at_least_fp32(model(x + middle)), y), x)
+        wrong = per_image(is_clearly_wrong(at_least_fp32(model(x + middle)), y), x)
         near, far = torch.where(wrong, near, middle), torch.where(wrong, middle, far)
     return torch.where(per_image(length(far, "l2") < length(adv - x, "l2"), x), x + far, adv)
 

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import clearly
 from holdfast.geometry import length
-from holdfast.loss import at_least_fp32
+from holdfast.loss import at_least_fp32, is_clearly_wrong
 from holdfast.types import Classifier, Images, Labels, Norm, Note
 
 TRIES = 100  # noise images tried for a start
@@ -14,7 +13,7 @@ TRIES = 100  # noise images tried for a start
 
 def wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
     """`[batch]` flags: predicted as another class, and by more than rounding can undo."""
-    return clearly(at_least_fp32(model(x)), y)
+    return is_clearly_wrong(at_least_fp32(model(x)), y)
 
 
 def noise_start(

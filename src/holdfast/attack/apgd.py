@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import ENOUGH, clearly, positions, pushed, require_dense
+from holdfast.attack._common import ENOUGH, positions, pushed, require_dense
 from holdfast.errors import BadInput
 from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
@@ -19,6 +19,7 @@ from holdfast.loss import (
     LossName,
     at_least_fp32,
     gradient,
+    is_clearly_wrong,
     resolve_loss,
     rivals,
     targeted_dlr,
@@ -204,7 +205,7 @@ class _Path:
 
 def _rank(loss: PerImage, logits: Logits, y: Labels, stop: bool) -> PerImage:
     """What the best point has most of: the loss, and more than any once it fools and may rest."""
-    return loss.masked_fill(clearly(logits, y), torch.inf) if stop else loss
+    return loss.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else loss
 
 
 def _rows(path: _Path, kept: Bool[Tensor, " batch"]) -> _Path:

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._common import clearly, shortened
+from holdfast.attack._common import shortened
 from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
-from holdfast.loss import at_least_fp32, cross_entropy, gradient, margin
+from holdfast.loss import at_least_fp32, cross_entropy, gradient, is_clearly_wrong, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 SURE = 10.0  # the gap of logits beyond which softmax in fp32 starts to lose the gradient
@@ -62,13 +62,13 @@ class DDN:
         radius = x.new_full((len(x),), self.first)
         for step in range(self.steps):
             slope, logits = gradient(model, adv, y, _tempered)
-            wrong = clearly(logits, y)
+            wrong = is_clearly_wrong(logits, y)
             best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
             radius = radius * torch.where(wrong, 1 - self.change, 1 + self.change)
             wave = (1 + math.cos(math.pi * step / self.steps)) / 2
             moved = adv - x + self.step_size * (0.01 + 0.99 * wave) * steepest(slope, "l2")
             adv = (x + per_image(radius, x) * steepest(moved, "l2")).clamp(0, 1)
-        wrong = clearly(at_least_fp32(model(adv)), y)
+        wrong = is_clearly_wrong(at_least_fp32(model(adv)), y)
         best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
         return shortened(model, x, y, best[0])
 

@@ -5,10 +5,17 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._common import clearly, positions, require_dense
+from holdfast.attack._common import positions, require_dense
 from holdfast.geometry import per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, require_ranges
-from holdfast.loss import at_least_fp32, lead, pixel_gradient, rounding, without_true_class
+from holdfast.loss import (
+    at_least_fp32,
+    is_clearly_wrong,
+    lead,
+    pixel_gradient,
+    rounding,
+    without_true_class,
+)
 from holdfast.types import Classifier, Images, Labels, Logits, Norm
 
 
@@ -49,7 +56,7 @@ class DeepFool:
         out, rows, adv = x.clone(), positions(x, None), x
         for step in range(self.steps + 1):
             pixels, logits = _recorded(model, adv)
-            stands = ~clearly(logits, y)
+            stands = ~is_clearly_wrong(logits, y)
             out[rows[~stands]] = adv[~stands]
             if step == self.steps or not stands.any():
                 break

@@ -9,10 +9,18 @@ from jaxtyping import Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import clearly, positions, require_dense
+from holdfast.attack._common import positions, require_dense
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import at_least_fp32, gradient, is_correct, lead, margin, rivals
+from holdfast.loss import (
+    at_least_fp32,
+    gradient,
+    is_clearly_wrong,
+    is_correct,
+    lead,
+    margin,
+    rivals,
+)
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 FAR = {"linf": 0.3, "l2": 1.0}  # ball of a random start where no distance is known yet
@@ -108,7 +116,7 @@ class FAB:
             adv = self._step(model, x, adv, y, rival)
             logits = at_least_fp32(model(adv))
             distance = length(adv - x, self.norm)
-            nearer = clearly(logits, y) & (distance < reach)
+            nearer = is_clearly_wrong(logits, y) & (distance < reach)
             found = torch.where(per_image(nearer, x), adv, found)
             reach = torch.where(nearer, distance, reach)
             fooled = per_image(margin(logits, y) > 0, x)

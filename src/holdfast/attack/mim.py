@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._common import ENOUGH, clearly, levelled, positions, require_dense
+from holdfast.attack._common import ENOUGH, levelled, positions, require_dense
 from holdfast.geometry import confine, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import Loss, LossName, gradient, resolve_loss
+from holdfast.loss import Loss, LossName, gradient, is_clearly_wrong, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Norm
 
 
@@ -61,7 +61,7 @@ class MIM:
             if not stop:
                 adv = moved
                 continue
-            stands = ~clearly(logits, y)
+            stands = ~is_clearly_wrong(logits, y)
             adv = torch.where(per_image(stands, x), moved, adv)
             if stands.sum() < ENOUGH * len(rows):
                 out[rows] = adv

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import height_of, positions, pushed, require_dense
+from holdfast.attack._common import positions, pushed, require_dense
 from holdfast.geometry import confine, higher, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, at_least_fp32, gradient, lead, margin, rivals
+from holdfast.loss import Loss, at_least_fp32, gradient, height_of, lead, margin, rivals
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 

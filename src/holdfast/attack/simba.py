@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._common import clearly, positions
+from holdfast.attack._common import positions
 from holdfast.attack._run import unheard
 from holdfast.geometry import length
 from holdfast.limits import ABOVE_0, AT_LEAST_1, require_ranges
-from holdfast.loss import at_least_fp32
+from holdfast.loss import at_least_fp32, is_clearly_wrong
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, Note, PerImage
 
 
@@ -52,7 +52,7 @@ class SimBA:
         ).argsort(1)
         logits = at_least_fp32(model(x))
         adv, used, sure = x.clone(), torch.ones_like(y), _sureness(logits, y)
-        live = ~clearly(logits, y)
+        live = ~is_clearly_wrong(logits, y)
         for turn in range(2 * pixels):
             live = live & (used < self.queries)
             rows = live.nonzero().flatten()
@@ -73,7 +73,7 @@ class SimBA:
             now = _sureness(logits, y[rows])
             better = now < sure[rows]
             adv[rows[better]], sure[rows[better]] = tried[better], now[better]
-            fell = rows[better & clearly(logits, y[rows])]
+            fell = rows[better & is_clearly_wrong(logits, y[rows])]
             live[fell] = False
             note(fell, used[fell], length(adv[fell] - x[fell], self.norm))
         return adv

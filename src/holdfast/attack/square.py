@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import height_of, positions, require_dense, require_images
+from holdfast.attack._common import positions, require_dense, require_images
 from holdfast.attack._run import unheard
 from holdfast.geometry import confine, higher, length, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE_ABOVE_0, require_ranges
-from holdfast.loss import at_least_fp32
+from holdfast.loss import at_least_fp32, height_of
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000

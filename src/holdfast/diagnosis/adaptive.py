@@ -13,8 +13,9 @@ import torch
 from holdfast import attack as attacks
 from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
 from holdfast.diagnosis.views import Seen
+from holdfast.evaluation import acceptable
 from holdfast.geometry import confine, higher
-from holdfast.loss import at_least_fp32, margin
+from holdfast.loss import at_least_fp32, height_of
 from holdfast.result import Finding, Sign
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
 
@@ -59,19 +60,20 @@ class Adaptive:
         best = x.clone() if start is None else confine(x, start, self.radius, self.norm)
         height = _height(model, best, y)
         for attempt in self.attempts:
-            at = (height <= 0).nonzero().flatten()
+            at = (height < torch.inf).nonzero().flatten()
             if not len(at):
                 break
             found = attacks.run(attempt, model, x[at], y[at], index[at], best[at], stop=True)
             found = confine(x[at], found.detach(), self.radius, self.norm)
-            reached = _height(model, found, y[at])
+            sound = acceptable(x[at], found, self.radius, self.norm)
+            reached = _height(model, found, y[at]).masked_fill(~sound, -torch.inf)
             best[at], height[at] = higher(best[at], height[at], found, reached)
         return best
 
 
 @torch.no_grad()
 def _height(model: Classifier, x: Images, y: Labels) -> PerImage:
-    return margin(at_least_fp32(model(x)), y)
+    return height_of(at_least_fp32(model(x)), y)
 
 
 def answer(

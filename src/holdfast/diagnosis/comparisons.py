@@ -6,7 +6,7 @@ Athalye et al. 2018 (arXiv 1802.00420, section 3.1) and Carlini et al. 2019 (arX
 from holdfast.diagnosis.evidence import LOSSES, Evidence, Ladder, climbed
 from holdfast.evaluation import paired
 from holdfast.record import Row
-from holdfast.result import Finding, Flags, Sign, fraction
+from holdfast.result import Finding, Flags, Sign, fraction, reaches
 
 GAIN = 0.1  # share of images that another attack must fell beyond the first
 MORE = 0.05  # share of images that must fall to more of the same attack
@@ -22,7 +22,7 @@ def stronger(claim: Flags, other: Flags) -> Row | None:
     GAIN of all images, or MORE that are HALF of the claim."""
     compared, claimed = paired(claim, other), fraction(claim)
     enough = min(GAIN, max(MORE, HALF * claimed))
-    if compared.difference < enough or compared.p > CHANCE:
+    if not reaches(compared.difference, enough) or compared.p > CHANCE:
         return None
     return {
         "claimed": claimed, "left": fraction(other),
@@ -67,6 +67,7 @@ def loss(evidence: Evidence) -> Finding | None:
         evidence, base, (*LOSSES, "float64"), Sign.LOSS_HIDES_ERRORS,
         "with all else equal, so that what the claim climbed is flat or saturated",
         "attack the margin or DLR loss, which no logit scale can flatten",
+        "the claim" if base is evidence.claim else "cross-entropy",
     )  # fmt: skip
 
 
@@ -85,8 +86,9 @@ def _climbed(evidence: Evidence) -> Flags:
 
 
 def _compared(
-    evidence: Evidence, base: Flags, names: tuple[str, ...], sign: Sign, meaning: str, advice: str
-) -> Finding | None:
+    evidence: Evidence, base: Flags, names: tuple[str, ...], sign: Sign, meaning: str, advice: str,
+    who: str = "the best climbs",
+) -> Finding | None:  # fmt: skip
     """The strongest of these attacks, where it is clearly stronger than what left `base`."""
     tried = {name: evidence.remedies[name] for name in names if name in evidence.remedies}
     if not tried:
@@ -95,7 +97,6 @@ def _compared(
     row = stronger(base, tried[name])
     if row is None:
         return None
-    who = "the claim" if base is evidence.claim else "the best climbs"
     less = f"{name} leaves {row['left']:.1%} where {who} left {row['claimed']:.1%}"
     return Finding(
         name=sign, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
@@ -122,7 +123,7 @@ def budget(evidence: Evidence) -> Finding | None:
     """Athalye's fifth: a larger budget does not help."""
     left = [accuracy for _, accuracy in evidence.budgets]
     worse = max((later - min(left[: i + 1]) for i, later in enumerate(left[1:])), default=0.0)
-    if worse < GAIN:
+    if not reaches(worse, GAIN):
         return None
     return Finding(
         name=Sign.LARGER_BUDGET_FINDS_LESS, evidence={"rise": worse, **_curve(evidence)},
@@ -165,13 +166,13 @@ def _blind(
         return None
     return Finding(
         name=sign, evidence={"felled": felled, "images": images},
-        meaning=f"{meaning} the model on {felled} of {images} images that the claim left standing",
+        meaning=f"{meaning} the model on {felled} of {images} images that all climbs left standing",
         advice=advice,
     )  # fmt: skip
 
 
 def _climbing(ladder: Ladder, what: str, sign: Sign) -> Finding | None:
-    if len(ladder) < 2 or ladder[0][1] - ladder[-1][1] < MORE:
+    if len(ladder) < 2 or not reaches(ladder[0][1] - ladder[-1][1], MORE):
         return None
     (few, before), (many, after) = ladder[0], ladder[-1]
     return Finding(

@@ -17,7 +17,7 @@ from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.verdict import Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
-from holdfast.evaluation import budget, evaluate, require_attack, require_settings, wavering
+from holdfast.evaluation import as_attack, budget, evaluate, require_settings, wavering
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, eval_mode, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Sign, Standing, fraction
@@ -44,7 +44,8 @@ def diagnose(
 
     Args:
         model: images in [0, 1] to logits; left as it was. One that is random is judged by its
-            mean policy over 8 draws, and attacked through it.
+            mean policy over 8 draws; the adaptive attack, the blind ones and one remedy see that
+            mean, the claim and the other remedies a draw at a time, as who does not know of it.
         x, y: images and integer labels. The claim and the adaptive attack see all of them, the
             other attacks and the indicators `depth.sample` of them, each class in proportion.
         radius, norm: the budget, pixel units of [0, 1]; linf or l2.
@@ -69,7 +70,7 @@ def diagnose(
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
-    require_attack("claim", claim)
+    claim = as_attack("claim", claim)
     held, own = budget(claim, radius, norm)
     require_settings(radius, norm, batch_size)
     if (held, own) != (radius, norm):
@@ -142,9 +143,8 @@ def _examined(
     adaptive = run({"adaptive": strongest}, everything).worst_case.correct
     sample = {**evidence.remedies, "adaptive": adaptive[evidence.rows]}
     left = _left(standing & adaptive, evidence)
-    looks = len(evidence.steps) + len(evidence.restarts) + len(sample)
-    held = _again(patient, standing, looks, batch_size)
-    broken = _broken(held, left, name, evidence)
+    held = _again(patient, standing, _looks(evidence, len(standing)), batch_size)
+    broken = _broken(standing, held, left, name, evidence)
     return Diagnosis(
         clean=claimed.clean, claimed=Standing(correct=standing), left=Standing(correct=left),
         claim=name, findings=(*signs, *broken), remedies=_remedies(evidence.claim, sample),
@@ -152,14 +152,29 @@ def _examined(
     )  # fmt: skip
 
 
-def _again(patient: Patient, standing: Flags, looks: int, batch_size: int | None) -> Flags:
+def _looks(evidence: Evidence, images: int) -> Labels:
+    """How often each image was looked at beyond the claim: by the adaptive attack, and those of the
+    sample by every remedy, with steps and restarts at each doubling."""
+    looks = torch.ones(images, dtype=torch.int64)
+    doubled = len(evidence.steps) + len(evidence.restarts) - 2
+    others = [name for name in evidence.remedies if name not in ("more steps", "more restarts")]
+    looks[evidence.rows] += doubled + len(others)
+    return looks
+
+
+def _again(patient: Patient, standing: Flags, looks: Labels, batch_size: int | None) -> Flags:
     """What stands after the claim's images were looked at as often as those of all attacks were: a
     model that draws errs on some of them every time, whoever attacks it."""
+    held = standing.clone()
     if not patient.random:
-        return standing
-    adv, held = under_claim(patient, batch_size), standing.clone()
-    for _ in range(looks):
-        held &= is_correct(predict(patient.judged, adv, batch_size), patient.y).cpu()
+        return held
+    adv = under_claim(patient, batch_size)
+    for turn in range(int(looks.max())):
+        at = (held & (looks > turn)).nonzero().flatten()
+        if len(at):
+            some = at.to(adv.device)
+            logits = predict(patient.judged, adv[some], batch_size)
+            held[at] = is_correct(logits, patient.y[some]).cpu()
     return held
 
 
@@ -188,17 +203,21 @@ def _remedies(claim: Flags, tried: Mapping[str, Flags]) -> tuple[Remedy, ...]:
     return tuple(found)
 
 
-def _broken(claim: Flags, left: Flags, name: str, evidence: Evidence) -> list[Finding]:
+def _broken(claim: Flags, held: Flags, left: Flags, name: str, evidence: Evidence) -> list[Finding]:
     """That the claim fell, and whether climbs along the gradient as it is fell as much of it: then
-    the attack was weak, else the gradient hides something."""
-    row = stronger(claim, left)
+    the attack was weak, else the gradient hides something.
+
+    held: what is left of the claim where its images are looked at as often as those of all attacks.
+    """
+    row = stronger(held, left)
     if row is None:
         return []
+    again = f" ({row['claimed']:.1%} of as many draws)" if (held != claim).any() else ""
     best = climbed(evidence.claim, evidence.remedies)
     row["climbed"] = stronger(best, left[evidence.rows]) is None
     return [Finding(
         name=Sign.CLAIM_DOES_NOT_HOLD, evidence=row,
-        meaning=f"{name} left {row['claimed']:.1%}, the strongest attack on each image "
+        meaning=f"{name} left {fraction(claim):.1%}{again}, the strongest attack on each image "
         f"{row['left']:.1%}",
         advice="quote the latter, as an upper bound",
     )]  # fmt: skip

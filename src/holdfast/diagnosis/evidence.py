@@ -1,4 +1,4 @@
-"""What a diagnosis rests on: attacks that differ from the claim in one thing, and measurements."""
+"""What a diagnosis rests on: attacks beside the claim, and measurements."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Evidence:
 
     rows: where these images stand among those that were given.
     clean: without attack. claim: after the attack that made the claim.
-    remedies: after an attack that differs from the claim in one thing, by that thing's name.
+    remedies: after an attack with a thing that the claim lacks, by that thing's name.
     few: images of the sample, by row, that all climbs left standing, for the costly attacks;
     blind: flags of those, `[few]`, after random points and after the hard-label attack.
     steps, restarts: (how many, accuracy of the sample), doubled until nothing changed.

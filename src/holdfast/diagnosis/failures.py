@@ -46,7 +46,7 @@ def discontinuous(evidence: Evidence) -> Finding | None:
 
 
 def silent(evidence: Evidence) -> Finding | None:
-    """Pintor's I3: an image was wrong on the way and is right at the end."""
+    """Pintor's I3: on the path of plain PGD an image was wrong and is right at the end."""
     path = evidence.dynamic.get("ce")
     if path is None or not len(path.wrong):
         return None
@@ -55,7 +55,7 @@ def silent(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         name=Sign.SILENT_SUCCESS, evidence={"share": share, "images": len(path.wrong)},
-        meaning=f"on {share:.1%} of images the attack met an error on its way and lost it",
+        meaning=f"on {share:.1%} of images PGD met an error on its way and lost it",
         advice="keep the best iterate, not the last",
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from holdfast import attack as attacks_of
 from holdfast import noise
 from holdfast.attack import HopSkipJump
 from holdfast.diagnosis import probes
+from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence, Ladder, climbed
@@ -25,7 +26,7 @@ from holdfast.evaluation import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
 from holdfast.model import eval_mode, map_batches, resolve_batch_size, usable
-from holdfast.result import Evaluation, Flags, Sign, fraction
+from holdfast.result import Evaluation, Flags, fraction
 from holdfast.types import Attack, Classifier, Images, Labels
 
 Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
@@ -61,7 +62,7 @@ def gather(
         budgets=_budgets(part, claim, within), static=around, dynamic=paths,
         entropy=_entropies(part, batch_size), **looks, hidden=met, missed=missed,
         beside=_beside(part, right, depth, around, paths, batch_size),
-        flags=tuple(f for f in claimed.findings if f.name != Sign.BLIND_ATTACKS_FIND_MORE),
+        flags=claimed.findings,
     )  # fmt: skip
 
 
@@ -177,21 +178,23 @@ def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     """Accuracy of the sample under the claim, or an attack that can cross the ball where it
     cannot, at growing budgets, the last the whole box."""
     attack = able(part)
-    if not part.radius or hasattr(attack, "attempts"):  # which have budgets of their own
+    if not part.radius or isinstance(attack, Adaptive):  # whose attempts have budgets of their own
         return ()
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
-    radii = [r for r in (2 * part.radius, 4 * part.radius) if r < whole] + [whole]
+    own = [(part.radius, fraction(claim))] if attack is part.claim else []
+    growing = [share * part.radius for share in ((2, 4) if own else (1, 2, 4))]
+    radii = [radius for radius in growing if radius < whole] + [whole]
     wanted = {
         f"budget {i}": part.aimed(attacks_of.with_settings(attack, radius=radius))
         for i, radius in enumerate(radii)
     }
     found = run(wanted, torch.arange(len(part.x))).attacks
     left = [(radius, one.accuracy) for radius, one in zip(radii, found, strict=True)]
-    return ((part.radius, fraction(claim)), *left)
+    return (*own, *left)
 
 
 def _blind(part: Patient, depth: Depth, few: Labels, run: Run) -> dict[str, Flags]:
-    """What random points and decisions alone leave of a few images that the claim left."""
+    """What random points and decisions alone leave of a few images that all climbs left."""
     if not len(few):
         return {}
     ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}

@@ -12,7 +12,7 @@ from holdfast.types import Attack, Classifier, Images, Labels, Norm
 class Depth:
     """How much a diagnosis spends.
 
-    sample: images on which the claim is varied. few: images of the sample that the claim left
+    sample: images on which the claim is varied. few: images of the sample that all climbs left
     standing, for attacks that cost thousands of passes: `points` random points, `hard` queries of
     decisions. queries: of the random search. steps, restarts: up to which the claim's are doubled.
     losses: whose indicators are measured. climb, targets, search: steps, targets and queries of the

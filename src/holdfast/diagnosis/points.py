@@ -12,7 +12,7 @@ from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import at_least_fp32, margin
 from holdfast.types import Classifier, Images, Labels, Norm
 
-PIECE = 500  # points of all images in one pass
+PIECE = 500  # points of an image in one pass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""Attacks that differ from the claim in one thing, so that what they find more has one cause."""
+"""Attacks beside the claim, each with one thing that the claim lacks and is named after."""
 
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -17,18 +17,20 @@ from holdfast.attack import (
 )
 from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.views import Seen
+from holdfast.loss import LossName, resolve_loss
 from holdfast.types import Attack
 
 
 def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
-    """The claim with another loss, other steps or no gradient; each by what is other in it. Where
+    """The claim with another loss, and attacks with other steps or no gradient; each by what is
+    other in it. Where
     the claim climbs no loss, PGD stands in for it, and is one of them by the loss that it climbs.
     """
     ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
     base = _climber(part)
     found: dict[str, Attack] = {
         "one step": FGSM(**ball),
-        "margin": attacks_of.with_settings(base, loss="margin"),
+        "margin": _on(base, "margin"),
         "rescaled": Seen(attack=base, views=("rescaled",)),
         "momentum": MIM(steps=20, loss="margin", **ball),
         "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
@@ -36,7 +38,7 @@ def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
     if base is not part.claim:
         found["cross-entropy"] = base
     if part.classes >= 3:
-        found["dlr"] = attacks_of.with_settings(base, loss="dlr")
+        found["dlr"] = _on(base, "dlr")
     found = {name: part.aimed(one) for name, one in found.items()}
     if part.random:
         found["averaged"] = base
@@ -58,7 +60,7 @@ def repairs(
         "float64": bool((agreement < 0.9).any()),
     }
     base = _climber(part)
-    by_margin = attacks_of.with_settings(base, loss="margin")
+    by_margin = _on(base, "margin")
     return {
         view: part.aimed(Seen(attack=base if view == "float64" else by_margin, views=(view,)))
         for view, wanted in views.items()
@@ -78,9 +80,17 @@ def able(part: Patient) -> Attack:
 
 def _climber(part: Patient) -> Attack:
     """The claim where it climbs a loss, else PGD."""
-    if "loss" in attacks_of.settings_of(part.claim) and not getattr(part.claim, "targets", 0):
-        return part.claim
-    return _usual(part)
+    claim: Any = part.claim
+    if "loss" not in attacks_of.settings_of(claim) or getattr(claim, "targets", 0):
+        return _usual(part)
+    return claim if callable(claim.loss) or claim.loss in get_args(LossName) else _usual(part)
+
+
+def _on(climber: Any, loss: LossName) -> Attack:
+    """The same climb on another loss, by name or as a function, whichever its own is."""
+    return attacks_of.with_settings(
+        climber, loss=loss if isinstance(climber.loss, str) else resolve_loss(loss)
+    )
 
 
 def _usual(part: Patient) -> Attack:

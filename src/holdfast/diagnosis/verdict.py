@@ -9,7 +9,7 @@ from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.spread import Difference
 from holdfast.record import Row
-from holdfast.result import Finding, Sign, Standing, aligned
+from holdfast.result import Finding, Sign, Standing, aligned, reaches
 
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
 MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
@@ -25,7 +25,7 @@ no other fires, the gradients do not mislead, and a better attack tells what the
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """An attack that differs from the claim in one thing, on the sample.
+    """An attack beside the claim, on the sample.
 
     alone: share of images that it takes from the claim; beyond: share that it alone takes, so that
     0 says that another does as well.
@@ -43,7 +43,8 @@ class Diagnosis:
     clean, claimed, left: standing without attack, after the attack that made the claim, and after
     the strongest attack on each image (an upper bound on the true robust accuracy).
     findings: signs of masking; remedies: what each attack takes, on the sample of images.
-    passes: forward and backward, over all images; seconds: wall time.
+    passes: forward and backward, of the attacks alone; one through the mean policy of a random
+    model counts once, however many draws it takes. seconds: wall time of all.
     """
 
     clean: Standing
@@ -73,8 +74,8 @@ class Diagnosis:
         if self.findings:
             return "weak claim"
         few = 0 < int(self.claimed.correct.sum()) < LEAST
-        fell = round(self.claimed.accuracy - self.left.accuracy, 6)
-        return "too few images to tell" if few or fell >= GAP else "no sign of masking"
+        fell = reaches(self.claimed.accuracy - self.left.accuracy, GAP)
+        return "too few images to tell" if few or fell else "no sign of masking"
 
     @property
     def verdict(self) -> str:
@@ -160,5 +161,5 @@ def _misleads(finding: Finding) -> bool:
     attack takes many points more, as where logits are squashed."""
     facts = finding.evidence
     if finding.name == Sign.LOSS_HIDES_ERRORS:
-        return facts["claimed"] - facts["left"] >= MANY and facts["low"] >= SURELY
+        return reaches(facts["claimed"] - facts["left"], MANY) and facts["low"] >= SURELY
     return finding.name not in WEAK and not facts.get("climbed")

@@ -18,12 +18,14 @@ from holdfast import noise
 from holdfast.attack import PGD
 from holdfast.diagnosis.hidden import StraightThrough
 from holdfast.errors import choose
+from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32
 from holdfast.model import Metered
 from holdfast.types import Attack, Classifier, Images, Labels, Logits
 
 SMOOTH = 8  # points whose logits the smoothed view takes the mean of
 DEVIATION = 0.05  # of those points, pixel units
+FAINT = 1e-30  # largest entry of a gradient that float32 does not hold well
 
 
 class Averaged(nn.Module):
@@ -109,9 +111,19 @@ def doubled(model: Classifier) -> Classifier:
     asked = model.through(wide) if isinstance(model, Metered) else wide
 
     def seen(x: Images) -> Logits:
-        return asked(x.double())
+        wide = x.double()
+        if wide.requires_grad and wide is not x:
+            wide.register_hook(_lifted)
+        return asked(wide)
 
     return seen
+
+
+def _lifted(slope: Tensor) -> Tensor:
+    """Gradients that float32 would round to zero, made so long that their largest entry is 1;
+    others as they are. Attacks go by their direction."""
+    size = per_image(slope.flatten(1).abs().amax(1), slope)
+    return torch.where((size > 0) & (size < FAINT), slope / size, slope)
 
 
 VIEWS: dict[str, Callable[[Classifier], Classifier]] = {

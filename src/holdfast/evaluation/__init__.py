@@ -4,7 +4,7 @@ from holdfast.evaluation.compare import Comparison, compare, paired
 from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.flags import wavering
-from holdfast.evaluation.inputs import require_attack, require_settings
+from holdfast.evaluation.inputs import as_attack, require_settings
 from holdfast.evaluation.judge import acceptable, budget
 from holdfast.evaluation.reference import Reference
 from holdfast.evaluation.store import latest, load, save
@@ -20,6 +20,7 @@ __all__ = [
     "Task",
     "TransferMatrix",
     "acceptable",
+    "as_attack",
     "budget",
     "compare",
     "curve",
@@ -27,7 +28,6 @@ __all__ = [
     "latest",
     "load",
     "paired",
-    "require_attack",
     "require_settings",
     "save",
     "transfer_matrix",

@@ -129,13 +129,19 @@ def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _sees_gradients(one: AttackResult) -> bool:
+    """Whether it asks for gradients, be there none: it climbs a loss, or went back, and counts no
+    queries."""
+    return one.queries is None and ("loss" in _innermost(one.settings) or one.backward > 0)
+
+
 def blind_gain(found: Evaluation) -> Iterator[Finding]:
     """Images that fell to attacks without gradients and withstood all those with, within the
     budget."""
     fooled: dict[bool, list[Flags]] = {True: [], False: []}
     for one in found.attacks:
         if one.norm == found.norm:
-            fooled[one.backward > 0].append(one.fooled(found.norm, found.radius))
+            fooled[_sees_gradients(one)].append(one.fooled(found.norm, found.radius))
     if not (fooled[True] and fooled[False]):
         return
     seeing, blind = (torch.stack(fooled[kind]).any(0) for kind in (True, False))

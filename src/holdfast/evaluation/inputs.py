@@ -24,8 +24,7 @@ def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
 
 
 def attacks_of(attacks: Any) -> dict[str, Attack]:
-    """Attacks by name; of functions whose options all have defaults, as values with those, so that
-    a `radius` among them is the budget that they state.
+    """Attacks by name.
 
     Raises BadInput for what is no attack by name, and for a name that is taken.
     """
@@ -34,16 +33,20 @@ def attacks_of(attacks: Any) -> dict[str, Attack]:
     if not attacks:
         raise BadInput("expected one attack or more, got an empty dictionary; leave attacks out "
                        "for the suite `quick`")  # fmt: skip
+    made: dict[str, Attack] = {}
     for name, attack in attacks.items():
         if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
             raise BadInput(f"expected attacks by names that can be printed, got {name!r:.60}")
-        require_attack(f"attacks[{name!r}]", attack)
+        made[name] = as_attack(f"attacks[{name!r}]", attack)
     if taken := {"clean", WORST} & set(attacks):
         raise BadInput(f"expected another name for an attack than {taken.pop()}, which is taken")
-    return {name: own.valued(attack, 3, OPTIONAL_ARGUMENTS) for name, attack in attacks.items()}
+    return made
 
 
-def require_attack(name: str, attack: Any) -> None:
-    """Raises BadInput for what is no attack. name: of the argument."""
+def as_attack(name: str, attack: Any) -> Attack:
+    """The attack; of a function whose options all have defaults, a value with those, so that a
+    `radius` among them is the budget that it states. Raises BadInput for what is no attack. name:
+    of the argument."""
     require_value(name, attack, "attack.PGD(radius=8 / 255)")
     require_call(name, attack, ("model", "x", "y"), OPTIONAL_ARGUMENTS)
+    return own.valued(attack, 3, OPTIONAL_ARGUMENTS)

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast import attack as attacks_of
-from holdfast import own, record
+from holdfast import record
 from holdfast.errors import BadInput
-from holdfast.evaluation.inputs import require_attack, require_settings
+from holdfast.evaluation.inputs import as_attack, require_settings
 from holdfast.evaluation.judge import acceptable, budget, described, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32, is_correct
@@ -128,8 +128,7 @@ def transfer_matrix(
     if not models or (sources is not None and not sources):
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
     usable(next(iter(models.values())), x, y, index)
-    require_attack("attack", attack)
-    attack = own.valued(attack, 3, attacks_of.OPTIONAL_ARGUMENTS)
+    attack = as_attack("attack", attack)
     radius, norm = _budget(attack, radius, norm)
     require_settings(radius, norm, batch_size)
     sources, x = models if sources is None else sources, at_least_fp32(x)

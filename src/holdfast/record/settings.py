@@ -38,8 +38,9 @@ def plain(value: object) -> Any:
         return value.item()
     if isinstance(value, Tensor):
         held = value.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        digest = hashlib.sha256(str(value.dtype).encode() + held.numpy().tobytes()).hexdigest()
-        return {"shape": list(value.shape), "sha256": digest[:16]}
+        return _digest(value, held.numpy().tobytes())
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return _digest(value, value.tobytes())
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if inspect.isfunction(value):
@@ -52,6 +53,11 @@ def plain(value: object) -> Any:
         held = {k: getattr(value, k) for k in _parameters(type(value)) if hasattr(value, k)}
         return {"name": _called(type(value))} | plain(held)
     return repr(value)
+
+
+def _digest(value: Tensor | np.ndarray, held: bytes) -> Row:
+    digest = hashlib.sha256(str(value.dtype).encode() + held).hexdigest()
+    return {"shape": list(value.shape), "sha256": digest[:16]}
 
 
 def _parameters(kind: type) -> Iterable[str]:

@@ -10,6 +10,7 @@ from holdfast.result.standing import (
     Standing,
     fraction,
     median,
+    reaches,
     wilson,
 )
 from holdfast.result.stored import evaluations, rows_of
@@ -33,6 +34,7 @@ __all__ = [
     "evaluations",
     "fraction",
     "median",
+    "reaches",
     "rows_of",
     "wilson",
 ]

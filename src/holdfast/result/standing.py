@@ -59,6 +59,11 @@ def fraction(flags: Bool[Tensor, "..."]) -> float:
     return flags.double().mean().item()
 
 
+def reaches(share: float, bound: float) -> bool:
+    """Whether a difference of shares is the bound or more, whichever way it was rounded."""
+    return share >= bound - 1e-9
+
+
 def median(values: Tensor) -> float:
     """The middle of the values that are numbers, or the mean of the two; NaN where there are
     none. Infinite values count."""

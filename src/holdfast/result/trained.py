@@ -51,10 +51,11 @@ class Trained:
         return sum(row["seconds"] for row in self.history)
 
     def table(self, every: int = 1) -> str:
-        """The epochs as aligned text."""
+        """The epochs as aligned text, the last and every so many before it."""
         names = ["epoch", "loss", "train_clean", "validation_clean", "validation_fgsm",
                  "validation_pgd", "validation_entropy"]  # fmt: skip
-        rows = [[_cell(row.get(name)) for name in names] for row in self.history[::every]]
+        chosen = self.history[(len(self.history) - 1) % every :: every]
+        rows = [[_cell(row.get(name)) for name in names] for row in chosen]
         return aligned([name.replace("_", " ") for name in names], rows)
 
 
