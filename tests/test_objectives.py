@@ -52,7 +52,7 @@ UNBIASED = [
     {"samples": 2, "baseline": "leave_one_out"},
     {"samples": 4, "baseline": "leave_one_out"},
     {"correction": "importance"},
-    {"correction": "mixed"},
+    {"correction": "behaviour"},
     {"exploration": EpsilonGreedy(epsilon=0.4), "correction": "importance"},
     {"exploration": EpsilonGreedy(epsilon=0.4), "correction": "importance", "baseline": "expected"},
     {"exploration": EpsilonGreedy(epsilon=0.4), "correction": "importance", "samples": 3,
@@ -75,7 +75,7 @@ def test_the_mean_sampled_gradient_is_that_of_the_expected_reward(settings, rewa
 @pytest.mark.parametrize("epsilon", [0.2, 0.7])
 def test_the_log_of_the_mixed_policy_climbs_what_the_behaviour_earns(epsilon):
     """Its mean gradient is (1 - epsilon) that of the expected reward: same direction, shorter."""
-    objective = PolicyGradient(exploration=EpsilonGreedy(epsilon=epsilon), correction="mixed")
+    objective = PolicyGradient(exploration=EpsilonGreedy(epsilon=epsilon), correction="behaviour")
     found = gradient(objective, torch.full((COUNT,), 1))
     torch.testing.assert_close(found, (1 - epsilon) * ascent(Signed(), 1), atol=0.015, rtol=0)
 
@@ -184,7 +184,7 @@ def test_actions_do_not_depend_on_batch_mates():
 
 
 SAFE = [
-    {"correction": "importance"}, {"correction": "mixed"}, {"correction": "policy"},
+    {"correction": "importance"}, {"correction": "behaviour"}, {"correction": "policy"},
     {"reward": ZERO_ONE},
 ]  # fmt: skip
 
@@ -198,7 +198,7 @@ ONE_ROW = Matrix(values=((1.0, 0.0, -1.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 def test_the_diverging_combination_is_refused_with_its_remedies(reward):
     with pytest.raises(BadInput) as refusal:
         PolicyGradient(reward=reward, exploration=EpsilonGreedy(epsilon=0.1))
-    for remedy in ("importance", "mixed", "policy", "1 and 0"):
+    for remedy in ("importance", "behaviour", "policy", "1 and 0"):
         assert remedy in str(refusal.value)
 
 

@@ -6,7 +6,7 @@ is subtracted, and the loss of an image is the mean over its actions of
 
     none         -(R - c) log p(a)
     importance   -(R - c) w log p(a),  w = min(p(a) / b(a), clip) held constant
-    mixed        -(R - c) log b(a)
+    behaviour    -(R - c) log b(a)
     policy       -(R - c) v log p(a),  v = p(a) held constant where R - c < 0, else 1
 """
 
@@ -27,8 +27,8 @@ from holdfast.types import Batch, Classifier, Logits, PerImage, Reward, State
 
 REMEDIES = (
     "this diverges: the loss of a class that is explored and punished has no lower bound; take "
-    "one of: correction=importance, correction=mixed, correction=policy, or rewards 1 and 0 with "
-    "baseline=none (for research: allow_divergent)"
+    "one of: correction=importance, correction=behaviour, correction=policy, or rewards 1 and 0 "
+    "with baseline=none (for research: allow_divergent)"
 )
 
 
@@ -63,7 +63,7 @@ class PolicyGradient:
     reward: Signed | Matrix | Reward = field(default_factory=Signed)
     exploration: EpsilonGreedy = field(default_factory=EpsilonGreedy)
     baseline: Literal["none", "running", "expected", "leave_one_out"] = "none"
-    correction: Literal["none", "importance", "mixed", "policy"] = "none"
+    correction: Literal["none", "importance", "behaviour", "policy"] = "none"
     clip: float = 10.0
     samples: int = 1
     entropy: float = 0.0
@@ -112,7 +112,7 @@ class PolicyGradient:
         picked = logp.gather(1, action)
         chance = picked.detach().exp()
         uniform = epsilon / logp.shape[1]
-        if self.correction == "mixed":
+        if self.correction == "behaviour":
             return ((1 - epsilon) * picked.exp() + uniform).log() if epsilon else picked
         if self.correction == "importance":
             behaviour = (1 - epsilon) * chance + uniform
