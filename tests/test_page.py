@@ -111,6 +111,22 @@ def test_the_curves_of_runs_by_one_suite_are_in_one_picture(tmp_path):
     assert made.count("<img") == 2 and "Accuracy over budgets: quick, linf</h3>" not in made
 
 
+def test_a_curve_s_table_is_the_one_that_is_printed(tmp_path):
+    data = blobs()
+    model, x, y = network(data).eval(), data.test.x, data.test.y
+    evaluation.save(evaluation.evaluate(model, x, y, radius=0.1), tmp_path, y)
+
+    def battery(radius: float):
+        return {"fgsm": attack.FGSM(radius=radius), "pgd": attack.PGD(radius=radius)}
+
+    for apart in (False, True):
+        found = evaluation.curve(model, x, y, [0.0, 0.05, 0.1], battery, apart=apart)
+        found.save(tmp_path, {"suite": f"apart {apart}"})
+        shown = words(report.page([tmp_path], tmp_path / "page.html"))
+        lines = [" ".join(" ".join(cell for cell in row if cell).split()) for row in found.rows()]
+        assert all(line in shown for line in (" ".join(found.head), *lines)), shown
+
+
 def test_the_command_says_where_the_page_is(runs, tmp_path, monkeypatch, capsys):
     assert main(["report", str(runs / "other")]) == 0
     assert (runs / "other" / "report.html").exists()

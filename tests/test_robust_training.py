@@ -385,6 +385,13 @@ def test_images_that_are_wrong_already_are_attacked_too(adversary):
     assert ((adv - x).flatten(1).abs().amax(1) > 0.01).all()
 
 
+@pytest.mark.parametrize("share, said", [(2 / 255, True), (0.25, False)])
+def test_steps_that_cannot_cross_the_ball_are_said(share, said, caplog):
+    adversary = PGD(radius=0.1, steps=4, rel_stepsize=share)
+    train(network(DATA), DATA, adversary=adversary, **fast(epochs=1))
+    assert ("cross 3% of its radius: rel_stepsize is a share" in caplog.text) is said
+
+
 def test_an_adversary_is_told_positions_and_has_another_seed_in_every_epoch():
     seen: list[tuple[int, int]] = []
     whole = len(DATA.train)

@@ -18,6 +18,7 @@ from holdfast.report.part import (
     rounded,
     since,
 )
+from holdfast.result import WORST
 from holdfast.result import evaluations as stored
 
 
@@ -104,24 +105,30 @@ def over_budgets(run: Path) -> Iterator[Part]:
 
 def _curve(run: Path, row: record.Row) -> Part:
     suite = row.get("suite") or "attacks of Python"
-    body = [["clean", f"{row['clean_accuracy']:.1%}", ""]] + [
-        [
-            f"{one['radius']:.4g}",
-            f"{one['accuracy']:.1%}",
-            f"{one['low']:.1%} to {one['high']:.1%}",
-        ]
-        for one in row["points"]
-    ]
     return Part(
         title=f"Accuracy over budgets: {suite}",
         lines=[
             ", ".join([f"{row['images']} images", row["norm"], *about(row)]) + ".",
             *since(run, row, "curve"),
         ],
-        table=Table(head=("radius", "accuracy", "95 % interval"), rows=body),
+        table=_points(row),
         findings=row["findings"],
         pictures=[drawn("curve", partial(budgets, curves={suite: row}, title=""))],
     )
+
+
+def _points(row: record.Row) -> Table:
+    """Accuracy at each budget, that of each attack apart first, as the command line prints it."""
+    apart, clean = row.get("attacks", {}), f"{row['clean_accuracy']:.1%}"
+    low, high = row["clean_interval"]
+    body = [["clean", *(clean for _ in apart), clean, f"{low:.1%} to {high:.1%}"]]
+    for place, one in enumerate(row["points"]):
+        alone = (f"{points[place]['accuracy']:.1%}" for points in apart.values())
+        if one["radius"] > 0:
+            body.append([f"{one['radius']:.4g}", *alone, f"{one['accuracy']:.1%}",
+                         f"{one['low']:.1%} to {one['high']:.1%}"])  # fmt: skip
+    head = ("radius", *apart, WORST if apart else "accuracy", "95 % interval")
+    return Table(head=head, rows=body)
 
 
 def transfers(run: Path) -> Iterator[Part]:

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -36,6 +36,7 @@ from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
 
+SHORT = 0.5  # of the radius: a way that all steps together should pass
 log = logging.getLogger("holdfast")
 
 
@@ -135,8 +136,20 @@ def train(
     job = make_job(filled, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
     rehearse_update(bench(job, session), next(epoch_of(job, 0)))
+    if team.leads:
+        _warn_of_short_steps(recipe.adversary)
     with folder.opened(run, recipe, data, session, start, team):
         return _fit(job, session)
+
+
+def _warn_of_short_steps(adversary: Any) -> None:
+    """That the adversary cannot cross its ball: a step's length stands for its share, mostly."""
+    way = (getattr(adversary, "steps", 0) or 0) * (getattr(adversary, "rel_stepsize", 0) or 0)
+    if 0 < way < SHORT:
+        log.warning(
+            "all steps of the adversary together cross %.0f%% of its radius: rel_stepsize is a "
+            "share of the radius, 0.25 and not 2/255", 100 * way,
+        )  # fmt: skip
 
 
 def _valued(objective: Objective) -> Objective:
