@@ -187,7 +187,7 @@ def test_settings_out_of_range_are_refused(settings):
 @pytest.mark.parametrize("attacks", [[PGD()], {"pgd": 3}, {"pgd": PGD}, {"clean": PGD()}])
 def test_what_are_no_attacks_by_name_is_refused(attacks):
     with pytest.raises(BadInput, match="expected"):
-        inputs.attacks_of(attacks)
+        inputs.as_attacks(attacks)
 
 
 @pytest.mark.parametrize("model", [torch.float32, torch.float64])

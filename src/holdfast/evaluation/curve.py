@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast import record
 from holdfast.errors import BadInput, choose, require_call
 from holdfast.evaluation.evaluate import evaluate
-from holdfast.evaluation.inputs import attacks_of, require_settings
+from holdfast.evaluation.inputs import as_attacks, require_settings
 from holdfast.evaluation.suites import SUITES, Task
 from holdfast.limits import require_numbers
 from holdfast.loss import is_correct
@@ -200,4 +200,4 @@ def _after(
 
 def _made(battery: Callable[[float], Mapping[str, Attack]], radius: float) -> Mapping[str, Attack]:
     """The attacks of this radius. Raises BadInput where those are none."""
-    return attacks_of(battery(radius))
+    return as_attacks(battery(radius))

@@ -12,7 +12,7 @@ from holdfast.evaluation.doubts import budgets, of_results
 from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import of_model
 from holdfast.evaluation.front import moved, over_all, untouched
-from holdfast.evaluation.inputs import attacks_of, require_settings
+from holdfast.evaluation.inputs import as_attacks, require_settings
 from holdfast.evaluation.judge import Case, budget, run_checked
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.store import marks
@@ -80,7 +80,7 @@ def evaluate(
             f"expected suite as a name out of {', '.join(SUITES)}, got {suite!r:.60}; give attacks "
             "of your own as attacks={name: attack}"
         )
-    attacks = None if attacks is None else attacks_of(attacks)
+    attacks = None if attacks is None else as_attacks(attacks)
     norm = _common(attacks) if norm is None else norm
     asked, radius = radius, _largest(attacks, norm) if radius is None else radius
     require_settings(radius, norm, batch_size)

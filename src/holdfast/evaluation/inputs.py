@@ -23,7 +23,7 @@ def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
     require_range("batch_size", batch_size, COUNT)
 
 
-def attacks_of(attacks: Any) -> dict[str, Attack]:
+def as_attacks(attacks: Any) -> dict[str, Attack]:
     """Attacks by name.
 
     Raises BadInput for what is no attack by name, and for a name that is taken.
