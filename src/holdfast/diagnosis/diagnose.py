@@ -87,9 +87,9 @@ def diagnose(
         judged = Averaged(model) if random else model
         patient = Patient(
             model=model, judged=judged, x=x, y=y, index=index, claim=claim, twin=twin,
-            radius=radius, norm=norm, classes=classes, seed=seed,
+            radius=radius, norm=norm, classes=classes, seed=seed, batch_size=batch_size,
         )  # fmt: skip
-        return _examined(patient, depth, batch_size, folder, said, began)
+        return _examined(patient, depth, folder, said, began)
 
 
 def _require_twin(twin: Classifier | None, x: Images, y: Labels, classes: int) -> None:
@@ -108,7 +108,6 @@ def _require_twin(twin: Classifier | None, x: Images, y: Labels, classes: int) -
 def _examined(
     patient: Patient,
     depth: Depth,
-    batch_size: int | None,
     folder: Path | str | None,
     said: Said | None,
     began: float,
@@ -119,7 +118,7 @@ def _examined(
     def run(attacks: Mapping[str, Attack], rows: Labels) -> Evaluation:
         found = evaluate(
             patient.judged, patient.x[rows], patient.y[rows], attacks=attacks,
-            radius=patient.radius, norm=patient.norm, batch_size=batch_size,
+            radius=patient.radius, norm=patient.norm, batch_size=patient.batch_size,
             index=patient.index[rows], folder=folder, said=said,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
@@ -130,7 +129,7 @@ def _examined(
     everything = torch.arange(len(patient.x))
     name = getattr(patient.claim, "name", "the attack")
     claimed = run({name: patient.aimed(patient.claim)}, everything)
-    evidence = gather(patient, claimed, depth, run, batch_size)
+    evidence = gather(patient, claimed, depth, run)
     signs = tuple(findings(evidence))
     bridge = evidence.hidden or evidence.missed  # else there is nothing to pass straight through
     strongest = answer(
@@ -143,7 +142,7 @@ def _examined(
     adaptive = run({"adaptive": strongest}, everything).worst_case.correct
     sample = {**evidence.remedies, "adaptive": adaptive[evidence.rows]}
     left = _left(standing & adaptive, evidence)
-    held = _again(patient, standing, _looks(evidence, len(standing)), batch_size)
+    held = _again(patient, standing, _looks(evidence, len(standing)))
     broken = _broken(standing, held, left, name, evidence)
     return Diagnosis(
         clean=claimed.clean, claimed=Standing(correct=standing), left=Standing(correct=left),
@@ -162,18 +161,18 @@ def _looks(evidence: Evidence, images: int) -> Labels:
     return looks
 
 
-def _again(patient: Patient, standing: Flags, looks: Labels, batch_size: int | None) -> Flags:
+def _again(patient: Patient, standing: Flags, looks: Labels) -> Flags:
     """What stands after the claim's images were looked at as often as those of all attacks were: a
     model that draws errs on some of them every time, whoever attacks it."""
     held = standing.clone()
     if not patient.random:
         return held
-    adv = under_claim(patient, batch_size)
+    adv = under_claim(patient)
     for turn in range(int(looks.max())):
         at = (held & (looks > turn)).nonzero().flatten()
         if len(at):
             some = at.to(adv.device)
-            logits = predict(patient.judged, adv[some], batch_size)
+            logits = predict(patient.judged, adv[some], patient.batch_size)
             held[at] = is_correct(logits, patient.y[some]).cpu()
     return held
 

@@ -33,22 +33,21 @@ Run = Callable[[Mapping[str, Attack], Labels], Evaluation]
 """Attacks by name, on the images of these rows: the evaluation of them."""
 
 
-def gather(
-    patient: Patient, claimed: Evaluation, depth: Depth, run: Run, batch_size: int | None = None
-) -> Evidence:
+def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evidence:
     """All evidence. `claimed` is the evaluation of the claim on all images; `run` evaluates."""
     rows = patient.sample(depth.sample)
     part = patient.only(rows)
     clean, claim = claimed.clean.correct[rows], claimed.worst_case.correct[rows]
     right = clean.nonzero().flatten().to(part.x.device)
     met, missed = hidden(part.model, part.x[:1])
-    looks = _looks(part, right, bool(met or missed), batch_size)
-    around, paths = _indicators(part.model, part, right, depth, batch_size)
+    probed = _probed(part, right, bool(met or missed))
+    around, paths = _indicators(part.model, part, right, depth)
 
     def within(attacks: Mapping[str, Attack], some: Labels) -> Evaluation:
         return run(attacks, rows[some])
 
-    wanted = remedies(part, depth) | repairs(part, met + missed, looks["rise"], looks["agreement"])
+    wanted = remedies(part, depth)
+    wanted |= repairs(part, met + missed, probed["rise"], probed["agreement"])
     tried = {one.name: one.correct for one in run(wanted, rows).attacks}
     ladders: dict[str, Any] = {}
     for setting, most in (("steps", depth.steps), ("restarts", depth.restarts)):
@@ -60,20 +59,24 @@ def gather(
         rows=rows, clean=clean, claim=claim, few=tuple(few.tolist()),
         blind=_blind(part, depth, few, within), remedies=tried, **ladders,
         budgets=_budgets(part, claim, within), static=around, dynamic=paths,
-        entropy=_entropies(part, batch_size), **looks, hidden=met, missed=missed,
-        beside=_beside(part, right, depth, around, paths, batch_size),
+        entropy=_entropies(part), **probed, hidden=met, missed=missed,
+        beside=_beside(part, right, depth, around, paths),
         flags=claimed.findings,
     )  # fmt: skip
 
 
-def _looks(part: Patient, right: Labels, bridged: bool, batch_size: int | None) -> dict[str, Any]:
+def _probed(part: Patient, right: Labels, bridged: bool) -> dict[str, Any]:
     """What the probes say of the images that are right, by the names of `Evidence`.
 
     bridged: whether there are operations to be passed straight through.
     """
     x, y, index = part.x[right], part.y[right], part.index[right]
-    model, size = part.model, resolve_batch_size(batch_size, x)
-    batched, unknown = partial(_in_batches, size, model, x, y), torch.full((len(x),), torch.nan)
+    model, size = part.model, resolve_batch_size(part.batch_size, x)
+
+    def batched(probe: Callable[..., Tensor], *more: object) -> Tensor:
+        return map_batches(lambda *some: probe(model, *some, *more), size, x, y)
+
+    unknown = torch.full((len(x),), torch.nan)
     return {
         "bridged": batched(probes.bridged, part.seed) if bridged else x.new_zeros(0),
         "rise": batched(probes.rise, part.radius, part.norm, part.seed),
@@ -83,21 +86,14 @@ def _looks(part: Patient, right: Labels, bridged: bool, batch_size: int | None) 
     }
 
 
-def _in_batches(
-    size: int, model: Classifier, x: Images, y: Labels, probe: Callable[..., Tensor], *more: object
-) -> Tensor:
-    """A probe of all images, so many at once."""
-    return map_batches(lambda *some: probe(model, *some, *more), size, x, y)
-
-
 def _indicators(
-    model: Classifier, part: Patient, rows: Labels, depth: Depth, batch_size: int | None
+    model: Classifier, part: Patient, rows: Labels, depth: Depth
 ) -> tuple[dict[str, Static], dict[str, Dynamic]]:
     """Static and dynamic indicators of a model on these images, by loss."""
     if not len(rows):
         return {}, {}
     x, y, index = (some[rows.to(some.device)] for some in (part.x, part.y, part.index))
-    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm, "batch_size": batch_size}
+    ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm, "batch_size": part.batch_size}
     losses: list[LossName] = [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
     around = {
         loss: static(model, x, y, loss, **ball, index=index, seed=part.seed) for loss in losses
@@ -107,33 +103,35 @@ def _indicators(
     }
 
 
-def _entropies(part: Patient, batch_size: int | None) -> dict[str, Entropy]:
+def _entropies(part: Patient) -> dict[str, Entropy]:
     """Of the images as they are, under the claim with all its steps, and in uniform noise."""
     change = sample(part.x, part.radius, part.norm, part.index, part.seed, noise.Stream.GATHER)
     noisy = confine(part.x, part.x + change, part.radius, part.norm)
-    shown = {"clean": part.x, "attacked": under_claim(part, batch_size), "noisy": noisy}
-    return {name: entropy(part.judged, some, part.y, batch_size) for name, some in shown.items()}
+    shown = {"clean": part.x, "attacked": under_claim(part), "noisy": noisy}
+    return {
+        name: entropy(part.judged, some, part.y, part.batch_size) for name, some in shown.items()
+    }
 
 
-def under_claim(part: Patient, batch_size: int | None) -> Images:
+def under_claim(part: Patient) -> Images:
     """The images under the claim with all its steps; those that it takes beyond the budget, as an
     attack of minimal norm does, as they are."""
     work = partial(attacks_of.run, part.aimed(part.claim), part.judged)
     with eval_mode(part.model):
-        adv = map_batches(work, batch_size, part.x, part.y, part.index).detach().to(part.x)
+        adv = map_batches(work, part.batch_size, part.x, part.y, part.index).detach().to(part.x)
     within = acceptable(part.x, adv, part.radius, part.norm)
     return torch.where(per_image(within, part.x), adv, part.x)
 
 
 def _beside(
     part: Patient, rows: Labels, depth: Depth, around: dict[str, Static],
-    paths: dict[str, Dynamic], batch_size: int | None,
+    paths: dict[str, Dynamic],
 ) -> dict[str, Difference]:  # fmt: skip
     """Each indicator less the twin's, on the images that the model gets right."""
     if part.twin is None or not len(rows):
         return {}
     with eval_mode(part.twin):
-        twins = _indicators(part.twin, _shown(part, part.twin), rows, depth, batch_size)
+        twins = _indicators(part.twin, _shown(part, part.twin), rows, depth)
     pairs = {
         f"{loss} {name}": (values, other[loss].indicators[name].to(values))
         for own, other in zip((around, paths), twins, strict=True)

@@ -45,6 +45,7 @@ class Patient:
 
     model: as it is given; judged: what predictions count, the mean policy where it is random.
     claim: the attack whose result is in doubt; seed: of what is drawn beside it.
+    batch_size: images that are looked at together; None: by the device.
     """
 
     model: Classifier
@@ -58,6 +59,7 @@ class Patient:
     norm: Norm
     classes: int
     seed: int
+    batch_size: int | None = None
 
     @property
     def random(self) -> bool:
