@@ -29,6 +29,25 @@ def cifar10(study: str = "cifar10-objectives") -> str:
     return table(head, body)
 
 
+def cifar10_long_means() -> str:
+    """Means over ten epochs of the two long runs, and gaps from training to validation images."""
+    rows = [row for row in record.rows(RESULTS / "cifar10-long.jsonl") if "epoch" in row]
+    columns = [(name, last) for name in ("ce", "reward") for last in (50, 136, 220)]
+
+    def mean(measure: str, name: str, last: int) -> float:
+        found = {row["epoch"]: row[measure] for row in rows if row["objective_name"] == name}
+        return 100 * statistics.mean(found[epoch] for epoch in range(last - 9, last + 1))
+
+    body = []
+    for measure, called in (("clean", "clean"), ("pgd", "PGD-10")):
+        validation = [mean(f"validation_{measure}", *one) for one in columns]
+        train = [mean(f"train_{measure}", *one) for one in columns]
+        apart = [f"{a - b:+.1f}" for a, b in zip(train, validation, strict=True)]
+        body.append([f"{called}, validation %", *(f"{one:.1f}" for one in validation)])
+        body.append([f"{called}, training less validation (points)", *apart])
+    return table(["", *(f"`{name}`, {last - 9} to {last}" for name, last in columns)], body)
+
+
 def cifar10_long_pairs() -> str:
     """What is left of the two long runs, and their paired differences, in points."""
     body = []
@@ -194,7 +213,8 @@ def speed() -> str:
 TABLES = {
     "cifar10": cifar10, "cifar10_full": partial(cifar10, "cifar10-full"),
     "cifar10_long": partial(cifar10, "cifar10-long"),
-    "cifar10_long_pairs": cifar10_long_pairs, "demo": demo,
+    "cifar10_long_means": cifar10_long_means, "cifar10_long_pairs": cifar10_long_pairs,
+    "demo": demo,
     "environment": environment, "feedback": feedback, "folder": folder, "guard": guard,
     "handover": handover, "learners": learners, "mnist": mnist, "processes": processes,
     "speed": speed, "start": start,
