@@ -31,7 +31,8 @@ def cifar10(study: str = "cifar10-objectives") -> str:
 
 def cifar10_long_means() -> str:
     """Means over ten epochs of the two long runs, and gaps from training to validation images."""
-    rows = [row for row in record.rows(RESULTS / "cifar10-long.jsonl") if "epoch" in row]
+    rows = [row for row in record.rows(RESULTS / "cifar10-long.jsonl")
+            if "epoch" in row and row["seed"] == 0]  # fmt: skip
     columns = [(name, last) for name in ("ce", "reward") for last in (50, 136, 220)]
 
     def mean(measure: str, name: str, last: int) -> float:

@@ -56,6 +56,9 @@ class Sign(StrEnum):
     GRADIENTS_POINT_THE_WRONG_WAY = "gradients point the wrong way"
     HIDDEN_OPERATIONS = "hidden operations"
 
+    def __repr__(self) -> str:
+        return repr(self.value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
