@@ -18,7 +18,7 @@ from holdfast.attack import APGD, CW, PGD, DeepFool, HopSkipJump, Targeted, Tran
 from holdfast.diagnosis import Depth, Diagnosis, comparisons, masking
 from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.diagnosis.comparisons import stronger
-from holdfast.diagnosis.failures import unfinished
+from holdfast.diagnosis.failures import unfinished, unstable
 from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.views import VIEWS, Seen
 from holdfast.errors import BadInput
@@ -587,3 +587,10 @@ def test_three_images_of_sixty_are_five_points_whichever_they_are():
         ladder = ((1.0, before / 60), (2.0, (before - 3) / 60), (4.0, (before - 3) / 60))
         found = comparisons._climbing(ladder, "steps", Sign.MORE_STEPS_FIND_MORE)
         assert found is not None, before
+
+
+def test_a_few_images_at_the_boundary_are_no_unstable_predictions():
+    evidence = diagnosed("plain").evidence
+    for values, fires in (([0.2] * 59, True), ([0.01] * 53 + [1.0] * 6, False)):
+        wobble = dataclasses.replace(evidence, wobble=torch.tensor(values))
+        assert (unstable(wobble) is not None) is fires

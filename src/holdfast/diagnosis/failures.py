@@ -10,6 +10,7 @@ from holdfast.result import Finding, Sign, fraction, wilson
 FEW = 0.05  # share of images with a bad gradient or climb that is worth a word
 OFTEN = 0.1  # share of images on which a step along the gradient does not climb, likewise
 WOBBLE = 0.1  # Pintor et al.'s bound on the relative change of the loss
+SURE = 1.645  # standard errors that a mean must be above its bound: 95 %
 MOVED = 0.05  # and on what the loss, scaled to [0, 1], still moved in the last steps
 LAST = 10  # steps, of a path of at least twice as many
 HALF = 0.5  # share of the images left standing whose climb was cut short
@@ -19,11 +20,20 @@ ALIKE = 0.9  # cosine of two gradients that say the same
 
 
 def unstable(evidence: Evidence) -> Finding | None:
-    """Pintor's I2, on the margin: the loss jumps from point to point, past its gradient."""
-    if not len(evidence.wobble) or (mean := evidence.wobble.mean().item()) <= WOBBLE:
+    """Pintor's I2, on the margin: the loss jumps from point to point, past its gradient.
+
+    An honest network does so on the few images that it is hardly sure of: the mean must be above
+    the bound for sure, not by those that happen to be in the sample.
+    """
+    images = len(evidence.wobble)
+    if images < 2:
+        return None
+    mean = evidence.wobble.mean().item()
+    low = mean - SURE * evidence.wobble.std().item() / images**0.5
+    if low <= WOBBLE:
         return None
     return Finding(
-        name=Sign.UNSTABLE_PREDICTIONS, evidence={"wobble": mean, "images": len(evidence.wobble)},
+        name=Sign.UNSTABLE_PREDICTIONS, evidence={"wobble": mean, "low": low, "images": images},
         meaning=f"the margin changes by {mean:.0%} of itself within 4/255 in ways that its "
         "gradient does not tell",
         advice="average gradients over nearby points or draws",
