@@ -9,7 +9,7 @@ from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.spread import Difference
 from holdfast.record import Row
-from holdfast.result import Finding, Sign, Standing, aligned, reaches
+from holdfast.result import Finding, Sign, Standing, Word, aligned, reaches
 
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
 MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
@@ -64,18 +64,17 @@ class Diagnosis:
         return any(map(_misleads, self.findings))
 
     @property
-    def word(self) -> str:
-        """masked, suspicious, weak claim, no sign of masking; or that there are too few images for
-        a comparison to be sure: few are left of the claim, or many fell and no finding explains it.
-        """
+    def word(self) -> Word:
+        """What it comes to. Too few images for a comparison to be sure: few are left of the claim,
+        or many fell and no finding explains it."""
         if self.masked:
             broken = any(finding.name == Sign.CLAIM_DOES_NOT_HOLD for finding in self.findings)
-            return "masked" if broken else "suspicious"
+            return Word.MASKED if broken else Word.SUSPICIOUS
         if self.findings:
-            return "weak claim"
+            return Word.WEAK
         few = 0 < int(self.claimed.correct.sum()) < LEAST
         fell = reaches(self.claimed.accuracy - self.left.accuracy, GAP)
-        return "too few images to tell" if few or fell else "no sign of masking"
+        return Word.TOO_FEW if few or fell else Word.NO_SIGN
 
     @property
     def verdict(self) -> str:

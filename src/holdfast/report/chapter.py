@@ -9,8 +9,12 @@ from holdfast.errors import BadInput
 from holdfast.report.attacked import diagnosis, evaluations, over_budgets, transfers
 from holdfast.report.figures import curves
 from holdfast.report.part import Part, Table, drawn, fields, pictures, rounded, safely, since
+from holdfast.result import Word
 
-MOODS = {"no sign of masking": "good", "masked": "bad"}  # every other word leaves a doubt
+MOODS: dict[str, str] = {
+    Word.NO_SIGN: "good",
+    Word.MASKED: "bad",
+}  # every other word leaves a doubt
 MEASURES = {
     "loss": ("loss", 1.0), "clean": ("clean accuracy (%)", 100.0),
     "fgsm": ("FGSM accuracy (%)", 100.0), "pgd": ("PGD accuracy (%)", 100.0),

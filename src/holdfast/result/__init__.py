@@ -1,7 +1,7 @@
 """The frozen records that training and evaluation return: units, intervals, tables."""
 
 from holdfast.result.evaluation import AttackResult, Evaluation
-from holdfast.result.finding import Finding, Sign
+from holdfast.result.finding import Finding, Sign, Word
 from holdfast.result.standing import (
     SLACK,
     WORST,
@@ -28,6 +28,7 @@ __all__ = [
     "Sign",
     "Standing",
     "Trained",
+    "Word",
     "aligned",
     "cells",
     "doubted",

@@ -1,4 +1,4 @@
-"""What a classifier's user ought to know, under one name for each thing it may be."""
+"""What a classifier's user ought to know, and the word of a diagnosis: one name for each."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,14 @@ from enum import StrEnum
 from holdfast.record import Row
 
 
-class Sign(StrEnum):
+class _Name(StrEnum):
+    """A string in every way, shown as one."""
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class Sign(_Name):
     """All that a finding may be about.
 
     docs/evaluation.md and docs/diagnosis.md say when each fires and who described it.
@@ -56,8 +63,15 @@ class Sign(StrEnum):
     GRADIENTS_POINT_THE_WRONG_WAY = "gradients point the wrong way"
     HIDDEN_OPERATIONS = "hidden operations"
 
-    def __repr__(self) -> str:
-        return repr(self.value)
+
+class Word(_Name):
+    """What a diagnosis comes to; docs/diagnosis.md says what each means."""
+
+    NO_SIGN = "no sign of masking"
+    TOO_FEW = "too few images to tell"
+    WEAK = "weak claim"
+    SUSPICIOUS = "suspicious"
+    MASKED = "masked"
 
 
 @dataclass(frozen=True, kw_only=True)
