@@ -461,8 +461,8 @@ def test_the_verdict_says_which_images_its_remedies_saw():
 
 
 def test_a_broken_claim_on_a_healthy_network_is_a_weak_one():
-    def broken(model, x, y):
-        return x + 0.5
+    def broken(model, x, y):  # on those that are dark enough
+        return torch.where(x.flatten(1).mean(1)[:, None, None, None] < 0.3, x + 0.5, x)
 
     x, y = ill_worlds.some(IMAGES)
     found = diagnosis.diagnose(trained("plain"), x, y, radius=RADIUS, claim=broken, depth=SMALL)
@@ -481,6 +481,8 @@ def test_only_a_sign_of_a_weak_attack_leaves_the_gradient_its_word(sign):
     one = Finding(name=sign, evidence=facts, meaning="", advice="")
     found = dataclasses.replace(diagnosed("plain"), findings=(one,))
     broken = "masked" if sign == "claim does not hold" else "suspicious"
+    if sign == "one class for all images":
+        broken = "no sign of masking"
     assert found.word == ("weak claim" if sign in WEAK else broken)
 
 
@@ -594,3 +596,31 @@ def test_a_few_images_at_the_boundary_are_no_unstable_predictions():
     for values, fires in (([0.2] * 59, True), ([0.01] * 53 + [1.0] * 6, False)):
         wobble = dataclasses.replace(evidence, wobble=torch.tensor(values))
         assert (unstable(wobble) is not None) is fires
+
+
+class Stubborn(nn.Module):
+    """Says class 3 whatever it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    def forward(self, x):
+        return torch.eye(10)[3] * 9 + self.net(x)
+
+
+def test_a_model_of_one_class_is_called_that_and_nothing_worse():
+    x, y = ill_worlds.some(40)
+    found = tiny(Stubborn(), x, y)
+    assert [one.name for one in found.findings] == ["one class for all images"]
+    assert found.word != "suspicious" and not found.masked
+    assert not evaluate(Stubborn(), x[y == 3], y[y == 3]).findings
+
+
+def test_a_claim_whose_images_do_not_count_is_refused_by_name():
+    def outside(model, x, y):
+        return x + 5
+
+    x, y = ill_worlds.some(10)
+    with pytest.raises(BadInput, match=r"got 10 of 10 from .*outside outside its budget"):
+        tiny(trained("plain"), x, y, claim=outside)

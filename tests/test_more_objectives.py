@@ -303,6 +303,7 @@ def test_a_handover_switches_or_ramps_and_keeps_two_states():
         lambda: Trades(beta=-1),
         lambda: MART(beta=-1),
         lambda: Trades(base=MART()),
+        lambda: Trades(base=Handover(second=MART())),
         lambda: Trades(base=PPO()),
         lambda: CrossEntropy(smoothing=1.0),
         lambda: CrossEntropy(weights=(-1.0, 2.0)),

@@ -9,8 +9,8 @@ import torch
 from small import blobs, network
 from torch import nn
 
-from holdfast import feedback, noise, record, training
-from holdfast.attack import APGD, FAB, FGSM, MIM, PGD, MinMargin, Transfer, TransferMIM
+from holdfast import attack, feedback, noise, record, training
+from holdfast.attack import APGD, FAB, FGSM, MIM, PGD, MinMargin, Targeted, Transfer, TransferMIM
 from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
@@ -323,6 +323,9 @@ def test_hardened_adversaries():
         lambda: captured_recipe(feedback.Handover(second=feedback.MART()), PGD(), mix="both"),
         lambda: captured_recipe(feedback.Trades(), TransferMIM()),
         lambda: captured_recipe(feedback.CrossEntropy(), FAB(radius=None), ramp=2),
+        lambda: captured_recipe(feedback.Trades(), MinMargin()),
+        lambda: captured_recipe(feedback.Trades(), APGD(loss="dlr", targets=3)),
+        lambda: captured_recipe(feedback.MART(), None),
         lambda: train(
             network(DATA),
             DATA,
@@ -390,6 +393,13 @@ def test_steps_that_cannot_cross_the_ball_are_said(share, said, caplog):
     adversary = PGD(radius=0.1, steps=4, rel_stepsize=share)
     train(network(DATA), DATA, adversary=adversary, **fast(epochs=1))
     assert ("cross 3% of its radius: rel_stepsize is a share" in caplog.text) is said
+
+
+def test_a_handover_that_does_not_come_is_said(caplog):
+    for at, said in ((2, True), (1, False)):
+        caplog.clear()
+        train(network(DATA), DATA, objective=feedback.Handover(at=at), **fast(epochs=2))
+        assert ("the second objective does not come in 2 epochs" in caplog.text) is said
 
 
 def test_an_adversary_is_told_positions_and_has_another_seed_in_every_epoch():
@@ -548,3 +558,31 @@ def test_the_table_of_epochs_tells_their_entropy():
     assert float(row.split()[-1]) == pytest.approx(
         trained.history[0]["validation_entropy"], abs=1e-4
     )
+
+
+def test_an_adversary_that_leaves_its_radius_is_refused(tmp_path):
+    def far(model, x, y, radius=0.1):
+        return (x + 0.3).clamp(0, 1)
+
+    with pytest.raises(BadInput, match=r"within linf 0.1, got one at 0.3"):
+        train(network(DATA), DATA, adversary=far, out=tmp_path / "run", **fast())
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_adversary_may_write_in_place_and_in_another_precision():
+    def inplace(model, x, y, radius=0.1):
+        return x.add_(0.1).clamp_(0, 1).double()
+
+    at = bench(feedback.MART(), inplace)
+    x = DATA.test.x[:8].clone()
+    batch = Batch(x=x, y=DATA.test.y[:8], index=torch.arange(8))
+    made = with_adversarial(at, at.model, batch, 1.0, {})
+    assert made.adv is not None and made.adv.dtype == x.dtype
+    assert torch.equal(made.x, DATA.test.x[:8]) and (made.adv != made.x).any()
+
+
+def test_a_wrapped_adversary_has_the_radius_of_the_one_within():
+    led = Targeted(attack=PGD(radius=0.2, steps=1), target=1)
+    half: Any = attack.with_settings(led, radius=0.1)
+    assert half.attack.radius == 0.1 and half.target == 1
+    train(network(DATA), DATA, adversary=led, adversarial=Adversarial(ramp=1), **fast())

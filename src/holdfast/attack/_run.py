@@ -50,8 +50,14 @@ def settings_of(attack: Attack) -> set[str]:
 
 
 def with_settings(attack: Attack, **settings: object) -> Attack:
-    """The same attack with other settings. Raises BadInput for one that has none such."""
-    if unknown := set(settings) - settings_of(attack):
+    """The same attack with other settings; a budget goes to the attack within a wrapper. Raises
+    BadInput for one that has none such."""
+    unknown = set(settings) - settings_of(attack)
+    if "attack" in settings_of(attack) and (within := unknown & {"radius", "norm"}):
+        inner: Any = attack
+        given = {name: settings.pop(name) for name in within}
+        settings["attack"], unknown = with_settings(inner.attack, **given), unknown - within
+    if unknown:
         wanted = " and ".join(sorted(unknown))
         raise BadInput(f"expected an attack with a setting {wanted}, got {attack!r:.60}")
     if not settings:

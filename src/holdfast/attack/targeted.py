@@ -94,7 +94,7 @@ class Targeted:
             raise BadInput(f"expected positions of 0 or more, got {int(index.min())}")
         if len(index) and (last := int(index.max())) >= len(targets):
             raise BadInput(
-                f"expected a target for each position of the images, the last of which is {last}, "
-                f"got {len(targets)} targets"
+                f"expected a target for each position in the data set (`split.index`), {last} "
+                f"among them; got {len(targets)} targets"
             )
         return targets[index.to(targets.device)]

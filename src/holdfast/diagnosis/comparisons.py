@@ -104,8 +104,9 @@ def _compared(
 
 
 def unbounded(evidence: Evidence) -> Finding | None:
-    """Athalye's third and Pintor's I6: without a bound every image must fall."""
-    if not evidence.budgets:
+    """Athalye's third and Pintor's I6: without a bound every image must fall, unless the model says
+    one class whatever it sees."""
+    if not evidence.budgets or Sign.ONE_CLASS in [flag.name for flag in evidence.flags]:
         return None
     radius, left = evidence.budgets[-1]
     if left <= FEW:

@@ -17,7 +17,7 @@ from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.verdict import Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
-from holdfast.evaluation import as_attack, budget, evaluate, require_settings, wavering
+from holdfast.evaluation import as_attack, budget, described, evaluate, require_settings, wavering
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, eval_mode, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Sign, Standing, fraction
@@ -60,7 +60,8 @@ def diagnose(
             goes on behind them.
         said: called after each batch of each attack with (attack, images done, images).
 
-    Raises BadInput: as `evaluate` does, for the norm l1, and for a claim of another budget.
+    Raises BadInput: as `evaluate` does, for the norm l1, for a claim of another budget, and for one
+    most of whose images do not count.
     """
     began = time.perf_counter()
     require_value("depth", depth, "diagnosis.QUICK", Depth)
@@ -127,8 +128,13 @@ def _examined(
         return found
 
     everything = torch.arange(len(patient.x))
-    name = getattr(patient.claim, "name", "the attack")
+    name = str(described(patient.claim)["name"])
     claimed = run({name: patient.aimed(patient.claim)}, everything)
+    if (refused := claimed.attacks[0].refused) > len(everything) / 2:
+        raise BadInput(
+            f"expected a claim whose images count, got {refused} of {len(everything)} from {name} "
+            "outside its budget or the pixel box, or no numbers; repair it"
+        )
     evidence = gather(patient, claimed, depth, run)
     signs = tuple(findings(evidence))
     bridge = evidence.hidden or evidence.missed  # else there is nothing to pass straight through

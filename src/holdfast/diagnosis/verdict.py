@@ -18,6 +18,7 @@ GAP = 0.1  # share of images lost from which no finding at all means too few ima
 WEAK = frozenset({
     Sign.LOSS_HIDES_ERRORS, Sign.MORE_STEPS_FIND_MORE, Sign.MORE_RESTARTS_FIND_MORE,
     Sign.UNFINISHED_CLIMB, Sign.STEPS_TOO_SHORT, Sign.IMAGES_REFUSED, Sign.IMAGES_OF_THE_TARGET,
+    Sign.ONE_CLASS,
 })  # fmt: skip
 """Findings that a weak attack explains: a bug in it, a poor loss, too few steps, a target. Where
 no other fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
@@ -70,7 +71,7 @@ class Diagnosis:
         if self.masked:
             broken = any(finding.name == Sign.CLAIM_DOES_NOT_HOLD for finding in self.findings)
             return Word.MASKED if broken else Word.SUSPICIOUS
-        if self.findings:
+        if any(finding.name != Sign.ONE_CLASS for finding in self.findings):
             return Word.WEAK
         few = 0 < int(self.claimed.correct.sum()) < LEAST
         fell = reaches(self.claimed.accuracy - self.left.accuracy, GAP)

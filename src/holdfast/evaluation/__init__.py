@@ -5,7 +5,7 @@ from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.flags import wavering
 from holdfast.evaluation.inputs import as_attack, require_settings
-from holdfast.evaluation.judge import acceptable, budget
+from holdfast.evaluation.judge import acceptable, budget, described
 from holdfast.evaluation.reference import Reference
 from holdfast.evaluation.store import latest, load, save
 from holdfast.evaluation.suites import SUITES, Suite, Task
@@ -24,6 +24,7 @@ __all__ = [
     "budget",
     "compare",
     "curve",
+    "described",
     "evaluate",
     "latest",
     "load",

@@ -22,6 +22,7 @@ LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw 
 MATES = 8  # images that are asked for alone
 MOST = 0.5  # share of them that answers otherwise; a few do where logits leap, by rounding
 SAMPLE = 100  # correctly classified images on which gradients are looked at
+ENOUGH = 10  # images that one prediction for all of them is no chance
 FEW = 0.01  # share of zero gradients that is worth a word
 
 
@@ -29,6 +30,7 @@ def of_model(case: Case) -> Iterator[Finding]:
     """What in the model casts doubt on any result; nothing where all is well."""
     rows = loss.is_correct(case.clean, case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
+    yield from sameness(case)
     if len(rows):
         yield from randomness(case, x)
         yield from dependence(case, x)
@@ -36,6 +38,18 @@ def of_model(case: Case) -> Iterator[Finding]:
         yield from dynamics(case, x[:1])
         yield from coarseness(case, rows)
         yield from gradients(case, x, y)
+
+
+def sameness(case: Case) -> Iterator[Finding]:
+    """One prediction for all images, of several classes: there is nothing to attack."""
+    taken = case.clean.argmax(1)
+    if len(taken) >= ENOUGH and (taken == taken[0]).all() and (case.y != case.y[0]).any():
+        yield Finding(
+            name=Sign.ONE_CLASS, evidence={"class": int(taken[0]), "images": len(taken)},
+            meaning=f"all {len(taken)} images are taken for class {int(taken[0])}: no attack moves "
+            "that, and what stands is chance",
+            advice="train it anew; docs/adversarial-training.md says what makes training start",
+        )  # fmt: skip
 
 
 def randomness(case: Case, x: Images) -> Iterator[Finding]:

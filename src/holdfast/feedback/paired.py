@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from holdfast.errors import BadInput
+from holdfast.feedback.handover import leaves
 from holdfast.feedback.objective import CrossEntropy
 from holdfast.feedback.protocol import needs_pairs, updates_per_batch, with_scope
 from holdfast.limits import AT_LEAST_0, require_ranges
@@ -42,11 +43,13 @@ class Trades:
 
     def __post_init__(self) -> None:
         require_ranges(self, beta=AT_LEAST_0)
-        if needs_pairs(self.base) or updates_per_batch(self.base) > 1:
-            raise BadInput(
-                "expected a base for trades that takes one update from clean images, got "
-                f"{getattr(self.base, 'name', 'another')}; take ce, reward or expected"
-            )
+        for one in leaves(self.base):
+            if needs_pairs(one) or updates_per_batch(one) > 1:
+                name = getattr(one, "name", getattr(one, "__name__", "another"))
+                raise BadInput(
+                    "expected a base for trades that takes one update from clean images, got "
+                    f"{name}; take ce, reward or expected"
+                )
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         logits = at_least_fp32(model(batch.x))

@@ -24,6 +24,7 @@ class Sign(_Name):
     BATCH_MATES = "batch mates"
     PROBABILITIES_FOR_LOGITS = "probabilities for logits"
     GRADIENTS_INSIDE_THE_FORWARD_PASS = "gradients inside the forward pass"
+    ONE_CLASS = "one class for all images"
     COARSE_LOGITS = "coarse logits"
     ZERO_GRADIENTS = "zero gradients"
     SATURATED_CROSS_ENTROPY = "saturated cross-entropy"

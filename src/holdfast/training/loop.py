@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -137,13 +137,18 @@ def train(
     session = make_session(network, recipe, engine, team)
     rehearse_update(bench(job, session), next(epoch_of(job, 0)))
     if team.leads:
-        _warn_of_short_steps(recipe.adversary)
+        _warn_beforehand(recipe)
     with folder.opened(run, recipe, data, session, start, team):
         return _fit(job, session)
 
 
-def _warn_of_short_steps(adversary: Any) -> None:
-    """That the adversary cannot cross its ball: a step's length stands for its share, mostly."""
+def _warn_beforehand(recipe: Recipe) -> None:
+    """Of what is likely not meant: an adversary that cannot cross its ball, as where a step's
+    length stands for its share, and a handover behind the last epoch."""
+    adversary, objective = recipe.adversary, recipe.objective
+    if isinstance(objective, feedback.Handover) and objective.at >= recipe.epochs:
+        log.warning("objective.at=%d: the second objective does not come in %d epochs",
+                    objective.at, recipe.epochs)  # fmt: skip
     way = (getattr(adversary, "steps", 0) or 0) * (getattr(adversary, "rel_stepsize", 0) or 0)
     if 0 < way < SHORT:
         log.warning(
@@ -157,6 +162,8 @@ def _valued(objective: Objective) -> Objective:
     if isinstance(objective, feedback.Handover):
         first, second = _valued(objective.first), _valued(objective.second)
         return replace(objective, first=first, second=second)
+    if isinstance(objective, feedback.Trades):
+        return replace(objective, base=_valued(objective.base))
     return own.valued(objective, 3)
 
 

@@ -138,7 +138,7 @@ class Recipe:
         self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)
-        elif needing := [one for one in leaves(self.objective) if adversary_loss(one) == "kl"]:
+        elif needing := self._paired():
             name = getattr(needing[0], "name", "the objective")
             raise BadInput(f"expected an adversary for {name}, got none; give one, such as pgd")
         elif self.guard.rolls_back:
@@ -180,8 +180,17 @@ class Recipe:
         wanted = self.adversarial.loss
         if wanted == "auto":
             wanted = "kl" if "kl" in map(adversary_loss, leaves(self.objective)) else "own"
-        if wanted != "own":
-            attack.with_settings(adversary, loss="ce")
+        name = getattr(adversary, "name", getattr(adversary, "__name__", "an adversary"))
+        if wanted != "own" and "loss" not in attack.settings_of(adversary):
+            raise BadInput(
+                f"expected an adversary that can climb the loss {wanted}, got {name}, which has no "
+                "setting `loss`; take pgd or apgd, or adversarial.loss=own"
+            )
+        if wanted != "own" and getattr(adversary, "targets", 0):
+            raise BadInput(
+                f"expected an adversary without targets to climb the loss {wanted}, got {name} "
+                "with some; take targets=0, or adversarial.loss=own"
+            )
         if wanted == "objective" and (two := self._paired()):
             name = getattr(two[0], "name", "an objective of pairs")
             raise BadInput(
@@ -189,10 +198,10 @@ class Recipe:
                 "adversarial images that are being made; got objective"
             )
         if wanted == "kl" and getattr(adversary, "start", "random") == "clean":
-            name = getattr(adversary, "name", "an adversary")
+            remedy = "start=random" if "start" in attack.settings_of(adversary) else "pgd"
             raise BadInput(
                 "expected an adversary with a random start to climb the divergence, whose gradient "
-                f"at the image is zero; got {name} with start=clean, take pgd"
+                f"at the image is zero; got {name} with start=clean, take {remedy}"
             )
 
     def _paired(self) -> list[Objective]:

@@ -3,6 +3,7 @@
 import copy
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +12,11 @@ from holdfast import noise
 from holdfast.data import Dataset
 from holdfast.errors import BadInput, cause
 from holdfast.feedback import leaves, needs_pairs
+from holdfast.geometry import length
 from holdfast.model import Network, frozen
 from holdfast.result import SLACK
 from holdfast.training.step import Bench, objective, with_adversarial
-from holdfast.types import Batch, Images, device_of
+from holdfast.types import Batch, Images, Norm, device_of
 
 
 def rehearse_model(network: Network, data: Dataset) -> None:
@@ -54,6 +56,7 @@ def rehearse_update(bench: Bench, batch: Batch) -> None:
             twins = with_adversarial(replace(bench, model=twin, recipe=recipe), twin, few, 1.0, {})
             if twins.adv is not None:
                 _require_pixels(twins.adv)
+                _require_budget(twins.adv - few.x, bench.adversary)
             seen = twins if needs_pairs(one) else replace(twins, adv=None)
             try:
                 answer = one(twin, seen, {})
@@ -74,6 +77,17 @@ def _require_pixels(adv: Images) -> None:
         raise BadInput(
             f"expected the adversary's pixels in [0, 1], got {adv.min():.3g} to {adv.max():.3g}; "
             "clip them"
+        )
+
+
+def _require_budget(change: Images, adversary: Any) -> None:
+    """Raises BadInput for a change beyond the radius that the adversary states."""
+    radius: float | None = getattr(adversary, "radius", None)
+    norm: Norm = getattr(adversary, "norm", "linf")
+    if radius is not None and (far := length(change, norm).max().item()) > radius + SLACK:
+        raise BadInput(
+            f"expected adversarial images within {norm} {radius:g}, got one at {far:.3g}; take an "
+            "adversary that keeps to its radius, or pull its images back"
         )
 
 

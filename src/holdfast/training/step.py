@@ -128,14 +128,14 @@ def with_adversarial(
         loss = _climbed(bench.recipe, meter, batch, state)
         if loss is not None:
             adversary = attack.with_settings(adversary, loss=loss)
-        adv: Any = attack.run(adversary, meter, batch.x, batch.y, batch.index)
+        adv: Any = attack.run(adversary, meter, batch.x.clone(), batch.y, batch.index)
     if not isinstance(adv, Tensor) or adv.shape != batch.x.shape:
         got = tuple(adv.shape) if isinstance(adv, Tensor) else type(adv).__name__
         raise BadInput(
             f"expected the adversary to return images {tuple(batch.x.shape)}, got {got}; return "
             "a tensor of as many"
         )
-    return replace(batch, adv=adv.detach())
+    return replace(batch, adv=adv.detach().to(batch.x))
 
 
 def _climbed(recipe: Recipe, model: Classifier, batch: Batch, state: State) -> Loss | None:
