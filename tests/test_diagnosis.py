@@ -73,6 +73,7 @@ def test_an_ill_model_fires_its_signs_and_its_claim_falls(kind):
     assert SIGNS[kind] <= {finding.name for finding in found.findings}
     assert all("\n" not in str(finding) for finding in found.findings)
     assert found.masked == (kind != "small steps")  # an attack that is ill, and not the model
+    assert ("each look is a draw" in found.verdict) is (kind in ("noisy", "resized"))
     if kind not in SURVIVES:
         word = "masked" if found.masked else "weak claim"
         assert found.verdict.startswith(word) and "claim does not hold" in found.table()

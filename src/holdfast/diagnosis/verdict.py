@@ -80,9 +80,11 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """One line: what is claimed, what is left, and what each remedy takes."""
+        draws = any(finding.name == Sign.RANDOM_OUTPUTS for finding in self.findings)
+        bound = "no bound for its mean: each look is a draw" if draws else "an upper bound"
         line = (
             f"{self.word}: {self.claimed.accuracy:.1%} claimed by {self.claim}, "
-            f"{self.left.accuracy:.1%} left after the strongest attack per image (an upper bound)"
+            f"{self.left.accuracy:.1%} left after the strongest attack per image ({bound})"
         )
         strong = sorted(self.remedies, key=lambda one: -one.alone)[:3]
         said = [
