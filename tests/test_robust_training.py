@@ -9,13 +9,23 @@ import torch
 from small import blobs, network
 from torch import nn
 
-from holdfast import attack, feedback, noise, record, training
+from holdfast import attack, feedback, noise, own, record, training
 from holdfast.attack import APGD, FAB, FGSM, MIM, PGD, MinMargin, Targeted, Transfer, TransferMIM
 from holdfast.data import Augment
 from holdfast.engine import Engine
 from holdfast.errors import BadInput
 from holdfast.team import Team
-from holdfast.training import AWP, AdamW, Adversarial, Guard, Watch, checkpoint, epoch, train
+from holdfast.training import (
+    AWP,
+    AdamW,
+    Adversarial,
+    Guard,
+    Watch,
+    checkpoint,
+    epoch,
+    rehearsal,
+    train,
+)
 from holdfast.training.guard import hardened
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
@@ -392,7 +402,7 @@ def test_images_that_are_wrong_already_are_attacked_too(adversary):
 def test_steps_that_cannot_cross_the_ball_are_said(share, said, caplog):
     adversary = PGD(radius=0.1, steps=4, rel_stepsize=share)
     train(network(DATA), DATA, adversary=adversary, **fast(epochs=1))
-    assert ("cross 3% of its radius: rel_stepsize is a share" in caplog.text) is said
+    assert ("all steps of the adversary together cross" in caplog.text) is said
 
 
 def test_a_handover_that_does_not_come_is_said(caplog):
@@ -419,6 +429,8 @@ def test_an_adversary_is_told_positions_and_has_another_seed_in_every_epoch():
     train(network(DATA), DATA, adversary=adversary, **fast(epochs=3, batch_size=whole))
     assert len(seen) == 3 and len({places for _, places in seen}) == 1
     assert len({seed for seed, _ in seen}) == 3 and seen[0][0] == 5
+    low = noise.reseeded(replace(PGD(), seed=5), 3).seed
+    assert 0 < low < 2**32 and noise.reseeded(Noting(seed=-1), 3).seed == -1
     again = replace(PGD(), seed=5)
     assert noise.reseeded(again, 0) is again and noise.reseeded(again, 1) != again
 
@@ -569,6 +581,34 @@ def test_an_adversary_that_leaves_its_radius_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_rounding_of_the_radius_is_no_leaving_of_it(norm):
+    def full(model, x, y, radius=3.0 if norm == "linf" else 12.0, norm=norm):
+        change = torch.ones_like(x)
+        order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
+        return x + radius * change / change.flatten(1).norm(order, 1)[:, None, None, None]
+
+    x = torch.zeros(2, 3, 64, 64)
+    change = full(None, x, None) - x
+    rehearsal._require_budget(change.half().float(), own.valued(full, 3))
+    with pytest.raises(BadInput, match=f"within {norm}"):
+        rehearsal._require_budget(1.2 * change, own.valued(full, 3))
+
+
+def test_what_is_made_from_more_than_its_fields_keeps_its_seed():
+    @dataclass(frozen=True)
+    class More:
+        scale: InitVar[float] = 1.0
+        size: float = field(init=False, default=0.0)
+        seed: int = 3
+
+        def __post_init__(self, scale: float) -> None:
+            object.__setattr__(self, "size", scale)
+
+    one = More(scale=9.0)
+    assert noise.reseeded(one, 2) is one
+
+
 def test_an_adversary_may_write_in_place_and_in_another_precision():
     def inplace(model, x, y, radius=0.1):
         return x.add_(0.1).clamp_(0, 1).double()
@@ -585,4 +625,10 @@ def test_a_wrapped_adversary_has_the_radius_of_the_one_within():
     led = Targeted(attack=PGD(radius=0.2, steps=1), target=1)
     half: Any = attack.with_settings(led, radius=0.1)
     assert half.attack.radius == 0.1 and half.target == 1
-    train(network(DATA), DATA, adversary=led, adversarial=Adversarial(ramp=1), **fast())
+    at = bench(feedback.CrossEntropy(), led)
+    batch = Batch(x=DATA.test.x[:8], y=DATA.test.y[:8], index=torch.arange(8))
+    for share in (0.5, 1.0):
+        adv = with_adversarial(at, at.model, batch, share, {}).adv
+        assert adv is not None and (adv - batch.x).abs().max() <= 0.2 * share + 1e-6
+        assert (adv - batch.x).abs().max() > 0.15 * share
+    assert attack.share_crossed(led) == 0.25

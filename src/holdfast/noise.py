@@ -9,6 +9,7 @@ generator to save. The mixing function is SplitMix64's finaliser (Steele, Lea an
 
 import dataclasses
 import enum
+import inspect
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -85,6 +86,8 @@ def _with_seeds(value: Any, change: Callable[[int], int]) -> Any:
         return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
     if isinstance(value, type) or not _frozen(value):
         return value
+    if set(inspect.signature(type(value)).parameters) - {f.name for f in dataclasses.fields(value)}:
+        return value  # made from more than its fields, which nobody knows any more
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
     now = {name: _with_seeds(part, change) for name, part in fields.items()}
     if isinstance(now.get("seed"), Integral):
@@ -92,14 +95,20 @@ def _with_seeds(value: Any, change: Callable[[int], int]) -> Any:
     changed = {name: part for name, part in now.items() if part is not fields[name]}
     try:
         return dataclasses.replace(value, **changed) if changed else value
-    except (TypeError, ValueError):  # made from more than its fields
+    except (TypeError, ValueError):  # which it does not take
         return value
 
 
 def reseeded(value: Any, turn: int) -> Any:
     """Frozen settings with another `seed` at every depth, a function of the one that stands there
-    and of the turn; of turn 0 as they are. What is not frozen stays as it is."""
-    return value if turn == 0 else _with_seeds(value, lambda seed: scramble(seed, turn))
+    and of the turn, below 2**32 as others' generators want it; of turn 0 as they are. What is not
+    frozen, or made from more than its fields, stays as it is, and so does what is no seed of ours.
+    """
+
+    def other(seed: int) -> int:
+        return scramble(seed, turn) % 2**32 if 0 <= seed < SEEDS else seed
+
+    return value if turn == 0 else _with_seeds(value, other)
 
 
 def uniform(

@@ -34,7 +34,8 @@ Classifier = Callable[[Tensor], Tensor]
 Attack = Callable[..., Tensor]
 """`attack(model, x, y) -> adv`. One that also names a parameter `index` is handed the positions of
 the images in their data set, so that its noise does not depend on how images are batched (by an
-environment: a number for each visit); training gives one with a `seed` another in every epoch. One
+environment: a number for each visit); training gives a frozen one with a `seed` another in every
+epoch. One
 that names `start` is handed the images, within the budget, that earlier attacks of a cascade came
 to; one that names `stop` is told whether an image may rest once it is wrong; one that names `note`
 is handed a `Note`."""

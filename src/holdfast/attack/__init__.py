@@ -11,6 +11,7 @@ from holdfast.attack._run import (
     inner_setting,
     run,
     settings_of,
+    share_crossed,
     with_settings,
 )
 from holdfast.attack.apgd import APGD
@@ -81,5 +82,6 @@ __all__ = [
     "positions",
     "run",
     "settings_of",
+    "share_crossed",
     "with_settings",
 ]

@@ -65,6 +65,14 @@ def with_settings(attack: Attack, **settings: object) -> Attack:
     return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
+def share_crossed(attack: Any) -> float:
+    """The share of its radius that all steps of an attack, or of the one within it, cross together;
+    0 where it takes none."""
+    if hasattr(attack, "attack"):
+        return share_crossed(attack.attack)
+    return (getattr(attack, "steps", 0) or 0) * (getattr(attack, "rel_stepsize", 0) or 0)
+
+
 def inner_setting(wrapper: Any, name: str) -> object:
     """`radius`, `norm` or `minimal` of the attack within a wrapper, its field `attack`.
 

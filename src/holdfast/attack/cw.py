@@ -27,9 +27,10 @@ class CW:
     The image is (tanh(w) + 1) / 2, and w is what Adam moves; the gap is what the true logit is
     ahead of the largest other, or 0. Departures: c is in units of the clean image's gap, so that
     the scale of the logits does not matter; each search starts from where the one before it ended,
-    with Adam's moments; an image that does not improve leaves its search by itself; the way to the
-    nearest wrong image is bisected at the end, since next to a boundary every step of Adam is too
-    long.
+    with Adam's moments, so that a c counts as large enough by the last stretch of its search, and
+    not by any step of it; an image that does not improve leaves its search by itself; the way to
+    the nearest wrong image is bisected at the end, since next to a boundary every step of Adam is
+    too long.
     Raises BadInput for settings that make no sense.
 
     Attributes:

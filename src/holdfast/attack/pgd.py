@@ -117,7 +117,8 @@ class PGD:
     def _rank(self, logits: Logits, y: Labels, stop: bool) -> Float[Tensor, " batch"]:
         """What the iterate kept has most of: the loss, where iterates are compared, and more than
         any once it is wrong and may rest."""
-        known = torch.full_like(y, -torch.inf, dtype=torch.float64)
         if self._compares:
             known = resolve_loss(self.loss)(logits, y).double()
+        else:
+            known = torch.full_like(y, -torch.inf, dtype=torch.float64)
         return known.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else known

@@ -26,11 +26,10 @@ class Targeted:
     form of Kurakin et al., arXiv 1607.02533, section 2.3), so that it ends there.
 
     It works for every attack with a field `loss`; all steps are taken, also by images that are
-    wrong already. The evaluator asks whether the
-    prediction is wrong, and beside that whether it is the target (`AttackResult.reached`); where
-    the target is the true class the image is given back. Raises BadInput for an attack without a
-    loss, for `dlr`, which is flat towards a class behind the first three, and for a target that is
-    no class.
+    wrong already. The evaluator asks whether the prediction is wrong, and beside that whether it is
+    the target (`AttackResult.reached`); where the target is the true class the image is given back.
+    Raises BadInput for an attack without a loss, for `dlr`, which is flat towards a class behind
+    the first three, and for a target that is no class.
 
     Attributes:
         attack: what climbs, and within which budget.

@@ -158,12 +158,13 @@ def _examined(
 
 
 def _looks(evidence: Evidence, images: int) -> Labels:
-    """How often each image was looked at beyond the claim: by the adaptive attack, and those of the
-    sample by every remedy, with steps and restarts at each doubling."""
+    """How often each image was looked at beyond the claim: by the adaptive attack, those of the
+    sample by every remedy, with steps and restarts at each doubling, a few by blind attacks."""
     looks = torch.ones(images, dtype=torch.int64)
     doubled = len(evidence.steps) + len(evidence.restarts) - 2
     others = [name for name in evidence.remedies if name not in ("more steps", "more restarts")]
     looks[evidence.rows] += doubled + len(others)
+    looks[evidence.rows[list(evidence.few)]] += len(evidence.blind)
     return looks
 
 

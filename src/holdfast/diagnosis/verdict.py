@@ -18,7 +18,6 @@ GAP = 0.1  # share of images lost from which no finding at all means too few ima
 WEAK = frozenset({
     Sign.LOSS_HIDES_ERRORS, Sign.MORE_STEPS_FIND_MORE, Sign.MORE_RESTARTS_FIND_MORE,
     Sign.UNFINISHED_CLIMB, Sign.STEPS_TOO_SHORT, Sign.IMAGES_REFUSED, Sign.IMAGES_OF_THE_TARGET,
-    Sign.ONE_CLASS,
 })  # fmt: skip
 """Findings that a weak attack explains: a bug in it, a poor loss, too few steps, a target. Where
 no other fires, the gradients do not mislead, and a better attack tells what the claim is worth."""
@@ -59,10 +58,15 @@ class Diagnosis:
     seconds: float
 
     @property
+    def _signs(self) -> list[Finding]:
+        """The findings that say something of the claim: not that there is nothing to attack."""
+        return [finding for finding in self.findings if finding.name != Sign.ONE_CLASS]
+
+    @property
     def masked(self) -> bool:
         """Whether a sign of masking fired, beyond those of a claim that is merely weak: the word is
         masked or suspicious."""
-        return any(map(_misleads, self.findings))
+        return any(map(_misleads, self._signs))
 
     @property
     def word(self) -> Word:
@@ -71,7 +75,7 @@ class Diagnosis:
         if self.masked:
             broken = any(finding.name == Sign.CLAIM_DOES_NOT_HOLD for finding in self.findings)
             return Word.MASKED if broken else Word.SUSPICIOUS
-        if any(finding.name != Sign.ONE_CLASS for finding in self.findings):
+        if self._signs:
             return Word.WEAK
         few = 0 < int(self.claimed.correct.sum()) < LEAST
         fell = reaches(self.claimed.accuracy - self.left.accuracy, GAP)

@@ -43,7 +43,8 @@ def of_model(case: Case) -> Iterator[Finding]:
 def sameness(case: Case) -> Iterator[Finding]:
     """One prediction for all images, of several classes: there is nothing to attack."""
     taken = case.clean.argmax(1)
-    if len(taken) >= ENOUGH and (taken == taken[0]).all() and (case.y != case.y[0]).any():
+    several = len(taken) >= ENOUGH and bool((case.y != case.y[0]).any())
+    if several and (taken == taken[0]).all() and not case.clean.isnan().any():
         yield Finding(
             name=Sign.ONE_CLASS, evidence={"class": int(taken[0]), "images": len(taken)},
             meaning=f"all {len(taken)} images are taken for class {int(taken[0])}: no attack moves "

@@ -145,15 +145,15 @@ def train(
 def _warn_beforehand(recipe: Recipe) -> None:
     """Of what is likely not meant: an adversary that cannot cross its ball, as where a step's
     length stands for its share, and a handover behind the last epoch."""
-    adversary, objective = recipe.adversary, recipe.objective
+    objective = recipe.objective
     if isinstance(objective, feedback.Handover) and objective.at >= recipe.epochs:
         log.warning("objective.at=%d: the second objective does not come in %d epochs",
                     objective.at, recipe.epochs)  # fmt: skip
-    way = (getattr(adversary, "steps", 0) or 0) * (getattr(adversary, "rel_stepsize", 0) or 0)
+    way = attack.share_crossed(recipe.adversary)
     if 0 < way < SHORT:
         log.warning(
-            "all steps of the adversary together cross %.0f%% of its radius: rel_stepsize is a "
-            "share of the radius, 0.25 and not 2/255", 100 * way,
+            "all steps of the adversary together cross %.0f%% of its radius: take more, or a "
+            "longer rel_stepsize, which is a share of the radius and no length", 100 * way,
         )  # fmt: skip
 
 

@@ -81,10 +81,11 @@ def _require_pixels(adv: Images) -> None:
 
 
 def _require_budget(change: Images, adversary: Any) -> None:
-    """Raises BadInput for a change beyond the radius that the adversary states."""
+    """Raises BadInput for a change clearly beyond the radius that the adversary states, by more
+    than rounding to half precision."""
     radius: float | None = getattr(adversary, "radius", None)
     norm: Norm = getattr(adversary, "norm", "linf")
-    if radius is not None and (far := length(change, norm).max().item()) > radius + SLACK:
+    if radius is not None and (far := length(change, norm).max().item()) > 1.1 * radius + SLACK:
         raise BadInput(
             f"expected adversarial images within {norm} {radius:g}, got one at {far:.3g}; take an "
             "adversary that keeps to its radius, or pull its images back"

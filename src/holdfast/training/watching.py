@@ -10,7 +10,7 @@ from torch import nn
 from holdfast import attack, loss
 from holdfast.data import Split
 from holdfast.engine import Engine
-from holdfast.feedback import Signed, active_objective, expected_reward, leaves
+from holdfast.feedback import Signed, Trades, active_objective, expected_reward, leaves
 from holdfast.model import frozen, map_batches, predict
 from holdfast.team import Team
 from holdfast.training.recipe import Recipe
@@ -37,7 +37,8 @@ def watch(
     """
     attacks = recipe.watch.attacks(recipe.adversary) if attacked else {}
     at_work = leaves(active_objective(recipe.objective, epoch))
-    at_work = [getattr(one, "base", one) for one in at_work]
+    bases = [active_objective(one.base, epoch) for one in at_work if isinstance(one, Trades)]
+    at_work += [part for base in bases for part in leaves(base)]
     told = next((one.reward for one in at_work if hasattr(one, "reward")), Signed())  # pyright: ignore
     found: dict[str, float] = {}
     for name, split in splits.items():
