@@ -364,3 +364,16 @@ def test_directions_that_the_judging_images_do_not_have_are_said_before_the_sear
             **SETTINGS | {"judge": judge, "said": lambda *told: said.append(told)},
         )
     assert not said
+
+
+def test_clean_accuracy_is_that_of_the_whole_validation_split(trained):
+    """Not of the few images whose margins judge a round: here those alone are labelled right."""
+    model, data = copy.deepcopy(trained[0]), trained[1]
+    judge = dataclasses.replace(PROBE, images=6)
+    shown = torch.isin(data.validation.index, judge.sample(data.validation).index)
+    y = torch.where(shown, data.validation.y, (data.validation.y + 1) % 3)
+    known = dataclasses.replace(data, validation=dataclasses.replace(data.validation, y=y))
+    right = (models.predict(model, known.validation.x).argmax(1) == y).double().mean().item()
+    settings: dict[str, Any] = SETTINGS | {"judge": judge}
+    (only,) = retrain(model, known, **settings).rounds
+    assert only.clean[0] == right < 0.6
