@@ -113,8 +113,8 @@ class _Images:
 
     unit: what a gap is divided by. w, mean, spread, age: the point, Adam's moments, its steps.
     c, low, high: the weight now, the largest too small one, the smallest large enough one.
-    sum: the loss at the last step. hit: whether it was wrong
-    within the last stretch of this c, where what an earlier one had found is left behind.
+    sum: the loss at the last step. hit: whether it was wrong within the last stretch of this c,
+    where what an earlier one had found is left behind.
     best, distance: the nearest wrong image so far, and how far that is.
     """
 

@@ -161,7 +161,7 @@ def curve(
             here = rows.to(x.device)
             found = evaluate(
                 model, x[here], y[here], battery if isinstance(battery, str) else "quick",
-                attacks=None if isinstance(battery, str) else _made(battery, radius),
+                attacks=None if isinstance(battery, str) else as_attacks(battery(radius)),
                 radius=radius, norm=norm, batch_size=batch_size, index=index[here], seed=seed,
                 folder=folder,
             )  # fmt: skip
@@ -196,8 +196,3 @@ def _after(
         name: held.get(name, held[WORST]) & everywhere.index_copy(0, rows, one.correct)
         for name, one in stood.items()
     }
-
-
-def _made(battery: Callable[[float], Mapping[str, Attack]], radius: float) -> Mapping[str, Attack]:
-    """The attacks of this radius. Raises BadInput where those are none."""
-    return as_attacks(battery(radius))
