@@ -1,11 +1,14 @@
 """One page of HTML: everything is on it, nothing else is needed, and names are no code."""
 
+import base64
 import re
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from small import blobs, network
 
 from holdfast import attack, diagnosis, evaluation, margin, record, report, retraining, training
@@ -19,7 +22,7 @@ NAME = "a <b>bold & brave</b> run"
 def runs(tmp_path_factory) -> Path:
     """A run of which everything is known, and one that was only trained."""
     place, data = tmp_path_factory.mktemp("runs"), blobs()
-    watch = training.Watch(images=6, radius=0.1)
+    watch = training.Watch(images=6, radius=0.1, every=2)
     x, y = data.test.x, data.test.y
     for name in (NAME, "other"):
         model = network(data)
@@ -58,15 +61,28 @@ def test_all_that_a_run_holds_is_on_its_page(runs, tmp_path):
         assert row["name"] in shown and f"{row['accuracy']:.1%}" in shown
     assert text.count("<td>pgd-margin</td>") == 1  # the newest of two alike
     assert shown.count("Evaluation: quick") == 1 and "seed 1" in shown and "seed 0" not in shown
-    assert "attacks of Python" in shown and "no attack of the budget" in shown
+    assert "Evaluation: fgsm" in shown and "no attack of the budget" in shown
     verdict = record.read_json(runs / NAME / "findings.json")["verdict"]
     assert verdict in shown.replace("&lt;", "<").replace("&#39;", "'")
     parts = ("Diagnosis", "Accuracy over budgets: quick", "Transfers", "Margins", "Retraining")
     for part in (*parts, "Training"):
         assert text.count(f"<h3>{part}") == 1, part
     assert "12 images, linf" in shown and "6 images, linf" not in shown  # the newest curve
+    alone = re.search(
+        r"FGSM accuracy \(%\), at epoch 2 alone: \S+ on train, \S+ on validation.", shown
+    )
+    assert alone, shown
     assert "2 epochs in" in shown and "config.yaml" in shown and "optimizer:" in shown
     assert text.count("data:image/png;base64,iVBOR") == text.count("<img") == 3
+
+
+def test_lettering_is_of_one_size_in_all_pictures(runs, tmp_path):
+    text = report.page([runs / NAME], tmp_path / "page.html").read_text()
+    found = re.findall(r'<img width="(\d+)" src="data:image/png;base64,([^"]+)"', text)
+    assert len(found) == 3
+    for width, data in found:
+        picture = Image.open(BytesIO(base64.b64decode(data)))
+        assert abs(int(width) / 96 - picture.width / picture.info["dpi"][0]) < 0.01  # inches
 
 
 def test_nothing_is_loaded_from_elsewhere_and_names_are_no_code(runs, tmp_path):

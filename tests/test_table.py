@@ -40,6 +40,19 @@ def test_options_of_a_choice_differ_among_those_that_chose_alike():
     assert gone.head[1:3] == ("objective", "ema") and gone.lines[0][2] == "-"
 
 
+def test_settings_of_an_adversary_that_is_not_there_are_none():
+    runs = [
+        run("a", 5, adversary=None, adversarial={"start": 3}),
+        run("b", 5, adversary={"name": "fgsm"}, adversarial={"start": 1}),
+        run("c", 5, adversary={"name": "fgsm"}, adversarial={"start": 2}),
+    ]
+    found = report.summary(runs[:2])
+    assert found.head[1:2] == ("adversary",) and "adversarial.start" not in found.head
+    found = report.summary(runs)
+    assert found.head[1:3] == ("adversary", "adversarial.start")
+    assert [line[1:3] for line in found.lines] == [("-", "-"), ("fgsm", "1"), ("fgsm", "2")]
+
+
 def test_runs_that_differ_in_seeds_alone_become_one_line():
     for seed, standing in enumerate((2, 4, 6)):
         run(f"ce-{seed}", standing, seed=seed)

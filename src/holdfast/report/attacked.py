@@ -24,9 +24,17 @@ from holdfast.result import evaluations as stored
 
 def evaluations(run: Path) -> Iterator[Part]:
     """The newest by each battery within each budget, on each split, of each checkpoint."""
-    where = ("battery", "budget", "checkpoint", "split")
-    yield from each("Evaluation", partial(_evaluation, run), stored(run),
-                    lambda rows: [rows[-1].get(name) for name in where])  # fmt: skip
+    yield from each("Evaluation", partial(_evaluation, run), stored(run), _asked_of)
+
+
+def _asked_of(rows: Sequence[record.Row]) -> list[object]:
+    """What an evaluation has in common with the one that takes its place."""
+    return [_battery(rows), *(rows[-1].get(name) for name in ("budget", "checkpoint", "split"))]
+
+
+def _battery(rows: Sequence[record.Row]) -> str:
+    """What it was made by; the names of attacks that were given from Python."""
+    return rows[-1].get("battery") or ", ".join(row["name"] for row in rows)
 
 
 def _evaluation(run: Path, rows: Sequence[record.Row]) -> Part:
@@ -34,7 +42,7 @@ def _evaluation(run: Path, rows: Sequence[record.Row]) -> Part:
     budget, (low, high) = last["budget"], last["worst_case_interval"]
     within = f"{budget['norm']} {budget['radius']:.4g}"
     return Part(
-        title=f"Evaluation: {last.get('battery') or 'attacks of Python'}",
+        title=f"Evaluation: {_battery(rows)}",
         tiles=[
             Tile(label="clean", value=f"{last['clean_accuracy']:.1%}", note="accuracy"),
             Tile(label=f"worst case within {within}",

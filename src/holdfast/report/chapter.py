@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from holdfast import record
@@ -72,19 +73,38 @@ def _training(run: Path) -> Iterator[Part]:
         split: [{"epoch": row["epoch"], **_of(split, row)} for row in rows]
         for split in ("train", "validation")
     }
-    known = {key for some in splits.values() for row in some for key in row if row[key] is not None}
-    shown = {key: told for key, told in MEASURES.items() if key in known}
-    picture = drawn("curves", lambda file: curves(file, splits, shown, "Over the epochs"))
+    epochs = {
+        key: {row["epoch"] for some in splits.values() for row in some if row[key] is not None}
+        for key in MEASURES
+    }
+    shown = {key: told for key, told in MEASURES.items() if len(epochs[key]) > 1}
+    once = [key for key in MEASURES if len(epochs[key]) == 1]
+    make = partial(curves, runs=splits, measures=shown, title="Over the epochs")
     seconds = sum(row["seconds"] for row in rows)
+    averaged = "; the curves are those of averaged weights" * ("raw_validation_clean" in rows[-1])
+    said = [f"{rows[-1]['epoch']} epochs in {seconds:.0f} s{averaged}."]
+    lines = [*said, *(_measured_once(splits, key) for key in once), *_warnings(rows)]
+    yield Part(title="Training", lines=lines, pictures=[drawn("curves", make)] if shown else [])
+
+
+def _measured_once(splits: Mapping[str, Sequence[record.Row]], key: str) -> str:
+    """What makes no curve."""
+    label, factor = MEASURES[key]
+    held = [(split, row) for split in splits for row in splits[split] if row[key] is not None]
+    told = [f"{factor * row[key]:.4g} on {split}" for split, row in held]
+    return (
+        f"{label[0].upper()}{label[1:]}, at epoch {held[0][1]['epoch']} alone: {', '.join(told)}."
+    )
+
+
+def _warnings(rows: Sequence[record.Row]) -> Iterator[str]:
+    """Each once, with the first epochs that gave it."""
     warned: dict[str, list[str]] = {}
     for row in (row for row in rows if "warning" in row):
         warned.setdefault(row["warning"], []).append(str(row["epoch"]))
-    averaged = "; the curves are those of averaged weights" * ("raw_validation_clean" in rows[-1])
-    said = [f"{rows[-1]['epoch']} epochs in {seconds:.0f} s{averaged}."]
     for text, epochs in warned.items():
         more = f" and {len(epochs) - 5} more" if len(epochs) > 5 else ""
-        said.append(f"Epoch {', '.join(epochs[:5])}{more}: {text}.")
-    yield Part(title="Training", lines=said, pictures=[picture])
+        yield f"Epoch {', '.join(epochs[:5])}{more}: {text}."
 
 
 def _of(split: str, row: record.Row) -> record.Row:

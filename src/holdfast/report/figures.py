@@ -14,6 +14,7 @@ from holdfast.record import Row
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 STROKES = ("-", "--", ":")  # of more lines than colours
+DPI = 150  # pixels of a figure to the inch
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def panels(
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     content = BytesIO()
-    figure.savefig(content, dpi=150, format="png", bbox_inches="tight")  # no label is cut
+    figure.savefig(content, dpi=DPI, format="png", bbox_inches="tight")  # no label is cut
     record.write(Path(path), content.getvalue())
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from holdfast import record
 from holdfast.errors import BadInput, cause
 from holdfast.model import trained_on
+from holdfast.report.figures import DPI
 
 ASKED = ("checkpoint", "epoch", "split", "seed")
 
@@ -33,10 +34,11 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG in base64."""
+    """A PNG in base64. width: in pixels of a style sheet, by which all lettering is of one size."""
 
     name: str
     data: str
+    width: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,11 @@ def pictures(place: Path, names: str) -> list[Picture]:
 
 def picture(file: Path) -> Picture:
     """The file as a picture."""
-    return Picture(name=file.stem, data=base64.b64encode(file.read_bytes()).decode())
+    content = file.read_bytes()
+    pixels = int.from_bytes(content[16:20], "big")  # the first field of a PNG's header
+    return Picture(
+        name=file.stem, data=base64.b64encode(content).decode(), width=round(pixels * 96 / DPI)
+    )
 
 
 def drawn(name: str, draw: Callable[[Path], None]) -> Picture:
