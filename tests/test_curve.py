@@ -99,11 +99,12 @@ def test_attacks_may_have_curves_of_their_own():
         assert torch.equal(found.attacks[name], alone.correct) and not alone.attacks
     assert (found.attacks["noise"] & ~found.attacks["pgd"]).any()
     assert torch.equal(found.correct, found.attacks["pgd"] & found.attacks["noise"])
-    assert found.head == ("radius", "pgd", "noise", "worst case", "95 % interval")
-    assert found.rows()[-1][1:4] == [
+    shown = found.as_table()
+    assert shown.head == ("radius", "pgd", "noise", "worst case", "95 % interval")
+    assert shown.rows[-1][1:4] == [
         f"{one[-1].double().mean():.1%}" for one in (*found.attacks.values(), found.correct)
     ]
-    assert len(found.rows()) == 1 + len(RADII)  # radius 0 is that of the clean images
+    assert len(shown.rows) == 1 + len(RADII)  # radius 0 is that of the clean images
     points = found.as_dict()["attacks"]["noise"]
     assert [one["accuracy"] for one in points] == found.attacks["noise"].double().mean(1).tolist()
 

@@ -218,7 +218,7 @@ def test_margins_are_read_back_as_they_were_saved(tmp_path):
         same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
         assert same, name
     assert growth(found, again).value == 0
-    assert [row[0] for row in again.rows()] == ["0", "1", "2", "all"]
+    assert [row[0] for row in again.as_table().rows] == ["0", "1", "2", "all"]
     sheet = record.read_json(tmp_path / "matrix.json")
     margin.save(search(world.model, world.x, world.y, step=0.2), tmp_path / "other", world.y)
     (tmp_path / "other" / "matrix.json").write_text(json.dumps(sheet))

@@ -14,6 +14,7 @@ from small import blobs, network
 from holdfast import attack, diagnosis, evaluation, margin, record, report, retraining, training
 from holdfast.cli import main
 from holdfast.errors import BadInput
+from holdfast.result import Table
 
 NAME = "a <b>bold & brave</b> run"
 
@@ -53,6 +54,11 @@ def words(file: Path) -> str:
     )
 
 
+def lines(table: Table) -> list[str]:
+    """Its lines, as `words` gives them."""
+    return [" ".join(" ".join(line).split()) for line in (table.head, *table.rows)]
+
+
 def test_all_that_a_run_holds_is_on_its_page(runs, tmp_path):
     made = report.page([runs / NAME], tmp_path / "page.html")
     text, shown = made.read_text(), words(made)
@@ -67,6 +73,8 @@ def test_all_that_a_run_holds_is_on_its_page(runs, tmp_path):
     parts = ("Diagnosis", "Accuracy over budgets: quick", "Transfers", "Margins", "Retraining")
     for part in (*parts, "Training"):
         assert text.count(f"<h3>{part}") == 1, part
+    held = margin.load(runs / NAME / "margins").as_table()
+    assert len(held.rows) == 4 and all(line in shown for line in lines(held)), shown
     assert "12 images, linf" in shown and "6 images, linf" not in shown  # the newest curve
     alone = re.search(
         r"FGSM accuracy \(%\), at epoch 2 alone: \S+ on train, \S+ on validation.", shown
@@ -139,8 +147,7 @@ def test_a_curve_s_table_is_the_one_that_is_printed(tmp_path):
         found = evaluation.curve(model, x, y, [0.0, 0.05, 0.1], battery, apart=apart)
         found.save(tmp_path, {"suite": f"apart {apart}"})
         shown = words(report.page([tmp_path], tmp_path / "page.html"))
-        lines = [" ".join(" ".join(cell for cell in row if cell).split()) for row in found.rows()]
-        assert all(line in shown for line in (" ".join(found.head), *lines)), shown
+        assert all(line in shown for line in lines(found.as_table())), shown
 
 
 def test_the_command_says_where_the_page_is(runs, tmp_path, monkeypatch, capsys):

@@ -218,8 +218,9 @@ def test_a_matrix_says_by_what_and_within_what_it_was_made():
     row = found.as_dict()
     assert (found.norm, found.radius, row["settings"]["name"]) == ("linf", 0.02, "pgd")
     assert repr(found).startswith(f"Transfers of {len(world.y)} images by pgd, linf radius 0.02\n")
-    assert found.head == ("made on", "it") and [r[0] for r in found.rows()] == ["clean", "it"]
-    assert found.rows()[1][1] == f"{found.accuracy.item():.1%}"
+    shown = found.as_table()
+    assert shown.head == ("made on", "it") and [r[0] for r in shown.rows] == ["clean", "it"]
+    assert shown.rows[1][1] == f"{found.accuracy.item():.1%}"
     assert torch.equal(of(PGD(radius=0.02), radius=0.02).correct, found.correct)
     others: tuple[dict[str, Any], ...] = ({"radius": 0.03}, {"norm": "l2"})
     for asked in others:

@@ -8,7 +8,7 @@ from holdfast.cli import show, words
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
 from holdfast.evaluation import Comparison
-from holdfast.result import evaluations, rows_of
+from holdfast.result import Table, evaluations, rows_of
 
 HEAD = ("", "points", "95 % interval", "McNemar's p", "first alone", "other alone", "images")
 
@@ -46,7 +46,8 @@ def compare(argv: Sequence[str]) -> None:
         return
     for run, pairs in found.items():
         rows = [[name, *_cells(pair)] for name, pair in pairs.items()]
-        show.table(f"{first} against {run}{f', evaluated by {suite}' if suite else ''}", HEAD, rows)
+        title = f"{first} against {run}{f', evaluated by {suite}' if suite else ''}"
+        show.table(title, Table(HEAD, rows))
 
 
 def _suite(run: Path) -> str | None:

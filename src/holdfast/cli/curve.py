@@ -76,7 +76,7 @@ def _say(found: dict[str, Curve], title: str, json: bool) -> None:
         print(record.as_json({run: one.as_dict() for run, one in found.items()}))
         return
     for run, one in found.items():
-        show.table(f"{run}, {title}", one.head, one.rows())
+        show.table(f"{run}, {title}", one.as_table())
         for finding in one.findings:
             print(f"warning: {finding}")
     print("What an attack leaves standing is an upper bound on robust accuracy.")

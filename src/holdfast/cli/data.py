@@ -6,6 +6,7 @@ from holdfast import data as datasets
 from holdfast import record
 from holdfast.cli import show
 from holdfast.cli.options import parse
+from holdfast.result import Table
 
 
 def data_options(*, data_root: str | None = None, json: bool = False) -> None:
@@ -28,4 +29,4 @@ def data(argv: Sequence[str]) -> None:
         for s in found
     ]
     show.table(f"Data sets in {datasets.root_of(options['data_root'])}",
-               ["name", "state", "classes", "images", "shape", ""], rows)  # fmt: skip
+               Table(["name", "state", "classes", "images", "shape", ""], rows))  # fmt: skip

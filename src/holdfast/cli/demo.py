@@ -10,6 +10,7 @@ from holdfast import record, report
 from holdfast.cli import show
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
+from holdfast.result import Table
 from holdfast.study import demo as demonstration
 
 
@@ -70,5 +71,6 @@ def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
         [o.name, *(f"{v:.1%}" for v in o.accuracies.values()), f"{o.evaluation.entropy:.2f} bits",
          f"{o.seconds:.1f}"] for o in outcomes
     ]  # fmt: skip
-    show.table(title, ["classifier", "clean", "FGSM", "PGD-20", "entropy", "train s"], cells)
+    head = ["classifier", "clean", "FGSM", "PGD-20", "entropy", "train s"]
+    show.table(title, Table(head, cells))
     print(f"{sentence}\nRun folders, {figure.name} and margins.png are in {out}; all of it: {page}")

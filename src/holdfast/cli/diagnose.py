@@ -8,6 +8,7 @@ from typing import Literal
 from holdfast import diagnosis, record, report
 from holdfast.cli import attacks, runs, show
 from holdfast.cli.options import parse
+from holdfast.result import Table
 from holdfast.types import Norm
 
 FIRED = 3  # exit code where --fail-on did
@@ -87,11 +88,13 @@ def _say(found: diagnosis.Diagnosis, title: str) -> None:
         print(f"finding: {finding}")
     for name, one in found.entropy.items():
         print(f"entropy, {name}: {one}")
-    show.table("Points of accuracy that an attack takes", found.head, found.rows())
+    show.table("Points of accuracy that an attack takes", found.as_table())
     if found.beside:
         body = [
             [name, f"{one.mean:+.3g}", f"{one.low:+.3g} to {one.high:+.3g}", f"{one.p:.2g}",
              str(one.count)]
             for name, one in found.beside.items()
         ]  # fmt: skip
-        show.table("This run less the other", ("", "mean", "95 % interval", "p", "images"), body)
+        show.table(
+            "This run less the other", Table(("", "mean", "95 % interval", "p", "images"), body)
+        )

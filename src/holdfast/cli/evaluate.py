@@ -172,7 +172,7 @@ def _say(
         print(record.as_json(row))
         return
     for shown, _ in told.values():
-        show.table(title, shown.head, shown.rows())
+        show.table(title, shown.as_table())
         print(*shown.remarks, sep="\n", end="\n" if shown.remarks else "")
     print("What an attack leaves standing is an upper bound on robust accuracy.")
     for finding in found.findings:

@@ -90,7 +90,7 @@ def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
     if front["json"]:
         print(record.as_json({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
         return
-    show.table(f"{front['run']} retrained as {front['out']}", found.head, found.rows())
+    show.table(f"{front['run']} retrained as {front['out']}", found.as_table())
     if found.rounds[0].kept:
         radius, norm = runs.budget({"run": front["run"], "radius": None, "norm": None})
         how = f"{show.model(front['model'])} --radius {radius:.4g} --norm {norm}"

@@ -1,7 +1,7 @@
 """What a person sees: a progress bar on a terminal, plain lines elsewhere, tables."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Table as Drawn
 
 from holdfast.model import is_own
 from holdfast.record import Row
-from holdfast.result import aligned
+from holdfast.result import Table
 
 
 class Training:
@@ -89,18 +89,18 @@ def model(name: str | None) -> str:
     return f" --model {name}" if name and is_own(name) else ""
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(title: str, shown: Table) -> None:
     """A table on standard output, its first column to the left."""
-    drawn = Table(title=escape(title), title_justify="left", title_style="bold")
-    for i, name in enumerate(head):
+    drawn = Drawn(title=escape(title), title_justify="left", title_style="bold")
+    for i, name in enumerate(shown.head):
         drawn.add_column(escape(name), justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
+    for row in shown.rows:
         drawn.add_row(*map(escape, row))
     console = Console(width=None if sys.stdout.isatty() else 120)
     free = console.options.update(max_width=10_000)
     if (
         console.measure(drawn, options=free).maximum > console.width
     ):  # rather long lines than words in pieces
-        print(title, aligned(head, rows), sep="\n")
+        print(title, shown, sep="\n")
     else:
         console.print(drawn)

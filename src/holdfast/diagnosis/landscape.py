@@ -21,7 +21,7 @@ from holdfast.evaluation import require_settings
 from holdfast.limits import ABOVE_0, AT_LEAST_2, COUNT, require_range
 from holdfast.model import clean_logits, eval_mode, resolve_batch_size, usable
 from holdfast.record import Row
-from holdfast.result import aligned, fraction
+from holdfast.result import Table, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 Axes = Literal["attack", "random", "weights"]
@@ -91,7 +91,7 @@ class Landscape:
              f"{plane['right']:.1%}"]
             for plane in self.as_dict()["planes"]
         ]  # fmt: skip
-        return aligned(("plane", "cross-entropy", "margin", "right"), rows)
+        return str(Table(("plane", "cross-entropy", "margin", "right"), rows))
 
     def __repr__(self) -> str:
         return f"Landscape of {len(self.names)} planes ({self.axes})\n{self.table()}"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast import noise
 from holdfast.errors import BadInput
-from holdfast.result import aligned, median
+from holdfast.result import Table, median
 from holdfast.types import PerImage
 
 DRAWS = 1000  # resamples, and flips of signs
@@ -36,7 +36,7 @@ def told(spreads: Mapping[str, Spread]) -> str:
          str(one.count)]
         for name, one in spreads.items()
     ]  # fmt: skip
-    return aligned(("", "mean", "95 % interval", "median", "images"), rows)
+    return str(Table(("", "mean", "95 % interval", "median", "images"), rows))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from holdfast.diagnosis.entropy import Entropy
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.diagnosis.spread import Difference
 from holdfast.record import Row
-from holdfast.result import Finding, Sign, Standing, Word, aligned, reaches
+from holdfast.result import Finding, Sign, Standing, Table, Word, reaches, remedy_table
 
 LEAST = 8  # images that must fall before McNemar's test can be as sure as a sign must be
 MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
@@ -106,24 +106,20 @@ class Diagnosis:
         """Of the policy on clean, attacked and noisy images of the sample."""
         return self.evidence.entropy
 
-    head = ("", "takes alone", "beyond all others")
-
     @property
     def beside(self) -> Mapping[str, Difference]:
         """Each indicator less that of the twin, by loss and name; empty without one."""
         return self.evidence.beside
 
-    def rows(self) -> list[list[str]]:
-        """The cells of the table of remedies under `head`, in points of accuracy."""
-        return [
-            [one.name, f"{100 * one.alone:.1f}", f"{100 * one.beyond:.1f}"] for one in self.remedies
-        ]
+    def as_table(self) -> Table:
+        """What each remedy takes, in points of accuracy."""
+        return remedy_table(self.as_dict())
 
     def table(self) -> str:
         """The verdict, the findings, the entropies, and what each remedy takes."""
         said = [f"- {finding}" for finding in self.findings]
         sure = [f"entropy, {name}: {one}" for name, one in self.entropy.items()]
-        return "\n".join([self.verdict, *said, *sure, "", aligned(self.head, self.rows())])
+        return "\n".join([self.verdict, *said, *sure, "", str(self.as_table())])
 
     def __repr__(self) -> str:
         return f"Diagnosis of {len(self.clean.correct)} images: {self.table()}"

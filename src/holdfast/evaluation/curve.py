@@ -17,17 +17,7 @@ from holdfast.limits import require_numbers
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, usable
 from holdfast.record import Row
-from holdfast.result import (
-    WORST,
-    Evaluation,
-    Finding,
-    Flags,
-    Standing,
-    aligned,
-    cells,
-    doubted,
-    fraction,
-)
+from holdfast.result import WORST, Evaluation, Finding, Flags, Standing, Table, curve_table, doubted
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 Battery = str | Callable[[float], Mapping[str, Attack]]
@@ -74,25 +64,13 @@ class Curve:
             for radius, one in zip(self.radii, standings, strict=True)
         ]  # fmt: skip
 
-    @property
-    def head(self) -> tuple[str, ...]:
-        """What the columns of the table are."""
-        return ("radius", *self.attacks, WORST if self.attacks else "accuracy",
-                "95 % interval")  # fmt: skip
-
-    def rows(self) -> list[list[str]]:
-        """The cells of the table under `head`, clean images first."""
-        first = ["clean", *(cells(self.clean)[0] for _ in self.attacks), *cells(self.clean)]
-        alone = [[f"{fraction(flags):.1%}" for flags in each] for each in self.attacks.values()]
-        return [first] + [
-            [f"{radius:.4g}", *(shares[place] for shares in alone), *cells(one)]
-            for place, (radius, one) in enumerate(zip(self.radii, self.standings, strict=True))
-            if radius > 0
-        ]
+    def as_table(self) -> Table:
+        """Accuracy at each radius, clean images first."""
+        return curve_table(self.as_dict())
 
     def table(self) -> str:
-        """Accuracy at each radius as aligned text, and what casts doubt on it."""
-        return doubted(aligned(self.head, self.rows()), self.findings)
+        """The same as aligned text, and what casts doubt on it."""
+        return doubted(self.as_table(), self.findings)
 
     def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:
         """Add a row to `curve.jsonl` in the folder, a run's or another. about: what else it says,

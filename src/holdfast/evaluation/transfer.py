@@ -17,7 +17,7 @@ from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32, is_correct
 from holdfast.model import clean_logits, eval_mode, map_batches, predict, resolve_batch_size, usable
 from holdfast.record import Row
-from holdfast.result import aligned, fraction
+from holdfast.result import Table, fraction, transfer_table
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
 FEW = 0.001  # share of refused images that need no word
@@ -58,25 +58,18 @@ class TransferMatrix:
             "settings": self.settings,
         }  # fmt: skip
 
-    @property
-    def head(self) -> tuple[str, ...]:
-        """What the columns of the table are."""
-        return ("made on", *self.targets)
-
-    def rows(self) -> list[list[str]]:
-        """The cells of the table under `head`, clean images first, then a row for each source."""
-        shares = torch.cat([self.clean.double().mean(1)[None], self.accuracy])
-        named = zip(("clean", *self.sources), shares.tolist(), strict=True)
-        return [[name, *(f"{share:.1%}" for share in row)] for name, row in named]
+    def as_table(self) -> Table:
+        """Accuracies, clean images first, then a row for each source."""
+        return transfer_table(self.as_dict())
 
     def table(self) -> str:
-        """Accuracies as aligned text, and what casts doubt on them."""
+        """The same as aligned text, and what casts doubt on it."""
         doubts = [
             f"warning: {share:.1%} of the images made on {name} were outside the budget or the "
             "pixel box, or no numbers, and count as if they had not been attacked"
             for name, share in zip(self.sources, self.refused, strict=True) if share > FEW
         ]  # fmt: skip
-        return "\n".join([aligned(self.head, self.rows()), *doubts])
+        return "\n".join([str(self.as_table()), *doubts])
 
     def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:
         """Add a row to `transfer.jsonl` in the folder, a run's or another. about: what else it

@@ -13,7 +13,7 @@ from holdfast.margin import measures
 from holdfast.margin.measures import Estimate, Sums
 from holdfast.margin.rays import Grid
 from holdfast.record import Row
-from holdfast.result import Interval, aligned, fraction, wilson
+from holdfast.result import Interval, Table, fraction, margin_table, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +123,16 @@ class Margins:
 
     def as_dict(self) -> Row:
         """The numbers of the command line's JSON."""
-        level = self.interval(measures.robustness)
+        level, mean = self.interval(measures.robustness), self.mean()
+        own = [mean[self.origin == label] for label in range(self.classes)]
         return {
             "mean_margin": self.mean_margin(), "none_share": self.none_share(),
             "robustness": level.value.item(),
             "robustness_interval": [level.low.item(), level.high.item()],
             "interval_by": "jackknife",
             "shares": self.shares().tolist(), "matrix": self.matrix(none=True).tolist(),
+            "class_images": [len(one) for one in own],
+            "class_margins": [one.mean().item() for one in own],
             "class_robustness": self.class_robustness().tolist(), "levels": self.levels(),
             "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,
             "reach": self.grid.reach, "step": self.grid.step, "scale": self.grid.scale,
@@ -139,23 +142,13 @@ class Margins:
             "differing_interval": [self.audit.interval.low, self.audit.interval.high],
         }  # fmt: skip
 
-    def table(self) -> str:
+    def as_table(self) -> Table:
         """By class that is left: images, mean margin, share of rays that enter it, R_i, level."""
-        return aligned(self.head, self.rows())
+        return margin_table(self.as_dict())
 
-    head = ("class left", "images", "mean margin", "entered by", "class robustness", "level")
-
-    def rows(self) -> list[list[str]]:
-        """The cells of the table under `head`, those of all classes last."""
-        mean, share, strength = self.mean(), self.shares().tolist(), self.class_robustness()
-        rows = []
-        for label, level in enumerate(self.levels()):
-            own = self.origin == label
-            middle = f"{mean[own].mean():.4f}" if own.any() else ""
-            rows.append([str(label), str(int(own.sum())), middle, f"{share[label]:.2%}",
-                         f"{strength[label]:.3f}", level])  # fmt: skip
-        rows.append(["all", str(len(mean)), f"{mean.mean():.4f}", f"{1 - share[-1]:.2%}", "", ""])
-        return rows
+    def table(self) -> str:
+        """The same as aligned text."""
+        return str(self.as_table())
 
 
 def growth(before: Margins, after: Margins) -> Estimate:

@@ -8,7 +8,6 @@ from holdfast import record
 from holdfast.report.budgets import budgets
 from holdfast.report.part import (
     Part,
-    Table,
     Tile,
     about,
     drawn,
@@ -18,7 +17,7 @@ from holdfast.report.part import (
     rounded,
     since,
 )
-from holdfast.result import WORST
+from holdfast.result import Table, curve_table, remedy_table, transfer_table
 from holdfast.result import evaluations as stored
 
 
@@ -76,15 +75,13 @@ def _attacks(rows: Sequence[record.Row]) -> Table:
     ]  # fmt: skip
     head = ("attack", "budget", "left", "95 % interval", "attacked", "refused", "median distance",
             "forward/image", "backward/image", "seconds")  # fmt: skip
-    return Table(head=head, rows=body)
+    return Table(head, body)
 
 
 def diagnosis(run: Path) -> Iterator[Part]:
     """The newest diagnosis: what each attack takes from the claim, and the findings."""
     found = fields(run / record.FINDINGS)
     if found:
-        rows = [[one["name"], f"{100 * one['alone']:.1f}", f"{100 * one['beyond']:.1f}"]
-                for one in found["remedies"]]  # fmt: skip
         yield Part(
             title="Diagnosis", findings=found["findings"], pictures=pictures(run, "entropy.png"),
             lines=[
@@ -93,7 +90,7 @@ def diagnosis(run: Path) -> Iterator[Part]:
                 f"{found['sample']} images:",
                 *since(run, found, "diagnosis"),
             ],
-            table=Table(head=("attack", "alone", "beyond all others"), rows=rows),
+            table=remedy_table(found),
         )  # fmt: skip
 
 
@@ -119,24 +116,10 @@ def _curve(run: Path, row: record.Row) -> Part:
             ", ".join([f"{row['images']} images", row["norm"], *about(row)]) + ".",
             *since(run, row, "curve"),
         ],
-        table=_points(row),
+        table=curve_table(row),
         findings=row["findings"],
         pictures=[drawn("curve", partial(budgets, curves={suite: row}, title=""))],
     )
-
-
-def _points(row: record.Row) -> Table:
-    """Accuracy at each budget, that of each attack apart first, as the command line prints it."""
-    apart, clean = row.get("attacks", {}), f"{row['clean_accuracy']:.1%}"
-    low, high = row["clean_interval"]
-    body = [["clean", *(clean for _ in apart), clean, f"{low:.1%} to {high:.1%}"]]
-    for place, one in enumerate(row["points"]):
-        alone = (f"{points[place]['accuracy']:.1%}" for points in apart.values())
-        if one["radius"] > 0:
-            body.append([f"{one['radius']:.4g}", *alone, f"{one['accuracy']:.1%}",
-                         f"{one['low']:.1%} to {one['high']:.1%}"])  # fmt: skip
-    head = ("radius", *apart, WORST if apart else "accuracy", "95 % interval")
-    return Table(head=head, rows=body)
 
 
 def transfers(run: Path) -> Iterator[Part]:
@@ -148,16 +131,11 @@ def transfers(run: Path) -> Iterator[Part]:
 
 
 def _transfer(run: Path, row: record.Row) -> Part:
-    shares = [row["clean_accuracy"], *row["accuracy"]]
-    body = [
-        [name, *(f"{share:.1%}" for share in line)]
-        for name, line in zip(("clean", *row["sources"]), shares, strict=True)
-    ]
     within = f"{row['norm']} {row['radius']:.4g}"
     return Part(
         title=f"Transfers: {row['settings']['name']}",
         lines=[", ".join([f"{row['images']} images", within, *about(row)]) + ". Each line: "
                "what images made on that run leave of the accuracy of each.",
                *since(run, row, "matrix")],
-        table=Table(head=("made on", *row["targets"]), rows=body),
+        table=transfer_table(row),
     )  # fmt: skip

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from holdfast import record
 from holdfast.report.budgets import budgets
-from holdfast.report.part import Part, Table, drawn, safely
+from holdfast.report.part import Part, drawn, safely
 from holdfast.report.summary import summary
-from holdfast.result import evaluations
+from holdfast.result import Table, evaluations
 
 
 def beside(runs: Sequence[Path]) -> list[Part]:
@@ -23,7 +23,7 @@ def _evaluations(runs: Sequence[Path]) -> Iterator[Part]:
     if len(judged) > 1:
         found = summary(judged)
         yield Part(
-            title="Newest evaluations", table=Table(head=found.head, rows=found.lines),
+            title="Newest evaluations", table=Table(found.head, found.lines),
             lines=[found.about],
         )  # fmt: skip
 

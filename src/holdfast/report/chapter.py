@@ -9,8 +9,8 @@ from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.report.attacked import diagnosis, evaluations, over_budgets, transfers
 from holdfast.report.figures import curves
-from holdfast.report.part import Part, Table, drawn, fields, pictures, rounded, safely, since
-from holdfast.result import Word
+from holdfast.report.part import Part, drawn, fields, pictures, rounded, safely, since
+from holdfast.result import Word, margin_table, round_table
 
 MOODS: dict[str, str] = {
     Word.NO_SIGN: "good",
@@ -123,7 +123,8 @@ def _margins(run: Path) -> Iterator[Part]:
     if found:
         low, high = found["robustness_interval"]
         yield Part(
-            title="Margins", pictures=pictures(run / "margins", "matrix.png"),
+            title="Margins", table=margin_table(found),
+            pictures=pictures(run / "margins", "matrix.png"),
             lines=[
                 f"Mean margin {found['mean_margin']:.4f} of {found['reach']:g} ({found['scale']}) "
                 f"over {found['images']} images, {found['rays']} rays each; of these "
@@ -138,15 +139,7 @@ def _margins(run: Path) -> Iterator[Part]:
 def _rounds(run: Path) -> Iterator[Part]:
     rows = record.rows(run / record.ROUNDS)
     if rows:
-        body = [
-            [str(number), str(sum(row["examples"])), f"{row['gain']:+.4f}",
-             " to ".join(map(rounded, row["gain_interval"])),
-             f"{row['clean_before']:.1%} to {row['clean_after']:.1%}",
-             "kept" if row["kept"] else "undone"]
-            for number, row in enumerate(rows, 1)
-        ]  # fmt: skip
-        head = ("round", "examples", "gain of margin", "95 % interval", "clean accuracy", "")
-        yield Part(title="Retraining beyond the boundary", table=Table(head=head, rows=body))
+        yield Part(title="Retraining beyond the boundary", table=round_table(rows))
 
 
 PARTS: dict[str, Callable[[Path], Iterator[Part]]] = {

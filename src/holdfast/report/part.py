@@ -11,16 +11,9 @@ from holdfast import record
 from holdfast.errors import BadInput, cause
 from holdfast.model import trained_on
 from holdfast.report.figures import DPI
+from holdfast.result import Table
 
 ASKED = ("checkpoint", "epoch", "split", "seed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Cells of text under a head."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from holdfast import record
 from holdfast.report.groups import in_common, laid_out, said, shown
 from holdfast.report.intervals import of_mean
 from holdfast.report.measured import Measured
-from holdfast.result import aligned
+from holdfast.result import Table
 
 LATEX = str.maketrans(
     {one: f"\\{one}" for one in "&%$#_{}"}
@@ -38,7 +38,7 @@ class Summary:
 
     def text(self) -> str:
         """Aligned columns, and below them what they have in common."""
-        return "\n".join([aligned(self.head, self.lines), *([self.about] if self.about else [])])
+        return "\n".join([str(Table(self.head, self.lines)), *([self.about] if self.about else [])])
 
     def markdown(self) -> str:
         rule = ["---", *["---:"] * (len(self.head) - 1)]

@@ -14,7 +14,16 @@ from holdfast.result.standing import (
     wilson,
 )
 from holdfast.result.stored import evaluations, rows_of
-from holdfast.result.text import aligned, cells, doubted
+from holdfast.result.tables import (
+    Table,
+    cells,
+    curve_table,
+    doubted,
+    margin_table,
+    remedy_table,
+    round_table,
+    transfer_table,
+)
 from holdfast.result.trained import Trained
 
 __all__ = [
@@ -27,15 +36,20 @@ __all__ = [
     "Interval",
     "Sign",
     "Standing",
+    "Table",
     "Trained",
     "Word",
-    "aligned",
     "cells",
+    "curve_table",
     "doubted",
     "evaluations",
     "fraction",
+    "margin_table",
     "median",
     "reaches",
+    "remedy_table",
+    "round_table",
     "rows_of",
+    "transfer_table",
     "wilson",
 ]

@@ -15,7 +15,7 @@ from holdfast.limits import require_numbers
 from holdfast.record import Row
 from holdfast.result.finding import Finding
 from holdfast.result.standing import SLACK, WORST, Flags, Standing, fraction, median
-from holdfast.result.text import aligned, cells, doubted
+from holdfast.result.tables import Table, cells, doubted
 from holdfast.types import Images, Labels, Norm, PerImage
 
 log = logging.getLogger("holdfast")
@@ -195,11 +195,8 @@ class Evaluation:
             "attacks": [attack.as_row() for attack in self.attacks],
         }
 
-    head = ("", "accuracy", "95 % interval", "broke first", "median distance", "forward/image",
-            "backward/image", "seconds")  # fmt: skip
-
-    def rows(self) -> list[list[str]]:
-        """The cells of the table under `head`."""
+    def as_table(self) -> Table:
+        """Accuracies with intervals and costs."""
         count, none = max(len(self.clean.correct), 1), [""] * 4
         body = [["clean", *cells(self.clean), "", "", "1", "", ""]]
         body += [
@@ -207,7 +204,9 @@ class Evaluation:
              f"{a.backward / count:.0f}", f"{a.seconds:.1f}"]
             for a, first in zip(self.attacks, self.first, strict=True)
         ]  # fmt: skip
-        return [*body, [WORST, *cells(self.worst_case), "", *none]]
+        head = ("", "accuracy", "95 % interval", "broke first", "median distance", "forward/image",
+                "backward/image", "seconds")  # fmt: skip
+        return Table(head, [*body, [WORST, *cells(self.worst_case), "", *none]])
 
     def _label(self, attack: AttackResult) -> str:
         """The attack's name, with its budget where that is not the one asked for."""
@@ -230,8 +229,8 @@ class Evaluation:
         ]
 
     def table(self) -> str:
-        """Accuracies with intervals and costs as aligned text, and what casts doubt on them."""
-        text = "\n".join([aligned(self.head, self.rows()), *self.remarks])
+        """The same as aligned text, and what casts doubt on it."""
+        text = "\n".join([str(self.as_table()), *self.remarks])
         return doubted(text, self.findings)
 
     def __repr__(self) -> str:

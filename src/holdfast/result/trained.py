@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast import record
 from holdfast.record import Row
-from holdfast.result.text import aligned
+from holdfast.result.tables import Table
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +56,7 @@ class Trained:
                  "validation_pgd", "validation_entropy"]  # fmt: skip
         chosen = self.history[(len(self.history) - 1) % every :: every]
         rows = [[_cell(row.get(name)) for name in names] for row in chosen]
-        return aligned([name.replace("_", " ") for name in names], rows)
+        return str(Table([name.replace("_", " ") for name in names], rows))
 
 
 def _cell(value: Any) -> str:

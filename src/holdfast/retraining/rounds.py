@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holdfast.margin import Estimate, Margins, growth
 from holdfast.record import Row
-from holdfast.result import Trained, aligned
+from holdfast.result import Table, Trained, round_table
 
 ROUNDING = 1e-9  # by which a difference of shares may be off
 
@@ -69,21 +69,13 @@ class Retrained:
     rounds: tuple[Round, ...]
     folder: Path | None
 
-    head = ("round", "examples", "mean margin", "gain", "95 % interval", "clean", "")
-
-    def rows(self) -> list[list[str]]:
-        """The cells of the table under `head`."""
-        return [
-            [str(number), str(sum(r.examples)),
-             f"{r.before.mean_margin():.4f} to {r.after.mean_margin():.4f}", f"{r.gain.value:+.4f}",
-             f"{r.gain.low:+.4f} to {r.gain.high:+.4f}",
-             f"{r.clean[0]:.1%} to {r.clean[1]:.1%}", "kept" if r.kept else "undone"]
-            for number, r in enumerate(self.rounds, 1)
-        ]  # fmt: skip
+    def as_table(self) -> Table:
+        """Of each round what grew, what it cost, and whether it was kept."""
+        return round_table(one.as_row() for one in self.rounds)
 
     def table(self) -> str:
-        """The rounds as aligned text."""
-        return aligned(self.head, self.rows())
+        """The same as aligned text."""
+        return str(self.as_table())
 
     def __repr__(self) -> str:
         return f"Retrained in {len(self.rounds)} rounds\n{self.table()}"
