@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import runpy
 import shlex
 import sys
@@ -361,8 +362,23 @@ def test_every_command_explains_itself(say, command):
 
 
 def test_help_shows_the_options_of_a_choice(say):
-    _, out, _ = say("train", "--objective", "reward", "--help")
+    _, out, _ = say("train", "--objective", "reward", "--model", "resnet18", "--help")
     assert "--objective.samples" in out and "leave_one_out" in out and "--batch-size" in out
+    told = " ".join(out.partition("\nmodel resnet18:")[2].partition("--model NAME")[0].split())
+    assert told.startswith("ResNet-18") and told.endswith(".")  # whole sentences, not lines
+
+
+def test_help_says_in_words_what_an_option_takes(say):
+    for words in (*((name,) for name in COMMANDS), ("train", "--adversary", "pgd")):
+        out = say(*words, "--help")[1]
+        assert not re.search(r"type:|null|typing|Union|Optional|Literal|CLASS_PATH", out), out
+        assert out.index("\noptions:") < out.index("\nof every command:")
+    _, out, _ = say("train", "--adversary", "pgd", "--help")
+    assert "--adversary.loss ce|margin|dlr|reward|MODULE:NAME" in out
+    _, out, _ = say("margins", "--help")
+    for told in ("--split train|validation|test", "--images N", "--reach X", "--[no-]clip"):
+        assert told in out, told
+    assert re.search(r"--json +print", out) and re.search(r"\(default:\s+0\.02\)", out)
 
 
 def test_the_list_of_data_sets(say, tmp_path):

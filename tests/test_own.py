@@ -200,7 +200,7 @@ def test_a_reward_an_adversary_and_an_attack(capsys: pytest.CaptureFixture[str])
     assert settings[1]["name"] == "pgd" and settings[1]["radius"] == 0.3
     capsys.readouterr()
     assert main(["train", "--objective", "mine:brier", "--help"]) == 0
-    assert "of the score. (type: float, default: 2.0)" in capsys.readouterr().out
+    assert "of the score (default: 2.0)" in capsys.readouterr().out
 
 
 def test_directions() -> None:

@@ -14,6 +14,7 @@ import yaml
 from holdfast import noise, record
 from holdfast.cli import words
 from holdfast.cli.choices import Choice, Slot, every, members, nameless, pick
+from holdfast.cli.help import Formatter, explain, titled
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput, suggest
 
@@ -93,13 +94,16 @@ def _parser(
         description=(inspect.getdoc(front) or "").partition("\n\nArgs")[0],
         exit_on_error=False,
         allow_abbrev=False,
+        formatter_class=Formatter,
     )
-    parser.add_argument("--config", action="config", help="YAML file of options; others override")
+    parser.add_argument("--config", action="config")
     for function, skip in functions.items():
-        parser.add_function_arguments(function, skip=set(skip | choices.keys()), as_positional=True)
+        kept: set[str | int] = {*skip, *choices}
+        with titled(parser, "" if function is not front else "options", function):
+            parser.add_function_arguments(function, skip=kept, as_positional=True)
     for path, choice in every(choices).items():
         _add(parser, path, choice)
-    _explain(parser, every(choices))
+    explain(parser, every(choices))
     return parser
 
 
@@ -107,12 +111,14 @@ def _add(parser: jsonargparse.ArgumentParser, path: str, choice: Choice) -> None
     """The options of a choice, and the slot itself."""
     kind = choice.kind
     skip: set[str | int] = {*choice.skip, *(_unspoken(kind) if kind else ())}
-    if inspect.isclass(kind):
-        parser.add_class_arguments(kind, path, skip=skip, instantiate=False, fail_untyped=False)
-    elif kind is not None:
-        parser.add_function_arguments(kind, path, skip=skip, fail_untyped=False)
+    with titled(parser, path if choice.name == path else f"{path} {choice.name}", kind):
+        if inspect.isclass(kind):
+            parser.add_class_arguments(kind, path, skip=skip, instantiate=False, fail_untyped=False)
+        elif kind is not None:
+            parser.add_function_arguments(kind, path, skip=skip, fail_untyped=False)
     if path not in {action.dest for action in parser._actions}:
-        parser.add_argument(f"--{path}")  # taken out before parsing; here for the help
+        own = parser._action_groups[2]  # that of the command's function
+        own.add_argument(f"--{path}")  # taken out before parsing; here for the help
 
 
 def _unspoken(kind: Callable[..., Any]) -> set[str]:
@@ -122,20 +128,6 @@ def _unspoken(kind: Callable[..., Any]) -> set[str]:
         p.name for p in inspect.signature(kind).parameters.values()
         if p.annotation is p.empty and p.default is not p.empty and not isinstance(p.default, plain)
     }  # fmt: skip
-
-
-def _explain(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) -> None:
-    """Help in our words where jsonargparse's own would puzzle."""
-    for action in parser._actions:
-        if action.dest in choices:
-            choice = choices[action.dest]
-            known = ", ".join([*choice.slot.table, *choice.slot.others])
-            action.metavar = "NAME"
-            action.help = f"one of {known}; shown here with the options of {choice.name}"
-        elif action.dest == "print_config":  # done by `parse`, which knows the choices
-            action.nargs, action.help = 0, "print all options as a file for --config, and end"
-        elif action.help and action.help.startswith("Path to a configuration"):
-            action.metavar, action.help = "MAPPING", "all of the following as {option: value, ...}"
 
 
 @dataclass(frozen=True, kw_only=True)

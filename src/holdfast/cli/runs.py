@@ -39,7 +39,7 @@ def options(
     out: str | None = None,
     json: bool = False,
 ) -> None:
-    """What the commands on a trained run are asked in the same words.
+    """Of every command on a trained run.
 
     Args:
         checkpoint: best, last, or epoch-NNN; of every run that is named.

@@ -50,7 +50,9 @@ class PolicyGradient:
         baseline: what is subtracted from the reward; `running` is a moving mean over past
             batches, `expected` the policy's own expected reward, `leave_one_out` the mean over the
             image's other actions.
-        correction: how actions drawn by exploration are weighted; see the module's head.
+        correction: of actions drawn by exploration: `importance` weighs them by their probability
+            under the policy over that under the behaviour, `behaviour` takes the logarithm of the
+            latter, `policy` weighs those that are punished by the former.
         clip: largest importance weight.
         samples: actions per image.
         entropy: weight of the policy's entropy (in nats), which is added to the reward.
