@@ -68,6 +68,18 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     assert len(record.rows(run / "diagnosis.jsonl")) == 2 and not (run / "drafts").exists()
 
 
+def test_a_model_of_one_class_leaves_no_doubt_of_its_claim(run, capsys):
+    best = run / "checkpoints" / "best"
+    net = models.load(best)
+    with torch.no_grad():
+        *_, bias = net.parameters()
+        bias[3] += 7
+    models.save(net, best, net.card)
+    assert told(run, "--fail-on", "doubt", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found["findings"]] == ["one class for all images"]
+
+
 def test_a_killed_diagnosis_repeats_no_attack_that_had_finished(run, capsys, monkeypatch):
     judge = sys.modules["holdfast.evaluation.evaluate"]
     attacked, calls = judge.run_checked, []

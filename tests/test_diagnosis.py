@@ -155,18 +155,51 @@ def test_so_few_images_tell_nothing():
         assert dataclasses.replace(found, claimed=claimed, left=left).word == word
 
 
-@pytest.mark.parametrize("step", [0.0, RADIUS / 4], ids=["noise", "few steps of one's own"])
-def test_a_poor_claim_on_an_honest_network_is_a_weak_one(step):
+@pytest.mark.parametrize(
+    ("step", "state"), [(0.0, False), (RADIUS / 4, False), (RADIUS / 4, True)],
+    ids=["noise", "few steps of one's own", "a radius that is not used"],
+)  # fmt: skip
+def test_a_poor_claim_on_an_honest_network_is_a_weak_one(step, state):
     x, y = ill_worlds.some(IMAGES)
 
     def small(model, x, y):
         slope, _ = gradient(model, x, y, cross_entropy)
         return (x + step * slope.sign()).clamp(0, 1)
 
-    claim = small if step else UniformNoise(radius=RADIUS)
+    def stated(model, x, y, radius=RADIUS):
+        return small(model, x, y)
+
+    claim = (stated if state else small) if step else UniformNoise(radius=RADIUS)
     found = diagnosis.diagnose(trained("plain"), x, y, radius=RADIUS, claim=claim, depth=SMALL)
     assert found.word == "weak claim", found.verdict
     assert "cross-entropy" in {one.name for one in found.remedies}
+
+
+@dataclasses.dataclass(frozen=True)
+class Open:
+    """An attack of one's own whose steps are left to itself."""
+
+    radius: float = RADIUS
+    steps: int | None = None
+    rel_stepsize: float | None = None
+    restarts: int | None = None
+
+    def __call__(self, model, x, y):
+        return PGD(radius=self.radius, steps=3)(model, x, y)
+
+
+def test_a_claim_may_leave_its_steps_to_itself():
+    found = tiny(trained("plain"), *ill_worlds.some(10), claim=Open())
+    assert found.claim.endswith("Open") and [n for n, _ in found.evidence.steps] == [0.0]
+
+
+def test_indicators_of_a_random_model_are_those_of_one_draw():
+    x, y = ill_worlds.some(10)
+    noisy, plain = (
+        tiny(model, x, y).evidence.static["ce"].lipschitz.median().item()
+        for model in (Ill(trained("plain"), "noisy"), trained("plain"))
+    )
+    assert noisy < 4 * plain
 
 
 class Quiet(nn.Module):
@@ -355,10 +388,10 @@ def test_a_random_model_s_kept_diagnosis_is_recalled_whole(tmp_path):
     assert repr(first | about) == repr(again | about)
 
 
-def test_the_adaptive_attack_may_claim_and_its_own_budgets_stay():
+def test_the_adaptive_attack_may_claim():
     claim = diagnosis.answer([], radius=RADIUS, steps=4, targets=0, queries=0)
     found = tiny(trained("plain"), *ill_worlds.some(10), claim=claim)
-    assert found.evidence.budgets == ()
+    assert found.evidence.budgets and found.claim == "adaptive"
 
 
 def test_a_twin_may_be_of_another_precision():

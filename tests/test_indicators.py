@@ -130,7 +130,10 @@ def _frozen(x):
     ("integers", lambda x: (x * 255).int().floor_divide(16).mul(16).float() / 255),
     ("floor_divide", lambda x: torch.floor_divide(x, 0.1) / 10),
     ("floor_divide", lambda x: torch.floor_divide(x, other=0.1 * torch.ones(1)) / 10),
-    ("floor_divide", lambda x: x // 0.1 / 10), (None, lambda x: torch.where(x > 0, x, 0) * (x > 0)),
+    ("floor_divide", lambda x: x // 0.1 / 10),
+    ("div", lambda x: torch.div(x, 0.1, rounding_mode="floor") / 10),
+    ("divide", lambda x: torch.divide(x, 0.1, rounding_mode="trunc") / 10),
+    (None, lambda x: x.div(0.1) / 10), (None, lambda x: torch.where(x > 0, x, 0) * (x > 0)),
     (None, lambda x: x * ((x > 0) & (x < 2))),
 ])  # fmt: skip
 def test_an_operation_without_gradient_is_found_and_bridged(name, operation):

@@ -170,6 +170,24 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_images_of_a_transfer_that_do_not_count_are_said(tmp_path):
+    data = blobs()
+    model, x, y = network(data).eval(), data.test.x, data.test.y
+    evaluation.save(evaluation.evaluate(model, x, y, radius=0.1), tmp_path, y)
+    evaluation.transfer_matrix({"a": model}, x, y, lambda model, x, y: x + 5).save(tmp_path)
+    shown = words(report.page([tmp_path], tmp_path / "page.html"))
+    assert "100.0% of the images made on a were outside the budget" in shown
+
+
+def test_a_damaged_row_hides_no_other(tmp_path):
+    data = blobs()
+    model, x, y = network(data).eval(), data.test.x, data.test.y
+    evaluation.save(evaluation.evaluate(model, x, y, radius=0.1), tmp_path, y)
+    record.append(tmp_path / "evaluation.jsonl", {"per_image": "x", "accuracy": 0.5})
+    shown = words(report.page([tmp_path], tmp_path / "page.html"))
+    assert "pgd-margin" in shown and shown.count("This cannot be read") == 1
+
+
 def test_the_worst_case_is_under_its_own_budget_and_what_is_known_of_it_is_said(tmp_path):
     data, run = blobs(), tmp_path / "run"
     model, (x, y) = network(data), (data.test.x, data.test.y)
@@ -181,7 +199,7 @@ def test_the_worst_case_is_under_its_own_budget_and_what_is_known_of_it_is_said(
     evaluation.save(evaluation.evaluate(model, x, y, attacks=led, cascade=True, radius=0.1), run, y)
     shown = words(report.page([run], tmp_path / "page.html"))
     assert "worst case within linf 0.1 " in shown and "worst case within linf 0.2 " in shown
-    assert shown.count("Not in the worst case, as in another norm than linf: l2.") == 2
+    assert shown.count("not in the worst case, as in another norm than linf: l2.") == 2
     assert "images led to another class" in shown
     rows = record.rows(run / "evaluation.jsonl")
     assert rows[1]["budget"] == {"norm": "linf", "radius": 0.1} and rows[1]["norm"] == "l2"

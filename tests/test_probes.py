@@ -74,6 +74,25 @@ def test_a_passage_to_no_number_is_a_leap():
     assert found == [1.0] * 3
 
 
+def test_a_margin_that_is_the_same_infinity_everywhere_does_not_move():
+    def model(x: Tensor) -> Tensor:
+        rise = x.flatten(1).sum(1)
+        return torch.stack([rise, torch.full_like(rise, -torch.inf)], 1)
+
+    x, y, index = grey(), torch.zeros(3, dtype=torch.long), torch.arange(3)
+    assert probes.wobble(model, x, y, index, 0).tolist() == [0.0] * 3
+    assert jumps(lambda x: x.sum(1) * 0 + torch.inf, grey()) == [0.0] * 3
+
+
+def test_a_margin_that_is_no_number_nearby_wobbles_as_much_as_may_be():
+    def model(x: Tensor) -> Tensor:
+        rise = x.flatten(1).sum(1)
+        return torch.stack([rise.where(rise == 2, torch.nan), torch.zeros_like(rise)], 1)
+
+    x, y, index = grey(), torch.zeros(3, dtype=torch.long), torch.arange(3)
+    assert probes.wobble(model, x, y, index, 0).tolist() == [1.0] * 3
+
+
 @pytest.mark.parametrize("random", [False, True])
 def test_a_linear_model_does_not_wobble_not_even_under_one_draw(random):
     def model(x: Tensor) -> Tensor:

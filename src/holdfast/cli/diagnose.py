@@ -8,7 +8,7 @@ from typing import Literal
 from holdfast import diagnosis, record, report
 from holdfast.cli import attacks, runs, show
 from holdfast.cli.options import parse
-from holdfast.result import Table
+from holdfast.result import Table, Word
 from holdfast.types import Norm
 
 FIRED = 3  # exit code where --fail-on did
@@ -70,7 +70,8 @@ def diagnose(argv: Sequence[str]) -> None:
         print(record.as_json(row))
     else:
         _say(found, f"{run}, {named}, {norm} radius {radius:.4g}")
-    if {"nothing": False, "masking": found.masked, "doubt": bool(found.findings)}[o["fail_on"]]:
+    doubted = found.masked or found.word == Word.WEAK
+    if {"nothing": False, "masking": found.masked, "doubt": doubted}[o["fail_on"]]:
         raise SystemExit(FIRED)
 
 

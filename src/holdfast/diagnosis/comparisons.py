@@ -3,11 +3,14 @@
 Athalye et al. 2018 (arXiv 1802.00420, section 3.1) and Carlini et al. 2019 (arXiv 1902.06705).
 """
 
+from collections.abc import Callable
+
 from holdfast.diagnosis.evidence import LOSSES, Evidence, Ladder, climbed
 from holdfast.evaluation import paired
 from holdfast.record import Row
 from holdfast.result import Finding, Flags, Sign, fraction, reaches
 
+Rule = Callable[[Evidence], Finding | None]
 GAIN = 0.1  # share of images that another attack must fell beyond the first
 MORE = 0.05  # share of images that must fall to more of the same attack
 HALF = 0.5  # share of a small claim; of so much of it MORE are enough
@@ -30,33 +33,6 @@ def stronger(claim: Flags, other: Flags) -> Row | None:
     }  # fmt: skip
 
 
-def one_step(evidence: Evidence) -> Finding | None:
-    """Athalye's first: one step finds more than many, whichever way they climb."""
-    return _compared(
-        evidence, _climbed(evidence), ("one step",), Sign.ONE_STEP_BEATS_MANY,
-        "steps after the first lead away from wrong images",
-        "climb with momentum, smaller steps and smoothed gradients",
-    )  # fmt: skip
-
-
-def gradient_free(evidence: Evidence) -> Finding | None:
-    """Athalye's second: an attack without gradients finds more than the one with them."""
-    return _compared(
-        evidence, _climbed(evidence), ("gradient-free",), Sign.GRADIENT_FREE_FINDS_MORE,
-        "without a gradient, so that the gradients mislead",
-        "do not quote the attack with gradients; find what bends them",
-    )  # fmt: skip
-
-
-def transfer(evidence: Evidence) -> Finding | None:
-    """Pintor's fifth indicator and Carlini's advice: images made on another model find more."""
-    return _compared(
-        evidence, _climbed(evidence), ("transfer",), Sign.TRANSFER_BEATS_WHITE_BOX,
-        "the model's own gradients are worse than those of its twin",
-        "start attacks from the twin's images, and quote the worst case",
-    )  # fmt: skip
-
-
 def loss(evidence: Evidence) -> Finding | None:
     """Logit-scale masking: another loss, or the same of rescaled logits, finds more than the claim,
     and, where that climbs no loss, than the attack that stands in for it."""
@@ -69,20 +45,6 @@ def loss(evidence: Evidence) -> Finding | None:
         "attack the margin or DLR loss, which no logit scale can flatten",
         "the claim" if base is evidence.claim else "cross-entropy",
     )  # fmt: skip
-
-
-def views(evidence: Evidence) -> Finding | None:
-    """An operation without gradient, a draw, or jumps stood in the way."""
-    repaired = ("straight-through", "averaged", "smoothed", "turned")
-    return _compared(
-        evidence, _climbed(evidence), repaired, Sign.REPAIRED_GRADIENT_FINDS_MORE,
-        "the model is no harder to fool, its gradient is harder to follow",
-        "quote the attack through that view, as the adaptive attack does",
-    )  # fmt: skip
-
-
-def _climbed(evidence: Evidence) -> Flags:
-    return climbed(evidence.claim, evidence.remedies)
 
 
 def _compared(
@@ -101,6 +63,41 @@ def _compared(
     return Finding(
         name=sign, evidence=row | {"attack": name}, meaning=f"{less}: {meaning}", advice=advice
     )
+
+
+def _beyond(names: tuple[str, ...], sign: Sign, meaning: str, advice: str) -> Rule:
+    """That one of these attacks finds more than all climbs along the gradient as it is."""
+
+    def rule(evidence: Evidence) -> Finding | None:
+        best = climbed(evidence.claim, evidence.remedies)
+        return _compared(evidence, best, names, sign, meaning, advice)
+
+    return rule
+
+
+# Athalye's first: one step finds more than many, whichever way they climb.
+one_step = _beyond(
+    ("one step",), Sign.ONE_STEP_BEATS_MANY, "steps after the first lead away from wrong images",
+    "climb with momentum, smaller steps and smoothed gradients",
+)  # fmt: skip
+# Athalye's second: an attack without gradients finds more than the one with them.
+gradient_free = _beyond(
+    ("gradient-free",), Sign.GRADIENT_FREE_FINDS_MORE,
+    "without a gradient, so that the gradients mislead",
+    "do not quote the attack with gradients; find what bends them",
+)  # fmt: skip
+# Pintor's fifth indicator and Carlini's advice: images made on another model find more.
+transfer = _beyond(
+    ("transfer",), Sign.TRANSFER_BEATS_WHITE_BOX,
+    "the model's own gradients are worse than those of its twin",
+    "start attacks from the twin's images, and quote the worst case",
+)  # fmt: skip
+# An operation without gradient, a draw, or jumps stood in the way.
+views = _beyond(
+    ("straight-through", "averaged", "smoothed", "turned"), Sign.REPAIRED_GRADIENT_FINDS_MORE,
+    "the model is no harder to fool, its gradient is harder to follow",
+    "quote the attack through that view, as the adaptive attack does",
+)  # fmt: skip
 
 
 def unbounded(evidence: Evidence) -> Finding | None:

@@ -44,8 +44,9 @@ def diagnose(
 
     Args:
         model: images in [0, 1] to logits; left as it was. One that is random is judged by its
-            mean policy over 8 draws; the adaptive attack, the blind ones and one remedy see that
-            mean, the claim and the other remedies a draw at a time, as who does not know of it.
+            mean policy over 8 draws; the adaptive attack, the blind ones and two remedies, averaged
+            and gradient-free, see that mean, the claim and the others a draw at a time, as who does
+            not know of it.
         x, y: images and integer labels. The claim and the adaptive attack see all of them, the
             other attacks and the indicators `depth.sample` of them, each class in proportion.
         radius, norm: the budget, pixel units of [0, 1]; linf or l2.
@@ -130,11 +131,7 @@ def _examined(
     everything = torch.arange(len(patient.x))
     name = str(described(patient.claim)["name"])
     claimed = run({name: patient.aimed(patient.claim)}, everything)
-    if (refused := claimed.attacks[0].refused) > len(everything) / 2:
-        raise BadInput(
-            f"expected a claim whose images count, got {refused} of {len(everything)} from {name} "
-            "outside its budget or the pixel box, or no numbers; repair it"
-        )
+    _require_images(name, claimed)
     evidence = gather(patient, claimed, depth, run)
     signs = tuple(findings(evidence))
     bridge = evidence.hidden or evidence.missed  # else there is nothing to pass straight through
@@ -155,6 +152,16 @@ def _examined(
         claim=name, findings=(*signs, *broken), remedies=_remedies(evidence.claim, sample),
         evidence=evidence, passes=sum(spent), seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _require_images(name: str, claimed: Evaluation) -> None:
+    """Raises BadInput for a claim most of whose images do not count."""
+    refused, images = claimed.attacks[0].refused, len(claimed.clean.correct)
+    if refused > images / 2:
+        raise BadInput(
+            f"expected a claim whose images count, got {refused} of {images} from {name} outside "
+            "its budget or the pixel box, or no numbers; repair it"
+        )
 
 
 def _looks(evidence: Evidence, images: int) -> Labels:

@@ -40,7 +40,7 @@ class Evidence:
     `bridged` are of those that it gets right without attack.
 
     rows: where these images stand among those that were given.
-    clean: without attack. claim: after the attack that made the claim.
+    claim: after the attack that made the claim.
     remedies: after an attack with a thing that the claim lacks, by that thing's name.
     few: images of the sample, by row, that all climbs left standing, for the costly attacks;
     blind: flags of those, `[few]`, after random points and after the hard-label attack.
@@ -62,7 +62,6 @@ class Evidence:
     """
 
     rows: Labels
-    clean: Flags
     claim: Flags
     remedies: Mapping[str, Flags]
     few: tuple[int, ...]

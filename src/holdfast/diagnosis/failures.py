@@ -30,7 +30,7 @@ def unstable(evidence: Evidence) -> Finding | None:
         return None
     mean = evidence.wobble.mean().item()
     low = mean - SURE * evidence.wobble.std().item() / images**0.5
-    if low <= WOBBLE:
+    if not low > WOBBLE:
         return None
     return Finding(
         name=Sign.UNSTABLE_PREDICTIONS, evidence={"wobble": mean, "low": low, "images": images},

@@ -12,7 +12,6 @@ from holdfast import attack as attacks_of
 from holdfast import noise
 from holdfast.attack import HopSkipJump
 from holdfast.diagnosis import probes
-from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.diagnosis.dynamic import Dynamic, dynamic
 from holdfast.diagnosis.entropy import Entropy, entropy
 from holdfast.diagnosis.evidence import Evidence, Ladder, climbed
@@ -56,7 +55,7 @@ def gather(patient: Patient, claimed: Evaluation, depth: Depth, run: Run) -> Evi
             tried[f"more {setting}"] = after
     few = climbed(claim, tried).nonzero().flatten()[: depth.few]
     return Evidence(
-        rows=rows, clean=clean, claim=claim, few=tuple(few.tolist()),
+        rows=rows, claim=claim, few=tuple(few.tolist()),
         blind=_blind(part, depth, few, within), remedies=tried, **ladders,
         budgets=_budgets(part, claim, within), static=around, dynamic=paths,
         entropy=_entropies(part), **probed, hidden=met, missed=missed,
@@ -95,12 +94,20 @@ def _indicators(
     x, y, index = (some[rows.to(some.device)] for some in (part.x, part.y, part.index))
     ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm, "batch_size": part.batch_size}
     losses: list[LossName] = [loss for loss in depth.losses if loss != "dlr" or part.classes >= 3]
+    held = partial(_under_one_draw, model, part.seed) if part.random else model
     around = {
-        loss: static(model, x, y, loss, **ball, index=index, seed=part.seed) for loss in losses
+        loss: static(held, x, y, loss, **ball, index=index, seed=part.seed) for loss in losses
     }
     return around, {
         loss: dynamic(model, x, y, loss, **ball, **_pace(part.claim)) for loss in losses
     }
+
+
+def _under_one_draw(model: Classifier, seed: int, x: Images) -> Tensor:
+    """What a model that draws says under one and the same draw: the difference of two of its
+    gradients is else that of two draws."""
+    noise.settle(seed)
+    return model(x)
 
 
 def _entropies(part: Patient) -> dict[str, Entropy]:
@@ -150,8 +157,8 @@ def _shown(part: Patient, twin: Classifier) -> Patient:
 
 def _pace(claim: Attack) -> dict[str, Any]:
     """Steps of the claim and their length as a share of the radius, where it has them."""
-    known = {"steps", "rel_stepsize"} & attacks_of.settings_of(claim)
-    return {name: getattr(claim, name) for name in sorted(known)}
+    known = sorted({"steps", "rel_stepsize"} & attacks_of.settings_of(claim))
+    return {name: value for name in known if (value := getattr(claim, name))}
 
 
 def _doubled(
@@ -159,7 +166,8 @@ def _doubled(
 ) -> tuple[Ladder, Flags]:
     """The claim with twice the steps (or restarts), and twice those, on what still stands, until
     two doublings in a row fell nothing."""
-    count = getattr(part.claim, setting) if setting in attacks_of.settings_of(part.claim) else 0
+    known = setting in attacks_of.settings_of(part.claim)
+    count = (getattr(part.claim, setting) or 0) if known else 0
     left, idle = claim.clone(), 0
     ladder = [(float(count), fraction(left))]
     while 0 < 2 * count <= most and idle < 2 and left.any():
@@ -176,7 +184,7 @@ def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     """Accuracy of the sample under the claim, or an attack that can cross the ball where it
     cannot, at growing budgets, the last the whole box."""
     attack = able(part)
-    if not part.radius or isinstance(attack, Adaptive):  # whose attempts have budgets of their own
+    if not part.radius:
         return ()
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
     own = [(part.radius, fraction(claim))] if attack is part.claim else []

@@ -23,6 +23,7 @@ COMPARED = {"gt": 1, "ge": 1, "greater": 1, "greater_equal": 1,
 CAST = frozenset({"float", "double", "to", "type", "type_as", "half", "bfloat16",
                   "byte", "char", "short", "int", "long"})  # fmt: skip
 FLOORED = frozenset({"floor_divide", "__floordiv__"})
+DIVIDED = frozenset({"div", "divide"})  # which round where they are asked to
 CALLED = {"__get__": "data", "__floordiv__": "floor_divide"}
 LOST = frozenset({"bucketize", "searchsorted", "detach_"})
 BLIND = frozenset({"numpy", "__array__", "tolist", "item"})
@@ -93,10 +94,11 @@ class StraightThrough(TorchFunctionMode):
         if name.removesuffix("_") in FLAT and name[-1] == "_":
             self.missed.add(name)
         cut = name in CUT and not result.requires_grad and result.is_floating_point()
-        if not (cut or name in FLAT or name in FLOORED):
+        floored = name in FLOORED or (name in DIVIDED and more.get("rounding_mode") is not None)
+        if not (cut or floored or name in FLAT):
             return result
         self.met.add(CALLED.get(name, name))
-        return _bridged(result, first / _other(rest, more) if name in FLOORED else first)
+        return _bridged(result, first / _other(rest, more) if floored else first)
 
     def _follow(self, result: Tensor, way: Tensor, what: str) -> None:
         """From here on `result`, which has no gradient, is known to come from `way`."""

@@ -4,13 +4,13 @@ Their thresholds were set once, on networks for the digits (docs/diagnosis.md); 
 every honest network there are a few images on which a second attack finds what a first did not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from holdfast.diagnosis import comparisons, failures
 from holdfast.diagnosis.evidence import Evidence
 from holdfast.result import Finding
 
-SIGNS: tuple[Callable[[Evidence], Finding | None], ...] = (
+SIGNS: tuple[comparisons.Rule, ...] = (
     comparisons.one_step, comparisons.gradient_free, comparisons.transfer, comparisons.loss,
     comparisons.views, comparisons.unbounded, comparisons.budget, comparisons.random_points,
     comparisons.hard_label, comparisons.more_steps, comparisons.more_restarts, failures.unstable,

@@ -53,8 +53,13 @@ def _wobbled(
     keys = index.repeat_interleave(POINTS) * POINTS + number
     near = (many + sample(many, NEAR, "linf", keys, seed, noise.Stream.PROBES)).clamp(0, 1)
     there = _margin(model, near, labels, seed) - along(slope, near - many)
-    change = (there - here).abs() / here.abs().clamp_min(1e-12)
-    return change.clamp_max(1).view(len(x), POINTS).mean(1)
+    change = _apart(there, here) / here.abs().clamp_min(1e-12)
+    return change.nan_to_num(1.0).clamp_max(1).view(len(x), POINTS).mean(1)
+
+
+def _apart(one: PerImage, other: PerImage) -> PerImage:
+    """How far two heights are apart: not at all, where both are the same infinity."""
+    return (one - other).abs().masked_fill(one == other, 0.0)
 
 
 def _margin(model: Classifier, x: Images, y: Labels, seed: int) -> PerImage:
@@ -112,14 +117,14 @@ def _leaping(
     left = torch.arange(PARTS, device=x.device).repeat(len(x)).to(x) / PARTS
     right = left + 1 / PARTS
     low, high = height(left), height(right)
-    change = (high - low).abs()
+    change = _apart(high, low)
     for _ in range(HALVINGS):
         middle = (left + right) / 2
         between = height(middle)
-        back = (between - low).abs() > (high - between).abs()
+        back = _apart(between, low) > _apart(high, between)
         left, low = left.where(back, middle), low.where(back, between)
         right, high = middle.where(back, right), between.where(back, high)
-    rest = (high - low).abs()
+    rest = _apart(high, low)
     leaps = rest.where(~(rest <= least), 0).view(len(x), PARTS).sum(1)
     return (leaps / change.view(len(x), PARTS).sum(1).clamp_min(1e-12)).nan_to_num(1.0)
 

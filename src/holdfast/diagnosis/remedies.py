@@ -5,16 +5,8 @@ from typing import Any, get_args
 from torch import Tensor
 
 from holdfast import attack as attacks_of
-from holdfast.attack import (
-    FGSM,
-    MIM,
-    PGD,
-    GaussianNoise,
-    Square,
-    Targeted,
-    Transfer,
-    UniformNoise,
-)
+from holdfast.attack import FGSM, MIM, PGD, Square, Transfer
+from holdfast.diagnosis.failures import ALIKE
 from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.views import Seen
 from holdfast.loss import LossName, resolve_loss
@@ -33,7 +25,9 @@ def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
         "margin": _on(base, "margin"),
         "rescaled": Seen(attack=base, views=("rescaled",)),
         "momentum": MIM(steps=20, loss="margin", **ball),
-        "smoothed": Seen(attack=PGD(steps=10, loss="margin", **ball), views=("smoothed",)),
+        "smoothed": Seen(
+            attack=PGD(steps=10, loss="margin", seed=part.seed, **ball), views=("smoothed",)
+        ),
     }
     if base is not part.claim:
         found["cross-entropy"] = base
@@ -57,7 +51,7 @@ def repairs(
     views = {
         "straight-through": bool(operations),
         "turned": bool((rise <= 0).any()),
-        "float64": bool((agreement < 0.9).any()),
+        "float64": bool((agreement < ALIKE).any()),
     }
     base = _climber(part)
     by_margin = _on(base, "margin")
@@ -69,13 +63,10 @@ def repairs(
 
 
 def able(part: Patient) -> Attack:
-    """The claim where it may get anywhere in its ball, else PGD: it has a radius, looks for any
-    wrong class, and its steps reach across."""
-    claim: Any = part.claim
-    known = attacks_of.settings_of(claim)
-    near = {"steps", "rel_stepsize"} <= set(known) and claim.steps * claim.rel_stepsize < 1
-    blind = isinstance(claim, UniformNoise | GaussianNoise | Targeted)
-    return _usual(part) if near or blind or "radius" not in known else claim
+    """The claim where it climbs a loss and its steps reach across its ball, else PGD."""
+    base = _climber(part)
+    known = "radius" in attacks_of.settings_of(base)
+    return base if known and not 0 < attacks_of.share_crossed(base) < 1 - 1e-9 else _usual(part)
 
 
 def _climber(part: Patient) -> Attack:

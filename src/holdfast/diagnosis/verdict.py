@@ -113,7 +113,7 @@ class Diagnosis:
 
     def as_table(self) -> Table:
         """What each remedy takes, in points of accuracy."""
-        return remedy_table(self.as_dict())
+        return remedy_table({"remedies": [asdict(one) for one in self.remedies]})
 
     def table(self) -> str:
         """The verdict, the findings, the entropies, and what each remedy takes."""

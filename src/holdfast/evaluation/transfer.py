@@ -17,10 +17,8 @@ from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32, is_correct
 from holdfast.model import clean_logits, eval_mode, map_batches, predict, resolve_batch_size, usable
 from holdfast.record import Row
-from holdfast.result import Table, fraction, transfer_table
+from holdfast.result import Table, fraction, refusals, transfer_table
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
-
-FEW = 0.001  # share of refused images that need no word
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,11 +62,7 @@ class TransferMatrix:
 
     def table(self) -> str:
         """The same as aligned text, and what casts doubt on it."""
-        doubts = [
-            f"warning: {share:.1%} of the images made on {name} were outside the budget or the "
-            "pixel box, or no numbers, and count as if they had not been attacked"
-            for name, share in zip(self.sources, self.refused, strict=True) if share > FEW
-        ]  # fmt: skip
+        doubts = [f"warning: {line}" for line in refusals(self.as_dict())]
         return "\n".join([str(self.as_table()), *doubts])
 
     def save(self, folder: Path | str, about: Mapping[str, object] | None = None) -> Row:

@@ -17,7 +17,7 @@ from holdfast.report.part import (
     rounded,
     since,
 )
-from holdfast.result import Table, curve_table, remedy_table, transfer_table
+from holdfast.result import Table, curve_table, refusals, remarks, remedy_table, transfer_table
 from holdfast.result import evaluations as stored
 
 
@@ -33,7 +33,7 @@ def _asked_of(rows: Sequence[record.Row]) -> list[object]:
 
 def _battery(rows: Sequence[record.Row]) -> str:
     """What it was made by; the names of attacks that were given from Python."""
-    return rows[-1].get("battery") or ", ".join(row["name"] for row in rows)
+    return rows[-1].get("battery") or ", ".join(str(row.get("name")) for row in rows)
 
 
 def _evaluation(run: Path, rows: Sequence[record.Row]) -> Part:
@@ -48,21 +48,16 @@ def _evaluation(run: Path, rows: Sequence[record.Row]) -> Part:
                  value=f"{last['worst_case_accuracy']:.1%}", note=f"{low:.1%} to {high:.1%}"),
         ],
         lines=[", ".join([f"{last['images']} images", *about(last)]) + ".",
-               *_remarks(run, rows, budget["norm"])],
+               *since(run, last, "evaluation"), *_cascade(rows),
+               *(f"{line}." for line in remarks(rows, budget["norm"]))],
         table=_attacks(rows), pictures=pictures(run, Path(last["per_image"]).stem + ".png"),
         findings=last.get("findings", ()),
     )  # fmt: skip
 
 
-def _remarks(run: Path, rows: Sequence[record.Row], norm: str) -> Iterator[str]:
-    yield from since(run, rows[-1], "evaluation")
-    if apart := [row["name"] for row in rows if row["norm"] != norm]:
-        yield f"Not in the worst case, as in another norm than {norm}: {', '.join(apart)}."
+def _cascade(rows: Sequence[record.Row]) -> Iterator[str]:
     if any(row["attacked"] < row["images"] for row in rows):
         yield "Each attack was shown what the ones before it left; accuracies are over all images."
-    for row in (row for row in rows if "led" in row):
-        yield (f"{row['name']}: of {row['led']} images led to another class, {row['reached']:.1%} "
-               "are taken for it.")  # fmt: skip
 
 
 def _attacks(rows: Sequence[record.Row]) -> Table:
@@ -136,6 +131,6 @@ def _transfer(run: Path, row: record.Row) -> Part:
         title=f"Transfers: {row['settings']['name']}",
         lines=[", ".join([f"{row['images']} images", within, *about(row)]) + ". Each line: "
                "what images made on that run leave of the accuracy of each.",
-               *since(run, row, "matrix")],
+               *since(run, row, "matrix"), *(f"{line}." for line in refusals(row))],
         table=transfer_table(row),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from holdfast.limits import require_numbers
 from holdfast.record import Row
 from holdfast.result.finding import Finding
 from holdfast.result.standing import SLACK, WORST, Flags, Standing, fraction, median
-from holdfast.result.tables import Table, cells, doubted
+from holdfast.result.tables import Table, cells, doubted, remarks
 from holdfast.types import Images, Labels, Norm, PerImage
 
 log = logging.getLogger("holdfast")
@@ -218,15 +218,7 @@ class Evaluation:
     def remarks(self) -> list[str]:
         """Which attacks are in another norm; how many images each attack that leads to a class led
         there, in a line each."""
-        told = {one.name: one.reached for one in self.attacks if len(one.reached.correct)}
-        apart = [one.name for one in self.attacks if one.norm != self.norm]
-        other = f"not in the worst case, as in another norm than {self.norm}: {', '.join(apart)}"
-        return ([other] if apart else []) + [
-            "{}: of {} images led to another class, {} ({}) are taken for it".format(
-                name, len(one.correct), *cells(one)
-            )
-            for name, one in told.items()
-        ]
+        return remarks([attack.as_row() for attack in self.attacks], self.norm)
 
     def table(self) -> str:
         """The same as aligned text, and what casts doubt on it."""

@@ -8,6 +8,8 @@ from holdfast.record import Row
 from holdfast.result.finding import Finding
 from holdfast.result.standing import WORST, Standing
 
+FEW = 0.001  # share of refused images that need no word
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,7 +33,7 @@ class Table:
 def curve_table(row: Row) -> Table:
     """Accuracy at each radius of a curve, clean images first, and before it that of each attack
     that was run apart."""
-    apart = row.get("attacks", {})
+    apart = row["attacks"]
     low, high = row["clean_interval"]
     clean = {"accuracy": row["clean_accuracy"], "low": low, "high": high}
     lines = [("clean", [clean] * (len(apart) + 1))] + [
@@ -51,6 +53,28 @@ def transfer_table(row: Row) -> Table:
     shares = zip(("clean", *row["sources"]), [row["clean_accuracy"], *row["accuracy"]], strict=True)
     body = [[name, *(f"{share:.1%}" for share in some)] for name, some in shares]
     return Table(("made on", *row["targets"]), body)
+
+
+def refusals(row: Row) -> list[str]:
+    """Of which sources of a transfer matrix images do not count."""
+    return [
+        f"{share:.1%} of the images made on {name} were outside the budget or the pixel box, or no "
+        "numbers, and count as if they had not been attacked"
+        for name, share in zip(row["sources"], row["refused"], strict=True) if share > FEW
+    ]  # fmt: skip
+
+
+def remarks(rows: Sequence[Row], norm: str) -> list[str]:
+    """Which attacks of an evaluation in this norm are in another one; how many images each attack
+    that leads to a class led there, in a line each."""
+    apart = [row["name"] for row in rows if row["norm"] != norm]
+    other = f"not in the worst case, as in another norm than {norm}: {', '.join(apart)}"
+    return ([other] if apart else []) + [
+        "{}: of {} images led to another class, {:.1%} ({:.1%} to {:.1%}) are taken for it".format(
+            row["name"], row["led"], row["reached"], *row["reached_interval"]
+        )
+        for row in rows if "led" in row
+    ]  # fmt: skip
 
 
 def remedy_table(row: Row) -> Table:
