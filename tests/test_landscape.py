@@ -200,7 +200,7 @@ def test_the_record_is_saved_and_said(tmp_path):
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "size": ({"size": 1}, "size of 2 or more"),
+    "size": ({"size": 1}, "size as a whole number of 2 or more"),
     "span": ({"span": 0.0}, "expected span above 0, got 0.0"),
     "radius": ({"radius": 0.0}, "expected radius above 0"),
     "batch": ({"batch_size": 0}, "batch_size as a whole number of 1"),

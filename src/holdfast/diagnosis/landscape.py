@@ -18,7 +18,7 @@ from holdfast.diagnosis.mapped import MAPS, mapped, remembered
 from holdfast.diagnosis.planes import Surface, directions, through
 from holdfast.errors import BadInput, choose, require_value
 from holdfast.evaluation import require_settings
-from holdfast.limits import ABOVE_0, AT_LEAST_2, COUNT, require_range
+from holdfast.limits import ABOVE_0, Range, require_range
 from holdfast.model import clean_logits, eval_mode, resolve_batch_size, usable
 from holdfast.record import Row
 from holdfast.result import Table, fraction
@@ -200,8 +200,7 @@ def _require(axes: str, size: Any, span: Any, radius: Any, norm: str, batch_size
     require_settings(radius, norm, batch_size)
     require_range("radius", radius, ABOVE_0)
     require_range("span", span, ABOVE_0)
-    require_range("size", size, COUNT)
-    require_range("size", size, AT_LEAST_2)
+    require_range("size", size, Range(low=2, whole=True))
 
 
 def _range(values: Tensor) -> list[float]:
