@@ -2,9 +2,11 @@
 
 import errno
 import json
+import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -486,6 +488,18 @@ def test_an_interrupted_command_says_how_to_go_on(capsys, monkeypatch, command, 
     monkeypatch.setitem(COMMANDS, command, (interrupted, ""))
     assert main([command]) == 130
     assert hint in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_terminated_command_says_how_to_go_on():
+    words = ["train", *SMALL, "--epochs", "500", "--out", "run"]
+    command = [sys.executable, "-c", "import sys; from holdfast.cli import main; sys.exit(main())"]
+    with subprocess.Popen([*command, *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        process.stderr.readline()  # of the first epoch
+        process.terminate()
+        said = process.communicate(timeout=60)[1].splitlines()[-1]
+    assert process.returncode == 143 and "holdfast train --resume run" in said
 
 
 @pytest.mark.parametrize(

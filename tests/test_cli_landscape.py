@@ -75,7 +75,7 @@ def test_a_flat_plane_and_one_of_many_classes_are_drawn(tmp_path):
 BAD = {
     "no run": (["nowhere"], "nowhere"),
     "axes": (["RUN", "--axes", "atack"], "did you mean 'attack'"),
-    "size": (["RUN", "--size", "1"], "size of 2 or more"),
+    "size": (["RUN", "--size", "1"], "size as a whole number of 2 or more"),
     "span": (["RUN", "--span", "-1"], "expected span above 0"),
     "radius": (["RUN", "--radius", "0"], "expected radius above 0"),
     "norm": (["RUN", "--norm", "l7"], "l7"),

@@ -9,9 +9,10 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import ATTACKS, FAB, PGD, DeepFool, with_settings
+from holdfast.attack import ATTACKS, CW, FAB, FGSM, PGD, DeepFool, with_settings
+from holdfast.diagnosis import diagnose
 from holdfast.errors import BadInput
-from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge
+from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge, transfer_matrix
 from holdfast.model import clean_logits, usable
 from holdfast.result import median, wilson
 from holdfast.types import Norm
@@ -520,3 +521,38 @@ def test_an_attack_of_another_norm_or_beyond_the_budget_leaves_its_images_to_the
     assert both["worst case"].difference == 0
     robust = evaluate(lambda x: 100 * Threshold()(x), x, y, attacks=attacks, cascade=True, **asked)
     assert robust.worst_case.accuracy == found.worst_case.accuracy
+
+
+def test_a_norm_other_than_linf_has_no_usual_radius():
+    world = linear_world()
+    given = (world.model, world.x, world.y)
+    for judged in (evaluate, diagnose):
+        with pytest.raises(BadInput, match=r"expected a radius with norm l2, got none"):
+            judged(*given, norm="l2")
+    with pytest.raises(BadInput, match=r"expected a radius with norm l2, got none"):
+        evaluate(*given, attacks={"cw": CW()})
+    with pytest.raises(BadInput, match=r"expected a radius with norm l2, got none"):
+        transfer_matrix({"a": world.model}, world.x, world.y, CW())
+    assert evaluate(*given, attacks={"cw": CW()}, radius=0.5).radius == 0.5
+    assert evaluate(*given).radius == 8 / 255
+
+
+def test_a_suite_beside_attacks_of_one_s_own_is_refused():
+    world = linear_world()
+    with pytest.raises(BadInput, match=r"a suite or attacks, got 'standard' and attacks"):
+        evaluate(world.model, world.x, world.y, "standard", attacks={"mine": FGSM()})
+
+
+def test_an_attack_s_result_by_its_name():
+    world = linear_world()
+    found = evaluate(world.model, world.x, world.y, attacks={"mine": FGSM(), "pgd": PGD()})
+    assert found["pgd"] is found.attacks[1]
+    with pytest.raises(BadInput, match="did you mean 'mine'"):
+        found["min"]
+
+
+def test_an_evaluation_is_found_again_by_its_suite(tmp_path):
+    world = linear_world()
+    found = evaluate(world.model, world.x, world.y, radius=0.1)
+    evaluation.save(found, tmp_path, world.y, about={"suite": "quick"})
+    assert evaluation.load(tmp_path, suite="quick").radius == 0.1

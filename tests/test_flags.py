@@ -124,7 +124,9 @@ def test_steps_that_do_not_reach_the_radius_are_said():
 
 
 def test_steps_of_a_length_in_pixels_are_no_share():
-    found = evaluate(MODEL, X, Y, attacks={"ddn": DDN(step_size=0.005, steps=50)}, norm="l2")
+    found = evaluate(
+        MODEL, X, Y, attacks={"ddn": DDN(step_size=0.005, steps=50)}, norm="l2", radius=0.1
+    )
     assert "steps too short" not in names(found)
 
 

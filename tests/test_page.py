@@ -241,3 +241,24 @@ def test_a_run_is_told_once_and_by_its_name(runs, tmp_path, monkeypatch):
     (tmp_path / "new" / "evaluation.jsonl").touch()
     text = report.page([tmp_path / "new", runs / "other"], tmp_path / "page.html").read_text()
     assert "Nothing to show yet" in text and "Side by side" not in text
+
+
+def test_a_folder_of_results_alone_is_told_too(tmp_path):
+    data = blobs()
+    model, x, y = network(data).eval(), data.test.x, data.test.y
+    evaluation.curve(model, x, y, [0.1]).save(tmp_path / "curves", {"suite": "quick"})
+    rays = margin.search(model, x, y, step=0.1, directions=margin.Orthonormal(count=3))
+    margin.save(rays, tmp_path / "rays" / "margins", y)
+    shown = words(report.page([tmp_path / "curves", tmp_path / "rays"], tmp_path / "page.html"))
+    assert "Accuracy over budgets: quick" in shown and "Mean margin" in shown
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml"), (".png", b"\x89PNG")]
+)
+def test_a_figure_has_the_form_of_its_name(tmp_path, suffix, start):
+    file = tmp_path / f"bars{suffix}"
+    report.bars(file, {"one": {"clean": 0.9}}, "title")
+    assert file.read_bytes().startswith(start)
+    with pytest.raises(BadInput, match=r"expected a figure as .png, .pdf, .svg"):
+        report.bars(tmp_path / "bars.jpeg", {"one": {"clean": 0.9}}, "title")

@@ -92,9 +92,9 @@ def choose_engine(
 def fastest(
     model: nn.Module, image: tuple[int, int, int], device: torch.device, batch: int = 64
 ) -> Engine:
-    """bf16 if a training step of a copy of the model works in it and takes at most 0.9 of fp32's
-    time in every round, so that a busy machine does not decide, and the device has the
-    arithmetic."""
+    """bf16 if a training step of a copy of the model works in it and takes at most three quarters
+    of fp32's time in every round, and the device has the arithmetic: no close call that comes out
+    otherwise for another seed, or on a busy machine."""
     if not multiplies_bf16(device):
         return Engine(device=device)
     engines = [Engine(device=device, precision=p) for p in ("fp32", "bf16")]
@@ -102,11 +102,11 @@ def fastest(
     try:
         twins = [(engine, engine.place(copy.deepcopy(model))) for engine in engines]
         steps = [lambda e=e, m=m: _step(e, m, x) for e, m in twins]
-        slow, fast = rounds_of(steps, rounds=3)
+        slow, fast = rounds_of(steps, rounds=5)
     except (RuntimeError, TypeError) as error:  # mixed dtypes, no room for twins, no twin at all
         log.warning("precision fp32, since a trial failed: %s", cause(error))
         return engines[0]
-    wins = all(short <= 0.9 * long for short, long in zip(fast, slow, strict=True))
+    wins = all(short <= 0.75 * long for short, long in zip(fast, slow, strict=True))
     return engines[1] if wins else engines[0]
 
 

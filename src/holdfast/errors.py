@@ -51,8 +51,9 @@ def _meant(name: str, known: Mapping[str, str]) -> Iterator[str]:
         yield known[front + dot + ours]
     if front and last in known:  # of the command, not of that choice
         yield known[last]
-    if ours and not front:
-        yield from (one for word, one in known.items() if word.rpartition(".")[2] == ours)
+    if not front:
+        wanted = ours or name
+        yield from (one for word, one in known.items() if word.rpartition(".")[2] == wanted)
     yield from (one for word, one in known.items() if word.lower() == name.lower())
 
 

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,10 +64,11 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit codes: 0, 1 (failed), 2 (bad input), 3 (diagnose --fail-on fired), 130
-    (interrupted)."""
+    (interrupted), 143 (by SIGTERM)."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a process of its own
         keep_memory()
+        signal.signal(signal.SIGTERM, _terminated)
     logging.basicConfig(format="holdfast: %(message)s", level=logging.WARNING)
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
@@ -87,7 +89,8 @@ def _run(words: list[str]) -> int:
     except Diverged as error:
         return _say(str(error), 1)
     except KeyboardInterrupt as error:
-        return _say("; ".join(filter(None, ("interrupted", _then(error, words[0])))), 130)
+        code = 128 + (error.args[0] if error.args else signal.SIGINT)
+        return _say("; ".join(filter(None, ("interrupted", _then(error, words[0])))), code)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -100,6 +103,11 @@ def _run(words: list[str]) -> int:
         return _say(f"failed: {told} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM, as schedulers send it, is taken as Ctrl-C is."""
+    raise KeyboardInterrupt(number)
 
 
 def _then(error: BaseException, command: str) -> str:

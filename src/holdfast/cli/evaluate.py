@@ -80,7 +80,7 @@ def evaluate(argv: Sequence[str]) -> None:
         drafts = runs.drafts(o, called, parsed.slots, {"against", "reference"})
         with show.progress(o["json"] or not team.leads()) as (bar, _):
             found = evaluation.evaluate(
-                model, split.x, split.y, "quick" if some else called, attacks=some, radius=radius,
+                model, split.x, split.y, None if some else called, attacks=some, radius=radius,
                 norm=norm, batch_size=o["batch_size"], index=split.index, seed=o["seed"],
                 keep=o["keep_images"], folder=drafts, processes=o["processes"], said=show.bars(bar),
             )  # fmt: skip

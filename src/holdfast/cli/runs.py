@@ -202,7 +202,11 @@ def checkpoint(run: Path, name: str) -> Path:
     if there:
         return choose(there, name, "a checkpoint")
     got = "a folder without checkpoints" if run.exists() else "no such folder"
-    got = "a file" if run.is_file() else got
+    got = (
+        "a file; weights become a run by hf.model.save_run (docs/models.md)"
+        if run.is_file()
+        else got
+    )
     if (run / record.CARD).exists():
         got = "a checkpoint; name the run, and the checkpoint with --checkpoint"
     elif inside := sorted(path.parent.name for path in run.glob("*/checkpoints")):

@@ -17,7 +17,15 @@ from holdfast.diagnosis.patient import DEFAULT, Depth, Patient
 from holdfast.diagnosis.verdict import Diagnosis, Remedy
 from holdfast.diagnosis.views import Averaged
 from holdfast.errors import BadInput, require_value
-from holdfast.evaluation import as_attack, budget, described, evaluate, require_settings, wavering
+from holdfast.evaluation import (
+    as_attack,
+    budget,
+    described,
+    evaluate,
+    require_settings,
+    usual_radius,
+    wavering,
+)
 from holdfast.loss import is_correct
 from holdfast.model import clean_logits, eval_mode, predict, usable
 from holdfast.result import Evaluation, Finding, Flags, Sign, Standing, fraction
@@ -29,7 +37,7 @@ def diagnose(
     x: Images,
     y: Labels,
     *,
-    radius: float = 8 / 255,
+    radius: float | None = None,
     norm: Norm = "linf",
     claim: Attack | None = None,
     twin: Classifier | None = None,
@@ -49,7 +57,7 @@ def diagnose(
             not know of it.
         x, y: images and integer labels. The claim and the adaptive attack see all of them, the
             other attacks and the indicators `depth.sample` of them, each class in proportion.
-        radius, norm: the budget, pixel units of [0, 1]; linf or l2.
+        radius, norm: the budget, pixel units of [0, 1]; linf or l2. None: 8/255, within linf alone.
         claim: the attack whose result is in doubt; None: PGD with 20 steps on cross-entropy.
         twin: a model of the same classes, best the same network without its defence, whose
             images are tried on the model.
@@ -70,6 +78,7 @@ def diagnose(
         require_value("twin", twin, "model.load('runs/other/checkpoints/best')")
     if norm == "l1":
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
+    radius = usual_radius(norm) if radius is None else radius
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     claim = as_attack("claim", claim)

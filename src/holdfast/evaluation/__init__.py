@@ -4,7 +4,7 @@ from holdfast.evaluation.compare import Comparison, compare, paired
 from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.flags import wavering
-from holdfast.evaluation.inputs import as_attack, require_settings
+from holdfast.evaluation.inputs import as_attack, require_settings, usual_radius
 from holdfast.evaluation.judge import acceptable, budget, described
 from holdfast.evaluation.reference import Reference
 from holdfast.evaluation.store import latest, load, save
@@ -32,5 +32,6 @@ __all__ = [
     "require_settings",
     "save",
     "transfer_matrix",
+    "usual_radius",
     "wavering",
 ]

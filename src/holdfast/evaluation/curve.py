@@ -138,7 +138,7 @@ def curve(
         if len(rows) and radius > 0:
             here = rows.to(x.device)
             found = evaluate(
-                model, x[here], y[here], battery if isinstance(battery, str) else "quick",
+                model, x[here], y[here], battery if isinstance(battery, str) else None,
                 attacks=None if isinstance(battery, str) else as_attacks(battery(radius)),
                 radius=radius, norm=norm, batch_size=batch_size, index=index[here], seed=seed,
                 folder=folder,

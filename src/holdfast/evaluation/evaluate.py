@@ -12,7 +12,7 @@ from holdfast.evaluation.doubts import budgets, of_results
 from holdfast.evaluation.draft import draft
 from holdfast.evaluation.flags import of_model
 from holdfast.evaluation.front import moved, over_all, untouched
-from holdfast.evaluation.inputs import as_attacks, require_settings
+from holdfast.evaluation.inputs import as_attacks, require_settings, usual_radius
 from holdfast.evaluation.judge import Case, budget, run_checked
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.store import marks
@@ -28,7 +28,7 @@ def evaluate(
     model: Classifier,
     x: Images,
     y: Labels,
-    suite: str = "quick",
+    suite: str | None = None,
     *,
     attacks: Mapping[str, Attack] | None = None,
     cascade: bool = False,
@@ -50,7 +50,7 @@ def evaluate(
         x: images; converted to the dtype of the model's weights, which is float32 or float64. A
             function gets them as they are, but never narrower than float32.
         y: integer labels, from 0 to the number of classes - 1.
-        suite: a named battery; used where `attacks` is not given.
+        suite: a named battery; None: `quick`, or `attacks`.
         attacks: attacks of your own by name. **Each keeps the budget that it states**, such as
             the 8/255 of a bare `PGD()`; `radius` and `norm` are what the others are checked
             against, and it is a finding where no attack reaches that far. One that has
@@ -60,7 +60,7 @@ def evaluate(
             as in AutoAttack, and one that names a parameter `start` is handed the image of
             largest margin that any of them offered; a suite knows for itself.
         radius, norm: the budget, pixel units of [0, 1]. None: the largest radius that `attacks`
-            state in that norm, else 8/255; the norm that they all have, else linf.
+            state in that norm, else 8/255 within linf; the norm that they all have, else linf.
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
@@ -73,9 +73,12 @@ def evaluate(
         said: called after each batch with (attack, images done, images).
 
     Raises BadInput: images, labels or a model that do not fit each other, pixels outside [0, 1],
-    settings out of range, an unknown suite.
+    settings out of range, an unknown suite, a suite beside attacks of your own, a norm other than
+    linf without a radius.
     """
-    if not isinstance(suite, str):
+    if suite is not None and attacks is not None:
+        raise BadInput(f"expected a suite or attacks, got {suite!r:.60} and attacks; leave one out")
+    if not isinstance(suite, str | None):
         raise BadInput(
             f"expected suite as a name out of {', '.join(SUITES)}, got {suite!r:.60}; give attacks "
             "of your own as attacks={name: attack}"
@@ -96,7 +99,7 @@ def evaluate(
             batch_size=resolve_batch_size(batch_size, x), said=said,
         )  # fmt: skip
         own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
-        return _fought(case, own or _battery(case, suite, seed), folder, keep)
+        return _fought(case, own or _battery(case, suite or "quick", seed), folder, keep)
 
     whole = joined(team.agreed(fought))
     doubts = [*of_results(whole)]
@@ -113,10 +116,11 @@ def _common(attacks: Mapping[str, Attack] | None) -> Norm:
 
 
 def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:
-    """The largest radius that the attacks state in this norm; 8/255 where none does."""
+    """The largest radius that the attacks state in this norm; the usual one where none does."""
     own = attacks.values() if attacks else ()
     stated = [budget(one, 0.0, norm) for one in own]
-    return max((radius for radius, kind in stated if kind == norm and radius), default=8 / 255)
+    known = [radius for radius, kind in stated if kind == norm and radius]
+    return max(known) if known else usual_radius(norm)
 
 
 def _battery(case: Case, suite: str, seed: int) -> Suite:

@@ -23,6 +23,16 @@ def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
     require_range("batch_size", batch_size, COUNT)
 
 
+def usual_radius(norm: str) -> float:
+    """8/255 within linf. Raises BadInput for another norm, of which no radius is usual."""
+    if norm != "linf":
+        raise BadInput(
+            f"expected a radius with norm {norm}, got none; give radius=..., 8/255 is usual within "
+            "linf alone"
+        )
+    return 8 / 255
+
+
 def as_attacks(attacks: Any) -> dict[str, Attack]:
     """Attacks by name.
 

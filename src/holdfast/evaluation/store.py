@@ -70,8 +70,9 @@ def save(
     clean images. Gives their path.
 
     y: labels of the images. index: their positions in the data set, by which `compare` matches
-    images; None: 0, 1, 2, ... about: what else the rows say, such as `battery`, `checkpoint`,
-    `split` and `seed`, as those of the command line do. Raises BadInput for another number of them.
+    images; None: 0, 1, 2, ... about: what else the rows say, such as `suite` (kept as `battery`, by
+    which it is found again), `checkpoint`, `split` and `seed`, as those of the command line do.
+    Raises BadInput for another number of them.
     """
     run, images = Path(run), len(found.clean.correct)
     index = torch.arange(images) if index is None else index
@@ -92,13 +93,14 @@ def save(
             f"{attack.name}.target": attack.target,
             f"{attack.name}.budget": torch.tensor([ORDER[attack.norm], attack.radius]),
         }
-        more = {"queries": attack.queries, "adv": attack.adv}
-        held |= {f"{attack.name}.{key}": one for key, one in more.items() if one is not None}
+        rare = {"queries": attack.queries, "adv": attack.adv}
+        held |= {f"{attack.name}.{key}": one for key, one in rare.items() if one is not None}
     newest = max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     free = (run / f"evaluation-{number:03d}.safetensors" for number in itertools.count(newest + 1))
     file = record.write_new(free, tensors.save({n: t.contiguous() for n, t in held.items()}))
     whole = found.as_dict()
-    shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**(about or {}))
+    more = {"battery" if name == "suite" else name: said for name, said in (about or {}).items()}
+    shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**more)
     shared["budget"] = {"norm": found.norm, "radius": found.radius}  # that of the worst case
     rows = [shared | row | {"per_image": file.name} for row in whole["attacks"]]
     try:

@@ -1,5 +1,6 @@
 """Which images made against one model fool which other: the whole matrix."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast import record
 from holdfast.errors import BadInput
-from holdfast.evaluation.inputs import as_attack, require_settings
+from holdfast.evaluation.inputs import as_attack, require_settings, usual_radius
 from holdfast.evaluation.judge import acceptable, budget, described, images_of
 from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32, is_correct
@@ -100,7 +101,7 @@ def transfer_matrix(
         attack: run against each source. One that takes all its steps transfers best.
         sources: what is attacked, by name; None: the models themselves.
         radius, norm: the budget of an attack that does not state its own, pixel units of [0, 1];
-            None: linf 8/255. An image of a minimum-norm attack beyond it fools nobody.
+            None: 8/255 within linf. An image of a minimum-norm attack beyond it fools nobody.
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
@@ -141,8 +142,10 @@ def transfer_matrix(
 
 def _budget(attack: Attack, radius: float | None, norm: Norm | None) -> tuple[float, Norm]:
     """The attack's, else the one that was asked for. Raises BadInput where they differ."""
-    wanted = 8 / 255 if radius is None else radius, norm or "linf"
+    wanted = math.nan if radius is None else radius, norm or "linf"
     held = budget(attack, *wanted)
+    if math.isnan(held[0]):
+        held = usual_radius(held[1]), held[1]
     if (radius is not None and held[0] != radius) or (norm is not None and held[1] != norm):
         raise BadInput(
             f"expected an attack within {wanted[1]} {wanted[0]:g}, got one within {held[1]} "

@@ -37,7 +37,8 @@ class Chapter:
 
 def chapter(run: Path) -> Chapter:
     """Everything that the run folder has to show. Raises BadInput where it is none."""
-    known = (record.CONFIG, record.EVALUATIONS, record.ROUNDS, record.CHECKPOINTS)
+    known = (record.CONFIG, record.EVALUATIONS, record.ROUNDS, record.CHECKPOINTS, record.FINDINGS,
+             record.CURVES, record.TRANSFERS, "margins", "landscape")  # fmt: skip
     if not any((run / name).exists() for name in known):
         raise BadInput(f"expected a run folder, got {run}: none of {', '.join(known)} is there")
     parts = [part for title, make in PARTS.items() for part in safely(title, make, run)]

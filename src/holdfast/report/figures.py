@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from holdfast import record
+from holdfast.errors import BadInput
 from holdfast.record import Row
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 STROKES = ("-", "--", ":")  # of more lines than colours
+KINDS = (".png", ".pdf", ".svg")
 DPI = 150  # pixels of a figure to the inch
 
 
@@ -21,11 +23,15 @@ DPI = 150  # pixels of a figure to the inch
 def panels(
     path: Path | str, count: int, size: tuple[float, float], title: str, **settings: Any
 ) -> Iterator[list[Any]]:
-    """Axes side by side to draw in; behind the block the figure lies at `path` as PNG.
+    """Axes side by side to draw in; behind the block the figure lies at `path`, as PNG, PDF or SVG
+    by its suffix.
 
     size: width and height of each panel in inches; settings: for Matplotlib's `subplots`. The file
-    is put there in one step, and no name is read as a formula.
+    is put there in one step, and no name is read as a formula. Raises BadInput for another suffix.
     """
+    kind = Path(path).suffix.lower()
+    if kind not in KINDS:
+        raise BadInput(f"expected a figure as {', '.join(KINDS)}, got {path}; name it so")
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
@@ -35,7 +41,7 @@ def panels(
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     content = BytesIO()
-    figure.savefig(content, dpi=DPI, format="png", bbox_inches="tight")  # no label is cut
+    figure.savefig(content, dpi=DPI, format=kind[1:], bbox_inches="tight")  # no label is cut
     record.write(Path(path), content.getvalue())
 
 

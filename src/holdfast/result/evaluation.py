@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, choose
 from holdfast.limits import require_numbers
 from holdfast.record import Row
 from holdfast.result.finding import Finding
@@ -140,6 +140,10 @@ class Evaluation:
     findings: tuple[Finding, ...] = ()
     cascade: bool = False
     marks: Int[Tensor, " batch"] | None = None
+
+    def __getitem__(self, name: str) -> AttackResult:
+        """The result of the attack of this name. Raises BadInput where there is none."""
+        return choose({one.name: one for one in self.attacks}, name, "an attack")
 
     @property
     def worst_case(self) -> Standing:
