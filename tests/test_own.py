@@ -174,6 +174,19 @@ def test_a_module_trained_in_python_goes_on_with_a_function_that_builds_it(capsy
     assert len(record.rows(Path("run/metrics.jsonl"))) == 2
 
 
+def test_modules_trained_in_python_stand_beside_others(capsys) -> None:
+    more(NET)
+    data, watch = holdfast.data.load("digits"), training.Watch(images=20)
+    for width, out in ((16, "one"), (8, "two")):
+        net = importlib.import_module("mine").Net(width)
+        training.train(net, data, epochs=1, precision="fp32", watch=watch, out=out)
+    words = ["curve", "one", "two", "--images", "20", "--radii", "0.1", "--model"]
+    assert main([*words, "one=mine:build,two=mine:other"]) == 0
+    assert main([*words, "two=mine:other,mine:build"]) == 0
+    assert main([*words, "one=mine:other,two=mine:other"]) == 2
+    assert "is (16, 64)" in capsys.readouterr().err
+
+
 def test_options_reach_the_code_however_it_is_written() -> None:
     losses = []
     for name, weight in (("brier", 2), ("Frozen", 2), ("Plain", 2), ("made", 2), ("made", 4)):

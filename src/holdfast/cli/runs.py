@@ -44,7 +44,7 @@ def options(
     Args:
         checkpoint: best, last, or epoch-NNN; of every run that is named.
         model: MODULE:FUNCTION that built the model, where it is your own code; of runs with several
-            of your own, all of them: a:build,b:build.
+            of your own, all of them: a:build,b:build, or which for which: runs/one=a:build.
         data: data set; by default the one of the run. A folder's images get the model's size.
         data_root: folder of the data sets; else HOLDFAST_DATA, else a cache folder.
         split: which images.
@@ -65,7 +65,7 @@ def network(o: Options) -> models.Network:
     Raises BadInput where the run has others, but not this one."""
     run = Path(o["run"])
     place = checkpoint(run, o["checkpoint"])
-    code = _code(o["model"], models.read_card(place).architecture)
+    code = _code(o["model"], models.read_card(place).architecture, run)
     found = models.load(place, architecture=code)
     head = run / record.PROVENANCE
     before = record.read_json(head).get("code") if head.exists() else None
@@ -80,7 +80,8 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
     others."""
     place = checkpoint(Path(run), o["checkpoint"])
     built = models.read_card(place).architecture
-    found = models.load(place, architecture=_code(o["model"], built) if is_own(built) else None)
+    code = _code(o["model"], built, Path(run)) if is_own(built) else None
+    found = models.load(place, architecture=code)
     wanted, got = (card.image, card.classes), (found.card.image, found.card.classes)
     if wanted != got:
         raise BadInput(
@@ -90,11 +91,15 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
     return found.to(engine.find_device(o["device"]))
 
 
-def _code(named: str | None, built: str) -> str | None:
-    """Which of the user's own functions makes a network that `built` made: itself where it was
-    named among others, or the one that was."""
-    names = [name.strip() for name in (named or "").split(",")]
-    return named if len(names) == 1 else built if built in names or not is_own(built) else None
+def _code(named: str | None, built: str, run: Path) -> str | None:
+    """Which of the user's own functions makes the network of a run, which `built` made: the one
+    that was named for that run, `built` where it is among several, or the only one."""
+    words = [name.strip().rpartition("=") for name in named.split(",")] if named else []
+    for_run = {Path(of): code for of, given, code in words if given}
+    names = [code for _, given, code in words if not given]
+    if run in for_run or len(names) < 2:
+        return for_run.get(run, names[0] if names else None)
+    return built if built in names or not is_own(built) else None
 
 
 def about(o: Options, card: models.Card) -> dict[str, object]:
