@@ -556,3 +556,12 @@ def test_an_evaluation_is_found_again_by_its_suite(tmp_path):
     found = evaluate(world.model, world.x, world.y, radius=0.1)
     evaluation.save(found, tmp_path, world.y, about={"suite": "quick"})
     assert evaluation.load(tmp_path, suite="quick").radius == 0.1
+
+
+@pytest.mark.parametrize(("name", "warned"), [("eps", True), ("epsilon", True), ("radius", False)])
+def test_a_budget_of_another_name_is_said(name, warned, caplog):
+    world = linear_world()
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(f"def mine(model, x, y, {name}=0.1):\n    return x", scope)
+    evaluate(world.model, world.x, world.y, attacks={"mine": scope["mine"]}, radius=0.1)
+    assert (f"keeps its own {name}" in caplog.text) is warned

@@ -71,9 +71,7 @@ def diagnose(argv: Sequence[str]) -> None:
     else:
         _say(found, f"{run}, {named}, {norm} radius {radius:.4g}")
         if o["quick"]:
-            print(
-                "A quick look, at few images and queries: without --quick more may be found."
-            )
+            print("A quick look, at few images and queries: without --quick more may be found.")
     doubted = found.masked or found.word == Word.WEAK
     if {"nothing": False, "masking": found.masked, "doubt": doubted}[o["fail_on"]]:
         raise SystemExit(FIRED)

@@ -1,5 +1,7 @@
 """What can be evaluated: images, labels, a model and settings that fit; else one line why not."""
 
+import inspect
+import logging
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -10,6 +12,8 @@ from holdfast.geometry import require_inside
 from holdfast.limits import AT_LEAST_0, COUNT, require_range
 from holdfast.result import WORST
 from holdfast.types import Attack, Norm
+
+log = logging.getLogger("holdfast")
 
 
 def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
@@ -59,4 +63,9 @@ def as_attack(name: str, attack: Any) -> Attack:
     of the argument."""
     require_value(name, attack, "attack.PGD(radius=8 / 255)")
     require_call(name, attack, ("model", "x", "y"), OPTIONAL_ARGUMENTS)
+    if inspect.isfunction(attack):
+        names = inspect.signature(attack).parameters
+        if "radius" not in names and (called := {"eps", "epsilon"} & names.keys()):
+            log.warning("%s keeps its own %s, which nothing compares with the radius asked for; "
+                        "call it radius", name, called.pop())  # fmt: skip
     return own.valued(attack, 3, OPTIONAL_ARGUMENTS)
