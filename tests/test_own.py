@@ -58,6 +58,12 @@ def one_step(model, x, y, index, *, radius: float = 0.1, norm: str = "linf"):
 def diagonal(model, x, y, index, seed, *, count: int = 3):
     return torch.ones(count, *x.shape[1:]) * torch.arange(1, count + 1).reshape(-1, 1, 1, 1)
 
+def cyclic(update, per_epoch, total, *, low: float = 0.0):
+    return low + (1 - low) * (1 - abs(2 * (update / per_epoch % 1) - 1))
+
+def epochwise(epoch):
+    return 1.0
+
 STRONG = hf.attack.PGD(steps=3)
 def mean(model, batch, state):
     return cross_entropy(model(batch.x), batch.y), state
@@ -214,6 +220,17 @@ def test_a_reward_an_adversary_and_an_attack(capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     assert main(["train", "--objective", "mine:brier", "--help"]) == 0
     assert "of the score (default: 2.0)" in capsys.readouterr().out
+
+
+def test_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--schedule", "mine:cyclic", "--schedule.low", "0.5"]
+    assert train(*asked, "--out", "run") == 0
+    assert config("run")["schedule"] == {"name": "mine:cyclic", "low": 0.5}
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    rates = [row["lr"] for row in record.rows(Path("run/metrics.jsonl"))]
+    assert rates == [pytest.approx(rates[0])] * 2 and 0.0005 <= rates[0] < 0.001
+    assert train("--schedule", "mine:epochwise") == 2
+    assert "mine:epochwise" in capsys.readouterr().err
 
 
 def test_directions() -> None:

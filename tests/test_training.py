@@ -459,3 +459,8 @@ def test_a_split_without_images_is_named():
     empty = replace(DATA, validation=DATA.validation.only(torch.arange(0)))
     with pytest.raises(BadInput, match="images in the validation split, got none"):
         train(network(DATA), empty, **fast(epochs=1))
+
+
+def test_a_schedule_of_the_epoch_is_refused_in_one_line():
+    with pytest.raises(BadInput, match=r"schedule .*update, per_epoch, total"):
+        training.train(network(DATA), DATA, epochs=1, schedule=lambda epoch: 1.0)  # type: ignore

@@ -47,7 +47,12 @@ SLOTS = {
     "objective": replace(OBJECTIVE, inner={Objective: OBJECTIVE, Reward: REWARD}),
     "adversary": replace(attacks.ATTACK, skip=frozenset()),
     "optimizer": Slot(table=training.OPTIMIZERS, default="adamw"),
-    "schedule": Slot(table=training.SCHEDULES, default="constant"),
+    "schedule": Slot(
+        table=training.SCHEDULES,
+        default="constant",
+        find=partial(own.kind, what="a schedule", call=("update", "per_epoch", "total")),
+        others=("MODULE:NAME",),
+    ),
 }
 
 

@@ -103,6 +103,7 @@ NAMED: dict[str, tuple[str, Mapping[str, Any]]] = {
 CALLS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "objective": (("model", "batch", "state"), ()),
     "adversary": (("model", "x", "y"), attack.OPTIONAL_ARGUMENTS),
+    "schedule": (("update", "per_epoch", "total"), ()),
 }
 
 
