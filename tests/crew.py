@@ -129,7 +129,7 @@ def first(out: Path, rank: int) -> None:
 def second(out: Path, rank: int) -> None:
     """What was killed is trained to its end; then a process is killed after a piece of a search."""
     if rank:
-        record.point = record.remove = record.clear = None  # only the process that leads writes
+        record.point = record.remove = record.replaced = None  # only the process that leads writes
     trains(out / "killed", resume=True)
     trains(out / "twin")
     original = kept.write

@@ -556,3 +556,54 @@ def test_what_is_no_run_is_said(say):
     ):  # fmt: skip
         code, _, err = say("evaluate", place)
         assert code == 2 and said in err
+
+
+def test_a_run_that_cannot_be_replaced_stays(say, monkeypatch):
+    assert say("train", *SMALL, "--out", "run")[0] == 0
+    before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
+
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "no space left", str(path))
+
+    monkeypatch.setattr(record, "write_yaml", full)
+    code, _, err = say("train", *SMALL, "--out", "run", "--force")
+    assert code == 1 and "no space left" in err
+    assert before == {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
+    assert not Path("run/.replaced").exists()
+
+
+def test_what_a_killed_replacement_put_aside_is_put_back(tmp_path):
+    for name in ("config.yaml", "provenance.json", ".replaced/metrics.jsonl"):
+        record.write(tmp_path / name, "kept")
+    with pytest.raises(OSError), record.replaced(tmp_path):
+        raise OSError
+    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
+    with record.replaced(tmp_path):
+        assert not (tmp_path / "metrics.jsonl").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--weights", ""], ["--weights="], ["--out", ""]])
+def test_an_empty_word_is_no_value(say, words):
+    code, _, err = say("train", *SMALL, *words)
+    assert code == 2 and f"expected a value after {words[0]}" in err
+    assert not Path("runs").exists()
+
+
+def test_results_of_one_run_are_not_put_into_another(say):
+    for name in ("one", "two"):
+        assert say("train", *SMALL, "--out", name)[0] == 0
+    code, _, err = say("evaluate", "one", "--images", "10", "--out", "two")
+    assert code == 2 and "which is another run" in err and not Path("two/evaluation.jsonl").exists()
+    assert say("evaluate", "one", "--images", "10", "--attack", "fgsm", "--out", "./one")[0] == 0
+
+
+def test_a_run_that_is_not_there_has_no_line_in_a_table(say):
+    code, _, err = say("table", "nowhere")
+    assert code == 2 and "got nowhere: no such folder" in err
+
+
+def test_help_may_be_cut_off():
+    command = f"{sys.executable} -c 'from holdfast.cli import main; main()' --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr

@@ -70,17 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_memory()
         signal.signal(signal.SIGTERM, _terminated)
     logging.basicConfig(format="holdfast: %(message)s", level=logging.WARNING)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if words else 2
-    if words[0] == "--version":
-        print(f"holdfast {version()}")
-        return 0
     return _run(words)
 
 
 def _run(words: list[str]) -> int:
     try:
+        if not words or words[0] in ("-h", "--help", "help", "--version"):
+            version_only = words[:1] == ["--version"]
+            print(f"holdfast {version()}" if version_only else usage(), flush=True)
+            return 0 if words else 2
         command, _ = choose(COMMANDS, words[0], "a command")
         command(words[1:])
         return 0
@@ -95,7 +93,7 @@ def _run(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _say(*_about_disk(error, _then(error, words[0]) or "begin again"))
+        return _say(*_about_disk(error, _then(error, words[0] if words else "") or "begin again"))
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise

@@ -186,7 +186,9 @@ def _checked(
         if a.option_strings and list[str] in members(getattr(a, "_typehint", None))
     }  # fmt: skip
     argv = words.switches(words.gathered(argv, many), flags)
-    for word in argv:
+    for before, word in zip(["", *argv], argv, strict=False):
+        if word == "" or (word.startswith("--") and word.endswith("=")):
+            raise BadInput(f"expected a value after {before if word == '' else word}, got nothing")
         _require_option(word, names)
     try:
         found = parser.parse_args([*file, *argv])

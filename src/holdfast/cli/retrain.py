@@ -1,6 +1,7 @@
 """`holdfast retrain`: boundary feedback, from margins to examples to a retrained run."""
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +94,8 @@ def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
     show.table(f"{front['run']} retrained as {front['out']}", found.as_table())
     if found.rounds[0].kept:
         radius, norm = runs.budget({"run": front["run"], "radius": None, "norm": None})
+        run, out = (shlex.quote(str(front[name])) for name in ("run", "out"))
         how = f"{show.model(front['model'])} --radius {radius:.4g} --norm {norm}"
-        print(
-            f"next: holdfast evaluate {front['run']}{how}; "
-            f"holdfast evaluate {front['out']}{how} --against {front['run']}"
-        )
+        print(f"next: holdfast evaluate {run}{how}; holdfast evaluate {out}{how} --against {run}")
     else:
         print(f"No round was kept, so {front['out']} is no run: {found.rounds[0].fault}.")

@@ -177,6 +177,11 @@ def place(o: Options) -> Path:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise BadInput(f"expected a folder to write to, got {folder}; name another with --out")
+    if (folder / record.CHECKPOINTS).exists() and folder.resolve() != Path(o["run"]).resolve():
+        raise BadInput(
+            f"expected a folder for the results of {o['run']}, got {folder}, which is another run; "
+            "name another with --out"
+        )
     return folder
 
 

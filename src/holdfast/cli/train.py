@@ -223,5 +223,5 @@ def _say_trained(trained: Trained, model: str, json: bool) -> None:
         f"{trained.folder}: {last['epoch']} epochs in {trained.seconds:.0f} s "
         f"({trained.precision}); best epoch {trained.best_epoch} with "
         f"{trained.criterion.replace('_', ' ')} accuracy {best[trained.criterion]:.1%}\n"
-        f"next: holdfast evaluate {trained.folder}{show.model(model)}"
+        f"next: holdfast evaluate {shlex.quote(str(trained.folder))}{show.model(model)}"
     )

@@ -19,6 +19,7 @@ try:
 except ImportError:  # no POSIX system
     fcntl = None
 
+REPLACED = ".replaced"  # in a run folder, what a call that was killed had put aside
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -120,14 +121,34 @@ def point(link: Path, target: str) -> None:
     remove(aside)
 
 
-def clear(run: Path) -> None:
-    """Empty a run folder. Raises BadInput where it is no run folder."""
-    there = list(run.iterdir()) if run.exists() else []
+@contextmanager
+def replaced(run: Path) -> Iterator[None]:
+    """Empty a run folder for what the block writes; where that fails, the folder is as it was.
+    Raises BadInput where it is no run folder."""
+    aside = run / REPLACED
+    _put_back(run, aside)  # of a call that was killed
+    there = list(run.iterdir())
     heads = (CONFIG, PROVENANCE)  # the first is a common name
     if there and not all((run / head).exists() for head in heads):
         raise BadInput(f"expected a run folder to replace, got {run} without {' and '.join(heads)}")
-    for path in there:
-        remove(path)
+    aside.mkdir()
+    try:
+        for path in there:
+            path.replace(aside / path.name)
+        yield
+    except BaseException:
+        _put_back(run, aside)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_back(run: Path, aside: Path) -> None:
+    """What was put aside takes the place of what was written since."""
+    for path in list(aside.iterdir()) if aside.exists() else ():
+        remove(run / path.name)
+        path.replace(run / path.name)
+    if aside.exists():
+        aside.rmdir()
 
 
 @contextmanager

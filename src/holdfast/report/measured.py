@@ -69,6 +69,8 @@ def require_list(runs: Sequence[Path | str]) -> None:
 def _measured(run: Path, suite: str | None, every: bool) -> list[Measured]:
     """The newest evaluation of a run, or the newest of each kind; none, which is said, where it has
     none."""
+    if not run.is_dir():
+        raise BadInput(f"expected a run folder, got {run}: no such folder")
     found = evaluations(run, suite)
     if not found:
         log.warning("%s has no evaluation%s: left out", run, f" by {suite}" if suite else "")

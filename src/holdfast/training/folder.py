@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -133,10 +133,9 @@ def _begun(
     if start == "begin again":
         for path in run.iterdir():
             record.remove(path)
-    elif start == "replace":
-        record.clear(run)
     past = _taken_up(run, session) if start == "resume" else []
-    _write_head(run, recipe, data, session, past)
+    with record.replaced(run) if start == "replace" else nullcontext():
+        _write_head(run, recipe, data, session, past)
 
 
 def _write_head(
@@ -184,9 +183,9 @@ def _make(run: Path, exist_ok: bool) -> None:
     try:
         run.mkdir(parents=True, exist_ok=exist_ok)
     except FileExistsError:
+        got = "which another run has just made" if run.is_dir() else "which is no folder"
         raise BadInput(
-            f"expected a new run folder, got {run}, which another run has just made; "
-            "choose another with --out"
+            f"expected a new run folder, got {run}, {got}; choose another with --out"
         ) from None
 
 
