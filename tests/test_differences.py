@@ -88,7 +88,7 @@ def test_the_command_line_prints_them(capsys):
 @pytest.mark.parametrize(("words", "said"), [
     (["--against", "c0"], "expected --against with --over-seeds"),
     (["--against", "c0", "--over-seeds", "--interval"], "and without --every and --interval"),
-    (["--over-seeds", "--against", "none"], "no evaluation of none"),
+    (["--over-seeds", "--against", "none"], "got none: no such folder"),
 ])  # fmt: skip
 def test_what_cannot_be_compared_is_one_line(words, said, capsys):
     assert main(["table", *runs([8, 7], [5, 4]), *words]) == 2

@@ -40,6 +40,12 @@ def test_options_of_a_choice_differ_among_those_that_chose_alike():
     assert gone.head[1:3] == ("objective", "ema") and gone.lines[0][2] == "-"
 
 
+def test_a_damaged_row_is_one_line():
+    record.append(Path(run("a", 5)) / "evaluation.jsonl", {"per_image": "x"})
+    with pytest.raises(BadInput, match=r"whole rows in a/evaluation.jsonl.*remove that line"):
+        report.summary(["a"])
+
+
 def test_settings_of_an_adversary_that_is_not_there_are_none():
     runs = [
         run("a", 5, adversary=None, adversarial={"start": 3}),

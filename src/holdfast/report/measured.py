@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast import record
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, cause
 from holdfast.model import trained_on
 from holdfast.result import WORST, evaluations
 
@@ -75,10 +75,16 @@ def _measured(run: Path, suite: str | None, every: bool) -> list[Measured]:
     if not found:
         log.warning("%s has no evaluation%s: left out", run, f" by {suite}" if suite else "")
         return []
-    if not every:
-        _warn_of_weaker(run, [row for rows in found for row in rows])
     settings = _settings(run)
-    made = [_told(run, settings, rows) for rows in (found if every else found[-1:])]
+    try:
+        if not every:
+            _warn_of_weaker(run, [row for rows in found for row in rows])
+        made = [_told(run, settings, rows) for rows in (found if every else found[-1:])]
+    except (KeyError, TypeError) as error:
+        raise BadInput(
+            f"expected whole rows in {run / record.EVALUATIONS}, got one that cannot be read "
+            f"({cause(error)}); remove that line"
+        ) from None
     kinds = {json.dumps([one.settings[f"evaluation.{k}"] for k in ABOUT]): one for one in made}
     return [one for one in made if one in kinds.values()]
 
