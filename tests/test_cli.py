@@ -590,6 +590,10 @@ def test_an_empty_word_is_no_value(say, words):
     assert not Path("runs").exists()
 
 
+def test_a_value_may_end_with_a_sign_of_equality(say):
+    assert say("train", *SMALL, "--out=odd=")[0] == 0 and Path("odd=/config.yaml").exists()
+
+
 def test_results_of_one_run_are_not_put_into_another(say):
     for name in ("one", "two"):
         assert say("train", *SMALL, "--out", name)[0] == 0

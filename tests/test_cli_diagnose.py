@@ -61,7 +61,7 @@ def test_a_healthy_run_passes_and_its_saturated_copy_fails_the_build(run, capsys
     assert [f"entropy, {kind}: " in said for kind in ("clean", "attacked", "noisy")] == [True] * 3
     assert (run / "entropy.png").read_bytes().startswith(b"\x89PNG")
     assert "finding: saturated cross-entropy" in said and "transfer" in said
-    assert "This run less the other" in said and "ce grad_norm" in said
+    assert "This run less the other" in said and "ce grad_norm" in said and "quick look" in said
     kept = record.read_json(run / "findings.json")
     assert kept["claim"] == "mim"
     assert kept["findings"][0]["name"] == "saturated cross-entropy" and kept["radius"] == 0.05

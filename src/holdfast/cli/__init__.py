@@ -74,12 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    name = words[0] if words else "help"
     try:
-        if not words or words[0] in ("-h", "--help", "help", "--version"):
-            version_only = words[:1] == ["--version"]
-            print(f"holdfast {version()}" if version_only else usage(), flush=True)
+        if name in ("-h", "--help", "help", "--version"):
+            print(f"holdfast {version()}" if name == "--version" else usage(), flush=True)
             return 0 if words else 2
-        command, _ = choose(COMMANDS, words[0], "a command")
+        command, _ = choose(COMMANDS, name, "a command")
         command(words[1:])
         return 0
     except BadInput as error:
@@ -88,12 +88,12 @@ def _run(words: list[str]) -> int:
         return _say(str(error), 1)
     except KeyboardInterrupt as error:
         code = 128 + (error.args[0] if error.args else signal.SIGINT)
-        return _say("; ".join(filter(None, ("interrupted", _then(error, words[0])))), code)
+        return _say("; ".join(filter(None, ("interrupted", _then(error, name)))), code)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, to nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _say(*_about_disk(error, _then(error, words[0] if words else "") or "begin again"))
+        return _say(*_about_disk(error, _then(error, name) or "begin again"))
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise

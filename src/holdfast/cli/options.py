@@ -99,7 +99,7 @@ def _parser(
     parser.add_argument("--config", action="config")
     for function, skip in functions.items():
         kept: set[str | int] = {*skip, *choices}
-        with titled(parser, "" if function is not front else "options", function):
+        with titled(parser, "options" if function is front else "", function):
             parser.add_function_arguments(function, skip=kept, as_positional=True)
     for path, choice in every(choices).items():
         _add(parser, path, choice)
@@ -187,9 +187,10 @@ def _checked(
     }  # fmt: skip
     argv = words.switches(words.gathered(argv, many), flags)
     for before, word in zip(["", *argv], argv, strict=False):
-        if word == "" or (word.startswith("--") and word.endswith("=")):
-            raise BadInput(f"expected a value after {before if word == '' else word}, got nothing")
         _require_option(word, names)
+        name, equals, value = word.partition("=")
+        if not word or (name.startswith("--") and equals and not value):
+            raise BadInput(f"expected a value after {word or before}, got nothing")
     try:
         found = parser.parse_args([*file, *argv])
     except jsonargparse.ArgumentError as error:

@@ -123,18 +123,14 @@ class Margins:
 
     def as_dict(self) -> Row:
         """The numbers of the command line's JSON."""
-        level, mean = self.interval(measures.robustness), self.mean()
-        own = [mean[self.origin == label] for label in range(self.classes)]
-        return {
-            "mean_margin": self.mean_margin(), "none_share": self.none_share(),
+        level = self.interval(measures.robustness)
+        return self._by_class() | {
+            "none_share": self.none_share(),
             "robustness": level.value.item(),
             "robustness_interval": [level.low.item(), level.high.item()],
             "interval_by": "jackknife",
-            "shares": self.shares().tolist(), "matrix": self.matrix(none=True).tolist(),
-            "class_images": [len(one) for one in own],
-            "class_margins": [one.mean().item() for one in own],
-            "class_robustness": self.class_robustness().tolist(), "levels": self.levels(),
-            "images": len(self.origin), "rays": self.distance[0].numel(), "classes": self.classes,
+            "matrix": self.matrix(none=True).tolist(),
+            "rays": self.distance[0].numel(), "classes": self.classes,
             "reach": self.grid.reach, "step": self.grid.step, "scale": self.grid.scale,
             "clip": self.grid.clip, "tolerance": self.tolerance, "method": self.method,
             "forward": self.forward, "seconds": self.seconds, "audited": self.audit.rays,
@@ -142,9 +138,21 @@ class Margins:
             "differing_interval": [self.audit.interval.low, self.audit.interval.high],
         }  # fmt: skip
 
+    def _by_class(self) -> Row:
+        """What a table says: the numbers that take no interval."""
+        mean = self.mean()
+        own = [mean[self.origin == label] for label in range(self.classes)]
+        return {
+            "images": len(mean), "mean_margin": self.mean_margin(),
+            "class_images": [len(one) for one in own],
+            "class_margins": [one.mean().item() for one in own],
+            "shares": self.shares().tolist(),
+            "class_robustness": self.class_robustness().tolist(), "levels": self.levels(),
+        }  # fmt: skip
+
     def as_table(self) -> Table:
         """By class that is left: images, mean margin, share of rays that enter it, R_i, level."""
-        return margin_table(self.as_dict())
+        return margin_table(self._by_class())
 
     def table(self) -> str:
         """The same as aligned text."""
