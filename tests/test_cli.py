@@ -374,6 +374,7 @@ def test_help_says_in_words_what_an_option_takes(say):
     for words in (*((name,) for name in COMMANDS), ("train", "--adversary", "pgd")):
         out = say(*words, "--help")[1]
         assert not re.search(r"type:|null|typing|Union|Optional|Literal|CLASS_PATH", out), out
+        assert ".help" not in out  # jsonargparse's own, of types that nobody can name
         assert out.index("\noptions:") < out.index("\nof every command:")
     _, out, _ = say("train", "--adversary", "pgd", "--help")
     assert "--adversary.loss ce|margin|dlr|reward|MODULE:NAME" in out
