@@ -48,12 +48,13 @@ def test_a_damaged_row_is_one_line():
 
 def test_settings_of_an_adversary_that_is_not_there_are_none():
     runs = [
-        run("a", 5, adversary=None, adversarial={"start": 3}),
-        run("b", 5, adversary={"name": "fgsm"}, adversarial={"start": 1}),
-        run("c", 5, adversary={"name": "fgsm"}, adversarial={"start": 2}),
+        run("a", 5, adversary=None, adversarial={"name": "Adversarial", "start": 3}),
+        run("b", 5, adversary={"name": "fgsm"}, adversarial={"name": "Adversarial", "start": 1}),
+        run("c", 5, adversary={"name": "fgsm"}, adversarial={"name": "Adversarial", "start": 2}),
     ]
     found = report.summary(runs[:2])
     assert found.head[1:2] == ("adversary",) and "adversarial.start" not in found.head
+    assert "adversarial" not in found.head
     found = report.summary(runs)
     assert found.head[1:3] == ("adversary", "adversarial.start")
     assert [line[1:3] for line in found.lines] == [("-", "-"), ("fgsm", "1"), ("fgsm", "2")]

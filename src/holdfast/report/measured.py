@@ -126,7 +126,7 @@ def _settings(run: Path) -> record.Row:
     config = run / record.CONFIG
     settings = _flat(record.read_yaml(config)) if config.exists() else {}
     if settings.get("adversary") is None:  # then nothing is done by them
-        settings = {k: v for k, v in settings.items() if k.partition(".")[0] != "adversarial"}
+        settings = {k: v for k, v in settings.items() if not k.startswith("adversarial.")}
     for row in record.rows(run / record.ROUNDS)[-1:]:
         settings |= _flat({name: row.get(name) for name in RETRAINED}, "retraining.")
     return settings
