@@ -392,13 +392,17 @@ def test_the_list_of_data_sets(say, tmp_path):
     assert "digits" in say("data", "--data-root", "root")[1]
 
 
-def test_the_demo_replaces_no_run_that_is_not_its_own(say):
-    mine = Path("runs/reward/mine.txt")
+@pytest.mark.parametrize(
+    "name",
+    ["reward/mine.txt", "config.yaml", "demo.json", "demo.png", "margins.png", "report.html"],
+)
+def test_the_demo_replaces_nothing_that_is_not_its_own(say, name):
+    mine = Path("runs") / name
     mine.parent.mkdir(parents=True)
-    mine.write_text("kept")
+    mine.write_text("{}")
     code, _, err = say("demo", "--epochs", "1", "--out", "runs")
-    assert code == 2 and "reward" in err and "--out" in err
-    assert mine.read_text() == "kept" and not Path("runs/demo.json").exists()
+    assert code == 2 and f"holds {Path(name).parts[0]}" in err and "--out" in err
+    assert mine.read_text() == "{}" and len(list(Path("runs").iterdir())) == 1
 
 
 def test_the_demo_compares_five_classifiers(say, monkeypatch):
@@ -557,31 +561,6 @@ def test_what_is_no_run_is_said(say):
     ):  # fmt: skip
         code, _, err = say("evaluate", place)
         assert code == 2 and said in err
-
-
-def test_a_run_that_cannot_be_replaced_stays(say, monkeypatch):
-    assert say("train", *SMALL, "--out", "run")[0] == 0
-    before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
-
-    def full(path, value):
-        raise OSError(errno.ENOSPC, "no space left", str(path))
-
-    monkeypatch.setattr(record, "write_yaml", full)
-    code, _, err = say("train", *SMALL, "--out", "run", "--force")
-    assert code == 1 and "no space left" in err
-    assert before == {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
-    assert not Path("run/.replaced").exists()
-
-
-def test_what_a_killed_replacement_put_aside_is_put_back(tmp_path):
-    for name in ("config.yaml", "provenance.json", ".replaced/metrics.jsonl"):
-        record.write(tmp_path / name, "kept")
-    with pytest.raises(OSError), record.replaced(tmp_path):
-        raise OSError
-    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
-    with record.replaced(tmp_path):
-        assert not (tmp_path / "metrics.jsonl").exists()
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [["--weights", ""], ["--weights="], ["--out", ""]])

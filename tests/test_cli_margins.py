@@ -1,15 +1,17 @@
 """`holdfast margins` and `holdfast retrain` as a user meets them."""
 
+import functools
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from holdfast import record
+from holdfast import diagnosis, margin, record
 from holdfast.cli import main
 
 SMALL = ["--directions.count", "6", "--images", "20"]
@@ -93,6 +95,39 @@ def test_a_killed_search_goes_on(trained, capsys, monkeypatch):
     assert sorted(set(calls)) == calls[:2] + calls[3:] and calls[2] == calls[3]
     assert again["robustness"] == whole["robustness"] and again["forward"] == whole["forward"]
     assert not list((trained / "margins").glob("drafts"))
+
+
+@pytest.mark.parametrize(
+    ("command", "measure", "words"),
+    [
+        ("margins", (margin, "search"), ["--images", "4", "--directions.count", "2"]),
+        ("landscape", (diagnosis, "landscape"), ["--size", "3"]),
+    ],
+)
+def test_two_commands_at_once_do_not_mix_their_files(
+    trained, monkeypatch, capsys, command, measure, words
+):
+    measured, written = threading.Event(), threading.Event()
+    original, set_aside = getattr(*measure), record.set_aside
+
+    @functools.wraps(original)
+    def measures(*given, **more):
+        found = original(*given, **more)
+        measured.set()
+        return found
+
+    def sets_aside(*given):
+        written.set()
+        return set_aside(*given)
+
+    monkeypatch.setattr(*measure, measures)
+    monkeypatch.setattr(record, "set_aside", sets_aside)
+    other = threading.Thread(target=main, args=([command, str(trained), *words],))
+    with record.alone(trained / command):
+        other.start()
+        assert measured.wait(60) and not written.wait(0.5)
+    other.join()
+    assert written.is_set()
 
 
 def test_a_run_is_retrained_into_a_run(trained, tmp_path, capsys, caplog):

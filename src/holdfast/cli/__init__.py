@@ -82,10 +82,10 @@ def _run(words: list[str]) -> int:
         command, _ = choose(COMMANDS, name, "a command")
         command(words[1:])
         return 0
-    except BadInput as error:
-        return _say(str(error), 2)
-    except Diverged as error:
-        return _say(str(error), 1)
+    except (BadInput, Diverged) as error:
+        return _say(
+            "; ".join([str(error), *_notes(error)]), 2 if isinstance(error, BadInput) else 1
+        )
     except KeyboardInterrupt as error:
         code = 128 + (error.args[0] if error.args else signal.SIGINT)
         return _say("; ".join(filter(None, ("interrupted", _then(error, name)))), code)
@@ -97,7 +97,7 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
-        told = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        told = " ".join([f"{type(error).__name__}: {error}", *_notes(error)])
         return _say(f"failed: {told} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
@@ -108,9 +108,14 @@ def _terminated(number: int, frame: object) -> None:
     raise KeyboardInterrupt(number)
 
 
+def _notes(error: BaseException) -> list[str]:
+    """What was noted on the error's way here."""
+    return getattr(error, "__notes__", [])
+
+
 def _then(error: BaseException, command: str) -> str:
     """How to go on: what was noted where it was raised, or what holds for all of the command."""
-    return "; ".join(getattr(error, "__notes__", ())) or (AGAIN if command in GOES_ON else "")
+    return "; ".join(_notes(error)) or (AGAIN if command in GOES_ON else "")
 
 
 def _about_disk(error: OSError, then: str) -> tuple[str, int]:

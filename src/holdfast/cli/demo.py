@@ -54,13 +54,13 @@ def demo(argv: Sequence[str]) -> None:
 
 
 def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
-    figure, radius = out / "demo.png", demonstration.RADIUS
+    (figure, matrix), radius = (out / name for name in demonstration.FIGURES), demonstration.RADIUS
     title = f"Digits under attack (Linf, radius {radius})"
     matrices = {o.name: o.margins.matrix() for o in outcomes if o.margins}
-    report.heat(out / "margins.png", matrices, "Mean margin from class to class (digits)")
+    report.heat(matrix, matrices, "Mean margin from class to class (digits)")
     report.bars(figure, {o.name: o.accuracies for o in outcomes}, title)
     runs = [demonstration.folder(out, o.name) for o in outcomes]
-    page = report.page(runs, out / "report.html")
+    page = report.page(runs, out / demonstration.PAGE)
     sentence = demonstration.verdict(outcomes)
     if json:
         rows = [{"name": o.name, "seconds": o.seconds} | o.evaluation.as_dict() for o in outcomes]
@@ -73,4 +73,6 @@ def _say(outcomes: list[demonstration.Outcome], out: Path, json: bool) -> None:
     ]  # fmt: skip
     head = ["classifier", "clean", "FGSM", "PGD-20", "entropy", "train s"]
     show.table(title, Table(head, cells))
-    print(f"{sentence}\nRun folders, {figure.name} and margins.png are in {out}; all of it: {page}")
+    print(
+        f"{sentence}\nRun folders, {figure.name} and {matrix.name} are in {out}; all of it: {page}"
+    )

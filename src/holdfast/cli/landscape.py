@@ -57,9 +57,10 @@ def landscape(argv: Sequence[str]) -> None:
             network, split.x, split.y, **settings, radius=radius, norm=norm,
             index=split.index, folder=drafts, said=show.bars(bar),
         )  # fmt: skip
-    earlier = record.set_aside(place, f"{found.axes}[-.]*")
-    found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
-    _draw(found, place, o["run"])
+    with record.alone(place, wait=True):
+        earlier = record.set_aside(place, f"{found.axes}[-.]*")
+        found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
+        _draw(found, place, o["run"])
     runs.done(drafts)
     if o["json"]:
         print(record.as_json(found.as_dict()))

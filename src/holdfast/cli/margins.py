@@ -56,9 +56,10 @@ def margins(argv: Sequence[str]) -> None:
             folder=drafts, said=show.bars(bar),
         )  # fmt: skip
     if team.leads():
-        earlier = record.set_aside(folder)
-        margin.save(found, folder, split.y, about | {"directions": chosen["directions"]})
-        report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
+        with record.alone(folder, wait=True):
+            earlier = record.set_aside(folder)
+            margin.save(found, folder, split.y, about | {"directions": chosen["directions"]})
+            report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")
         runs.done(drafts)
         _say(found, f"{o['run']}, {named}", earlier, o["json"])
 

@@ -141,7 +141,7 @@ def _followed(
         try:
             return begin(tick=seen.tick, tell=tell)
         except (KeyboardInterrupt, OSError) as error:
-            if seen.begun or resumed:
+            if (seen.begun or resumed) and not getattr(error, "__notes__", ()):
                 error.add_note(f"go on with {_resuming(out, front)}")
             raise
 

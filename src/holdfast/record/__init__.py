@@ -2,6 +2,7 @@
 
 from holdfast.record.files import (
     NO_ROOM,
+    REPLACED,
     alone,
     folder,
     lock,
@@ -9,6 +10,7 @@ from holdfast.record.files import (
     remove,
     replaced,
     set_aside,
+    settled,
     write,
     write_new,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "METRICS",
     "NO_ROOM",
     "PROVENANCE",
+    "REPLACED",
     "ROUNDS",
     "TRANSFERS",
     "WEIGHTS",
@@ -71,6 +74,7 @@ __all__ = [
     "replaced",
     "rows",
     "set_aside",
+    "settled",
     "version",
     "write",
     "write_json",

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import BadInput
-from holdfast.record.layout import CONFIG, PROVENANCE
 
 try:
     import fcntl
 except ImportError:  # no POSIX system
     fcntl = None
 
-REPLACED = ".replaced"  # in a run folder, what a call that was killed had put aside
+REPLACED = ".replaced"  # in a run folder, what was there before, until it is settled
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -122,24 +121,28 @@ def point(link: Path, target: str) -> None:
 
 
 @contextmanager
-def replaced(run: Path) -> Iterator[None]:
-    """Empty a run folder for what the block writes; where that fails, the folder is as it was.
-    Raises BadInput where it is no run folder."""
+def replaced(run: Path, spared: str = "") -> Iterator[None]:
+    """Empty a folder, but for the name that is spared, for what the block writes; where that fails
+    before the folder is `settled`, it is as it was, which the error's notes tell."""
     aside = run / REPLACED
     _put_back(run, aside)  # of a call that was killed
-    there = list(run.iterdir())
-    heads = (CONFIG, PROVENANCE)  # the first is a common name
-    if there and not all((run / head).exists() for head in heads):
-        raise BadInput(f"expected a run folder to replace, got {run} without {' and '.join(heads)}")
-    aside.mkdir()
+    if there := [path for path in run.iterdir() if path.name != spared]:
+        aside.mkdir()
     try:
         for path in there:
             path.replace(aside / path.name)
         yield
-    except BaseException:
+    except BaseException as error:
+        if aside.exists():
+            error.add_note(f"begin again: what was in {run} is back there")
         _put_back(run, aside)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    settled(run)
+
+
+def settled(run: Path) -> None:
+    """What was there before is not needed any more."""
+    shutil.rmtree(run / REPLACED, ignore_errors=True)
 
 
 def _put_back(run: Path, aside: Path) -> None:
@@ -152,16 +155,17 @@ def _put_back(run: Path, aside: Path) -> None:
 
 
 @contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """Hold a folder while the block runs. Raises BadInput where another process holds it; where
-    the system knows no such lock, nobody is kept out."""
+def alone(run: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder, made where it is missing, while the block runs. Raises BadInput where another
+    process holds it and `wait` is off; where the system knows no such lock, nobody is kept out."""
+    run.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield
         return
     place = os.open(run, os.O_RDONLY)
     try:
         try:
-            lock(place, wait=False)
+            lock(place, wait=wait)
         except BlockingIOError:
             raise BadInput(
                 f"expected a run folder at rest, got {run}, in which another process is training; "

@@ -24,20 +24,20 @@ from holdfast.loss import is_correct
 from holdfast.margin import Gradient, Margins, Orthonormal
 from holdfast.result import fraction
 from holdfast.retraining.examples import examples, mixed
+from holdfast.retraining.folder import DRAFTS, opened
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
 from holdfast.training import Recipe, as_network, train
 from holdfast.types import Said, device_of
 
-DRAFTS = "drafts"
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
 log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Retraining:
-    """What all rounds share. going_on: behind what a killed call left in the folder."""
+    """What all rounds share."""
 
     data: Dataset
     images: Split
@@ -50,7 +50,6 @@ class _Retraining:
     reuse: bool
     seed: int
     folder: Path | None
-    going_on: bool
     said: Said | None
     team: Team
     training: Mapping[str, Any]
@@ -113,31 +112,33 @@ def retrain(
     _require_training(model, data, training)
     team = teams.join(processes, device)
     model.to(engine.find_device(team.device or device))
-    folder, going_on = _allowed(out, force, team)
     job = _Retraining(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
         feedback=noise.seeded(feedback, seed), probe=probe, judge=judge, max_drop=max_drop,
-        reuse=reuse, seed=seed, start=_start(model),
-        folder=folder, going_on=going_on, said=said, team=team,
-        training={**training, "device": device},
+        reuse=reuse, seed=seed, start=_start(model), folder=None if out is None else Path(out),
+        said=said, team=team, training={**training, "device": device},
     )  # fmt: skip
     judge.require(model, job.judges)
+    with opened(job.folder, force, team):
+        return _retrained(job, model, rounds)
+
+
+def _retrained(job: _Retraining, model: nn.Module, rounds: int) -> Retrained:
+    """The rounds themselves."""
     measured, drawn, done = None, 0, []
     for number in range(rounds):
-        if measured is None or not reuse:
-            drawn = noise.scramble(seed, noise.Stream.DRAWN, number)
+        if measured is None or not job.reuse:
+            drawn = noise.scramble(job.seed, noise.Stream.DRAWN, number)
             drafts = job.folder and job.folder / DRAFTS
-            measured = probe(model, job.images, drawn, drafts, said, team.size)
+            measured = job.probe(model, job.images, drawn, drafts, job.said, job.team.size)
         if done and not ((measured.entered >= 0) & (measured.distance > 0)).any():
             log.info("no ray crosses a boundary any more: no round %d", number + 1)
             break
-        done.append(_round(job, model, number, measured, drawn, force and number == 0))
-        if number == 0 and not going_on and folder and team.leads:
-            _cleared(folder)
+        done.append(_round(job, model, number, measured, drawn))
         _recorded(job, done)
         if not done[-1].kept:
             break
-    if job.folder and team.leads:
+    if job.folder and job.team.leads:
         record.remove(job.folder / DRAFTS)
     return Retrained(rounds=tuple(done), folder=job.folder)
 
@@ -184,9 +185,7 @@ def _require_training(model: nn.Module, data: Dataset, training: Mapping[str, An
     Recipe(**{field.name: held.arguments[field.name] for field in fields(Recipe)})
 
 
-def _round(
-    job: _Retraining, model: nn.Module, number: int, measured: Margins, drawn: int, force: bool
-) -> Round:
+def _round(job: _Retraining, model: nn.Module, number: int, measured: Margins, drawn: int) -> Round:
     """Examples from these margins, training with them, and the judgement; undone if not kept."""
     feedback = replace(job.feedback, seed=noise.scramble(job.feedback.seed, number))
     made = examples(model, job.images, measured, job.probe.directions, feedback, drawn)
@@ -196,7 +195,8 @@ def _round(
     with _undone(model) as weights:
         trained = train(
             model, mixed(job.data, made), seed=(job.seed + number) % noise.SEEDS,
-            processes=job.team.size, **_place(job, number, force), **job.training,
+            processes=job.team.size, out=job.folder and job.folder / f"round-{number + 1}",
+            resume="auto", **job.training,
         )  # fmt: skip
         if trained.averaged is not None:
             as_network(model, job.data).load_state_dict(trained.averaged.state_dict())
@@ -210,17 +210,6 @@ def _round(
         if job.team.leads:
             log.warning("round %d undone: %s", number + 1, found.fault)
     return found
-
-
-def _place(job: _Retraining, number: int, force: bool) -> dict[str, Any]:
-    """Where this round is trained, and whether it goes on behind its last checkpoint there."""
-    if job.folder is None:
-        return {"out": None}
-    out = job.folder / f"round-{number + 1}"
-    resume = job.team.broadcast_object(
-        job.going_on and (out / record.CHECKPOINTS / "last").exists()
-    )
-    return {"out": out, "resume": resume, "force": (force or job.going_on) and not resume}
 
 
 @contextmanager
@@ -241,33 +230,11 @@ def _accuracy(model: nn.Module, split: Split) -> float:
     return fraction(is_correct(logits, split.y.cpu()))
 
 
-def _allowed(out: Path | str | None, force: bool, team: Team) -> tuple[Path | None, bool]:
-    """A folder for the rounds, and whether a killed call has begun them there, whose drafts tell.
-    Raises BadInput where it holds other things, or finished rounds and there is no `force`."""
-    if out is None:
-        return None, False
-    out = Path(out)
-    there = {path.name for path in out.iterdir()} if out.exists() else set()
-    begun = team.broadcast_object(DRAFTS in there and not force)
-    there.discard(DRAFTS)
-    if there and not (force or begun):
-        raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
-    if there and not any(name == record.ROUNDS or name.startswith("round-") for name in there):
-        raise BadInput(f"expected a retrained run to replace, got {out}, which holds other things")
-    return out, begun
-
-
-def _cleared(out: Path) -> None:
-    """Remove what is replaced, now that the first round is trained."""
-    for path in out.iterdir():
-        if path.name not in (DRAFTS, "round-1"):
-            record.remove(path)
-
-
 def _recorded(job: _Retraining, done: list[Round]) -> None:
     """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
     if job.folder and job.team.leads:
         _written(job.folder, job, done)
+        record.settled(job.folder)
     job.team.barrier()  # no process goes on to write what another removes
 
 

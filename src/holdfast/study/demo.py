@@ -59,7 +59,8 @@ ENTRANTS = (
     Entrant(name="reward + adversary", objective=REWARD, adversary=FGSM(radius=RADIUS)),
 )
 FEEDBACK = "boundary feedback"
-MARK = "demo.json"  # tells a demonstration's folder from others, whose runs are not replaced
+MARK = "demo.json"  # tells a demonstration's folder from others, in which nothing is replaced
+FIGURES, PAGE = ("demo.png", "margins.png"), "report.html"
 NEAR = Boundary(low=5, medium=3, high=1, rays=8, nearest=1.01, furthest=1.1)  # of few images
 DROP = 0.02  # of clean accuracy: of the 145 images that judge a round, two are 1.4 points
 PROBE = Probe(images=200, reach=1.0, step=0.05)
@@ -103,16 +104,26 @@ def folder(out: Path, name: str) -> Path:
 
 
 def _claim(out: Path) -> None:
-    """Mark the folder as a demonstration's. Raises BadInput for run folders that are not."""
+    """Mark the folder as a demonstration's. Raises BadInput for one that holds what is another's:
+    a run, or something by a name that the demonstration gives."""
     mark = out / MARK
     runs = [folder(out, name) for name in (*(one.name for one in ENTRANTS), FEEDBACK)]
-    taken = [run for run in runs if run.exists()]
-    if taken and not mark.exists():
+    files = [out / name for name in (record.CONFIG, MARK, *FIGURES, PAGE)]
+    taken = [path for path in (*runs, *files) if path.exists()]
+    if taken and not _is_mark(mark):
         raise BadInput(
             f"expected a new folder or that of an earlier demonstration, got {out}, which holds "
             f"{taken[0].name}; choose another with --out"
         )
     record.write_json(mark, record.provenance())
+
+
+def _is_mark(file: Path) -> bool:
+    """Whether a demonstration has written it."""
+    try:
+        return "holdfast" in record.read_json(file)
+    except (BadInput, OSError):
+        return False
 
 
 def _made(entrant: Entrant, plan: Plan) -> list[Outcome]:

@@ -47,7 +47,8 @@ class Session:
 
 
 def save(session: Session, run: Path, data: str, keep_every: int) -> None:
-    """Write `checkpoints/epoch-NNN`, lead `last` (and `best`) to it, drop what nobody needs.
+    """Write `checkpoints/epoch-NNN`, lead `last` (and `best`) to it, drop what nobody needs: other
+    checkpoints, and a run that this one replaces.
 
     Raises OSError where there is no room; then the run is as it was before.
     """
@@ -63,6 +64,7 @@ def save(session: Session, run: Path, data: str, keep_every: int) -> None:
     if session.best_epoch == session.epoch:
         record.point(place / "best", name)
     _prune(place, keep_every)
+    record.settled(run)
 
 
 def _of_epoch(run: Path, epoch: int) -> Path:

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,8 @@ def opened(
     run: Path | None, recipe: Recipe, data: Dataset, session: Session, start: Start, team: Team
 ) -> Iterator[None]:
     """The run's folder, held while the block runs: with a new head, or gone back to its last
-    checkpoint, the rows past it dropped. Raises BadInput where another process holds it."""
+    checkpoint, the rows past it dropped; a run that is replaced comes back where the block fails
+    before its first checkpoint. Raises BadInput where another process holds it."""
     with ExitStack() as held:
         if run is not None:
             team.agreed(partial(_taken, run, start, team, held))
@@ -118,11 +119,23 @@ def _taken(run: Path, start: Start, team: Team, held: ExitStack) -> None:
     if start != "resume":
         _make(run, exist_ok=start != "new")
     held.enter_context(record.alone(run))
+    if start == "replace":
+        _require_run(run)
+        held.enter_context(record.replaced(run))
     if start == "begin again" and not unbegun(run):
         raise BadInput(
             f"expected {run} to be without a checkpoint, got one that another process has made "
             "meanwhile; say the same again to go on behind it"
         )
+
+
+def _require_run(run: Path) -> None:
+    """Raises BadInput for a folder, not empty, that is no run's."""
+    heads = {record.CONFIG, record.PROVENANCE}  # the first is a common name
+    there = {path.name for path in run.iterdir()}
+    if there and not heads <= there and record.REPLACED not in there:
+        named = f"{record.CONFIG} and {record.PROVENANCE}"
+        raise BadInput(f"expected a run folder to replace, got {run} without {named}")
 
 
 def _begun(
@@ -132,10 +145,10 @@ def _begun(
         return
     if start == "begin again":
         for path in run.iterdir():
-            record.remove(path)
+            if path.name != record.REPLACED:
+                record.remove(path)
     past = _taken_up(run, session) if start == "resume" else []
-    with record.replaced(run) if start == "replace" else nullcontext():
-        _write_head(run, recipe, data, session, past)
+    _write_head(run, recipe, data, session, past)
 
 
 def _write_head(

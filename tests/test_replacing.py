@@ -1,0 +1,238 @@
+"""What --force replaces is there until something complete has taken its place."""
+
+import copy
+import errno
+import importlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import blobs, network
+
+from holdfast import record, training
+from holdfast.cli import main
+from holdfast.errors import BadInput
+from holdfast.feedback import Boundary
+from holdfast.margin import Orthonormal
+from holdfast.retraining import Probe, retrain
+from holdfast.training import checkpoint, loop
+
+SMALL = ["train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16", "--epochs",
+         "2", "--precision", "fp32", "--watch.images", "50", "--out", "run", "--json"]  # fmt: skip
+PROBE = Probe(images=40, directions=Orthonormal(count=6), reach=1.0, step=0.1, method="linear")
+ROUNDS: dict[str, Any] = {
+    "feedback": Boundary(low=6, medium=4, high=2, rays=3), "probe": PROBE, "judge": PROBE,
+    "epochs": 1, "max_drop": 1.0, "precision": "fp32",
+    "watch": training.Watch(images=30, every=1),
+}  # fmt: skip
+
+
+ELSEWHERE = multiprocessing.get_context("forkserver")
+ELSEWHERE.set_forkserver_preload(["holdfast", "torch._dynamo"])  # most of a short run is imports
+retraining = importlib.import_module("holdfast.retraining.retrain")
+
+
+def held(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A trained run in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    assert main(SMALL) == 0
+    return Path("run")
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "no space left", "run")
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def diverged(*_: object, **__: object) -> None:
+    raise training.Diverged("the loss is no number")
+
+
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_in_training(place: Path) -> None:
+    os.chdir(place)
+    checkpoint.save = die
+    main([*SMALL, "--force"])
+
+
+def kill_in_retraining(out: Path) -> None:
+    retraining.mixed = die  # pyright: ignore
+    data = blobs()
+    retrain(network(data), data, out=out, force=True, **ROUNDS)
+
+
+def elsewhere(work: Callable[[Path], None], place: Path) -> None:
+    """In a process of its own, which is killed."""
+    process = ELSEWHERE.Process(target=work, args=(place,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "fails", "code"),
+    [
+        (record, "write_yaml", full, 1),  # its first file
+        (checkpoint, "save", full, 1),
+        (loop, "run_epoch", interrupted, 130),
+        (loop, "run_epoch", diverged, 1),
+    ],
+)
+def test_a_run_comes_back_where_no_checkpoint_replaces_it(
+    run, monkeypatch, capsys, place, name, fails, code
+):
+    before = held(run)
+    monkeypatch.setattr(place, name, fails)
+    assert main([*SMALL, "--force"]) == code
+    said = capsys.readouterr().err
+    assert "begin again: what was in run is back there" in said and "--resume" not in said
+    assert held(run) == before and not (run / record.REPLACED).exists()
+
+
+def test_a_checkpoint_replaces_a_run(run, monkeypatch, capsys):
+    original, begun = loop.run_epoch, []
+
+    def second(*given: Any) -> Any:
+        begun.append(1)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr(loop, "run_epoch", second)
+    assert main([*SMALL, "--force"]) == 130
+    assert "go on with holdfast train --resume run" in capsys.readouterr().err
+    assert not (run / record.REPLACED).exists() and len(record.rows(run / record.METRICS)) == 1
+
+
+def test_a_kill_before_the_first_checkpoint_loses_nothing(run, monkeypatch):
+    before = held(run)
+    elsewhere(kill_in_training, Path.cwd())
+    aside = held(run / record.REPLACED)
+    assert {run / p.relative_to(run / record.REPLACED): raw for p, raw in aside.items()} == before
+    monkeypatch.setattr(checkpoint, "save", interrupted)
+    assert main(["train", "--resume", "run"]) == 130
+    assert held(run / record.REPLACED) == aside, "what is begun again has not replaced it yet"
+    assert main([*SMALL, "--force"]) == 130
+    assert held(run) == before
+
+
+def test_what_a_killed_replacement_put_aside_is_put_back(tmp_path):
+    record.write(tmp_path / ".replaced/metrics.jsonl", "kept")
+    with pytest.raises(OSError), record.replaced(tmp_path):
+        raise OSError
+    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
+    with record.replaced(tmp_path):
+        assert not (tmp_path / "metrics.jsonl").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def rounds(tmp_path):
+    """A retrained run, and what makes another."""
+    data = blobs()
+    model = network(data)
+    retrain(model, data, out=tmp_path / "rounds", **ROUNDS)
+    return tmp_path / "rounds", (model, data)
+
+
+def test_rounds_come_back_where_the_first_that_replaces_them_fails(rounds, monkeypatch):
+    out, given = rounds
+    before, searched = held(out), []
+    monkeypatch.setattr(retraining, "mixed", diverged)
+    with pytest.raises(training.Diverged) as error:
+        retrain(*given, out=out, force=True, **ROUNDS)
+    assert "is back there" in error.value.__notes__[0]
+    pieces = held(out / ".drafts")
+    assert pieces and held(out) == before | pieces
+    with pytest.raises(BadInput, match="say --force"):  # and not: go on with what was to replace it
+        retrain(*given, out=out, **ROUNDS)
+    monkeypatch.undo()
+    search = importlib.import_module("holdfast.margin.search")
+    original = search._made
+
+    def made(*given: Any) -> Any:
+        searched.append(given[-1])
+        return original(*given)
+
+    monkeypatch.setattr(search, "_made", made)
+    retrain(*given, out=out, force=True, **ROUNDS)
+    assert not any(searched), "what was searched before is read"
+    assert len(record.rows(out / record.ROUNDS)) == 1
+    assert not list(out.glob(".*"))
+
+
+def test_rounds_that_were_killed_and_are_not_replaced_go_on(rounds, monkeypatch):
+    out, given = rounds
+    record.remove(out)
+    for force in (False, True):
+        monkeypatch.setattr(retraining, "mixed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            retrain(*given, out=out, force=force, **ROUNDS)
+        (out / "round-1").mkdir(exist_ok=True)
+    monkeypatch.undo()
+    retrain(*given, out=out, **ROUNDS)
+    assert not list(out.glob(".*"))
+
+
+def test_a_first_round_replaces_rounds(rounds, monkeypatch):
+    out, given = rounds
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    original, begun = retraining.mixed, []
+
+    def second(*pieces: Any) -> Any:
+        begun.append(1)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return original(*pieces)
+
+    monkeypatch.setattr(retraining, "mixed", second)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(*copy.deepcopy(given), out=out, force=True, rounds=2, seed=5, **ROUNDS)
+    assert record.rows(out / record.ROUNDS)[0]["seed"] == 5 and not (out / ".replaced").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
+    assert len(retrain(*given, out=out, rounds=2, seed=5, **ROUNDS).rounds) == 2
+
+
+def test_a_kill_while_rounds_are_replaced_loses_nothing(rounds, monkeypatch):
+    out, given = rounds
+    before = held(out)
+    elsewhere(kill_in_retraining, out)
+    assert len(held(out / record.REPLACED)) == len(before)
+    monkeypatch.setattr(retraining, "mixed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(*given, out=out, force=True, **ROUNDS)
+    assert {p: raw for p, raw in held(out).items() if ".drafts" not in p.parts} == before
+    monkeypatch.undo()
+    retrain(*given, out=out, force=True, **ROUNDS)
+    assert not list(out.glob(".*"))
+
+
+def test_a_round_killed_between_its_first_files_goes_on(tmp_path):
+    data = blobs()
+    record.write(tmp_path / "rounds" / "round-1" / "config.yaml", "epochs: 1")
+    (tmp_path / "rounds" / "drafts").mkdir()
+    done = retrain(network(data), data, out=tmp_path / "rounds", **ROUNDS)
+    assert len(done.rounds) == 1
+
+
+def test_two_processes_do_not_retrain_in_one_folder(tmp_path):
+    data = blobs()
+    (tmp_path / "rounds").mkdir()
+    with record.alone(tmp_path / "rounds"), pytest.raises(BadInput, match="another process"):
+        retrain(network(data), data, out=tmp_path / "rounds", **ROUNDS)
