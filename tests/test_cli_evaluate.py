@@ -111,6 +111,15 @@ def test_a_run_is_compared_with_the_newest_evaluation_of_the_same_kind(run, caps
     assert "fgsm: +0.0 points" in capsys.readouterr().out
 
 
+def test_what_cannot_be_compared_is_refused_before_it_is_attacked(run, capsys):
+    words = ["evaluate", str(run), "--attack", "fgsm", "--images", "30"]
+    assert main([*words, "--split", "validation"]) == 0
+    files = sorted(path.name for path in run.iterdir())
+    assert main([*words, "--against", str(run)]) == 2
+    assert "expected images in common" in capsys.readouterr().err
+    assert sorted(path.name for path in run.iterdir()) == files
+
+
 def test_an_evaluation_of_an_earlier_epoch_is_said_to_be_one(run, capsys, caplog):
     row = found(run, capsys)
     assert row["run"] == str(run) and row["battery"] == "quick" and row["checkpoint"] == "best"

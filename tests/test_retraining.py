@@ -11,6 +11,7 @@ from small import blobs, network
 
 from holdfast import margin, record, training
 from holdfast import model as models
+from holdfast.data import Augment
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary, CrossEntropy
 from holdfast.margin import Gradient, Orthonormal
@@ -217,6 +218,20 @@ def test_rounds_that_make_no_sense_are_refused(trained, wrong):
         retrain(*trained, **wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objective": CrossEntropy(weights=(1.0, 2.0))}, {"augment": Augment(crop=9)},
+        {"judge": dataclasses.replace(PROBE, step=0.0)},
+        {"judge": dataclasses.replace(PROBE, method="tracd")},
+    ],
+)  # fmt: skip
+def test_settings_are_refused_before_anything_is_searched(trained, tmp_path, wrong):
+    with pytest.raises(BadInput):
+        retrain(*copy.deepcopy(trained), out=tmp_path / "run", **SETTINGS | wrong)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_cannot_be_retrained_replaces_nothing(trained, tmp_path):
     model, data = copy.deepcopy(trained[0]), trained[1]
     run = tmp_path / "run"
@@ -328,9 +343,9 @@ def test_rounds_end_where_nothing_crosses_any_more(trained, monkeypatch):
     found, searches = PROBE(trained[0], PROBE.sample(trained[1].train), seed=1), []
 
     def measured(*rest, **more):
-        searches.append(1)
+        searches.append(1)  # the first tries the judge
         nowhere = torch.full_like(found.entered, -1)
-        return found if len(searches) == 1 else dataclasses.replace(found, entered=nowhere)
+        return found if len(searches) < 3 else dataclasses.replace(found, entered=nowhere)
 
     monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
     settings: dict[str, Any] = SETTINGS | {"epochs": 1, "judge": PROBE}

@@ -71,6 +71,8 @@ def evaluate(argv: Sequence[str]) -> None:
     radius, norm = runs.budget(o)
     name, chosen = _battery(parsed.slots["attack"], o, radius, norm, model.card)
     other = _newest(Path(o["against"]), name, radius) if o["against"] else None
+    if other:
+        evaluation.require_common(other, split.x, split.y, split.index)
     battles = {name: chosen}
     if o["reference"]:
         quoted = evaluation.Reference(radius=radius, norm=norm, seed=o["seed"])

@@ -1,6 +1,6 @@
 """Batteries of attacks, and the check of everything they claim."""
 
-from holdfast.evaluation.compare import Comparison, compare, paired
+from holdfast.evaluation.compare import Comparison, compare, paired, require_common
 from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
 from holdfast.evaluation.flags import wavering
@@ -29,6 +29,7 @@ __all__ = [
     "latest",
     "load",
     "paired",
+    "require_common",
     "require_settings",
     "save",
     "transfer_matrix",

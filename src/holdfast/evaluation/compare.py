@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import BadInput, require_value
-from holdfast.evaluation.store import latest, read
+from holdfast.evaluation.store import latest, marks, read
 from holdfast.result import SLACK, WORST, Evaluation, Flags, Standing, wilson
+from holdfast.types import Images, Labels
 
 log = logging.getLogger("holdfast")
 
@@ -142,6 +143,13 @@ def compare(first: Path | str, second: Path | str) -> dict[str, Comparison]:
     else:
         log.warning("no worst case is compared: the two evaluations are of other budgets")
     return {name: paired(*pair) for name, pair in pairs.items()}
+
+
+def require_common(file: Path, x: Images, y: Labels, index: Labels) -> None:
+    """Raises BadInput where what evaluates these images `[batch, channel, height, width]` cannot be
+    compared with the evaluation in this file, as `compare` would, before they are attacked."""
+    held = {"index": index.cpu(), "y": y.cpu(), "marks": marks(x).cpu()}
+    _matched(held, read(file), f"what is to be evaluated and {file}")
 
 
 def _matched(

@@ -9,8 +9,7 @@ import torch
 
 from holdfast import margin
 from holdfast.data import Split
-from holdfast.margin import Family, Margins, Orthonormal, Scale, drawn
-from holdfast.model import usable
+from holdfast.margin import Family, Margins, Orthonormal, Scale
 from holdfast.types import Classifier, Said
 
 
@@ -45,10 +44,8 @@ class Probe:
         return split.sample(self.images) if self.images else split
 
     def require(self, model: Classifier, split: Split) -> None:
-        """Raises BadInput where these images cannot have the directions; tried on the first."""
-        one = split.only(torch.arange(1))
-        x, y, index = usable(model, one.x, one.y, one.index)
-        drawn(self.directions, model, x, y, index, 0)
+        """Raises BadInput where these images cannot be searched so; tried on the first."""
+        self(model, split.only(torch.arange(1)), seed=0)
 
     def __call__(
         self, model: Classifier, split: Split, seed: int, folder: Path | None = None,

@@ -28,7 +28,7 @@ from holdfast.retraining.folder import DRAFTS, opened
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
-from holdfast.training import Recipe, as_network, train
+from holdfast.training import Recipe, as_network, rehearse, train
 from holdfast.types import Said, device_of
 
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
@@ -109,8 +109,8 @@ def retrain(
     require_range("rounds", rounds, COUNT)
     require_range("max_drop", max_drop, SHARE)
     _require_fitting(data, probe, reuse and rounds > 1)
-    _require_training(model, data, training)
     team = teams.join(processes, device)
+    _require_training(model, data, training | {"device": device}, team)
     model.to(engine.find_device(team.device or device))
     job = _Retraining(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
@@ -176,13 +176,16 @@ def _start(model: nn.Module) -> str | None:
     return model.card.provenance.get("start") if isinstance(model, models.Network) else None
 
 
-def _require_training(model: nn.Module, data: Dataset, training: Mapping[str, Any]) -> None:
+def _require_training(
+    model: nn.Module, data: Dataset, training: Mapping[str, Any], team: Team
+) -> None:
     """Raises BadInput for settings of training that make no sense, before a search is begun."""
     if "resume" in training:
         raise BadInput("expected retrain without resume, got it; the same call again goes on")
     held = inspect.signature(train).bind(model, data, **training)
     held.apply_defaults()
-    Recipe(**{field.name: held.arguments[field.name] for field in fields(Recipe)})
+    recipe = Recipe(**{field.name: held.arguments[field.name] for field in fields(Recipe)})
+    rehearse(model, data, recipe, team)
 
 
 def _round(job: _Retraining, model: nn.Module, number: int, measured: Margins, drawn: int) -> Round:

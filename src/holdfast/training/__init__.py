@@ -4,7 +4,7 @@ from holdfast.training.epoch import Diverged
 from holdfast.training.folder import unbegun
 from holdfast.training.guard import Guard
 from holdfast.training.job import as_network
-from holdfast.training.loop import train
+from holdfast.training.loop import rehearse, train
 from holdfast.training.optimizer import OPTIMIZERS, SGD, AdamW, RMSprop
 from holdfast.training.perturb import AWP
 from holdfast.training.recipe import Adversarial, Recipe, Watch
@@ -28,6 +28,7 @@ __all__ = [
     "Steps",
     "Watch",
     "as_network",
+    "rehearse",
     "train",
     "unbegun",
 ]

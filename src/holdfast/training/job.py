@@ -84,9 +84,6 @@ def make_job(
     for name, split in splits.items():
         if not len(split):
             raise BadInput(f"expected images in the {name} split, got none; give it some")
-    if recipe.adversary is not None and recipe.best == "auto" and "clean" in recipe.criterion:
-        log.warning("the adversary states no radius: the best epoch is chosen by clean accuracy; "
-                    "say watch=Watch(radius=...) for PGD's")  # fmt: skip
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
     return TrainingJob(
         recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,

@@ -12,7 +12,9 @@ from holdfast import team as teams
 from holdfast.data import Augment, Dataset
 from holdfast.engine import choose_engine
 from holdfast.feedback import CrossEntropy
+from holdfast.model import Network
 from holdfast.result import Trained
+from holdfast.team import Team
 from holdfast.training import checkpoint, folder
 from holdfast.training.checkpoint import Session
 from holdfast.training.epoch import bench, present_adversary, run_epoch
@@ -114,20 +116,49 @@ def train(
         optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
     )  # fmt: skip
     recipe = Recipe(
-        objective=feedback.suited(_valued(objective), data.train.counts(data.classes)),
-        adversary=own.valued(adversary, 3, attack.OPTIONAL_ARGUMENTS), adversarial=adversarial,
-        epochs=epochs, batch_size=batch_size,
-        optimizer=optimizer, schedule=schedule, augment=augment, clip=clip, ema=ema, awp=awp,
-        guard=guard, watch=watch, best=best, keep_every=keep_every, precision=precision,
-        device=device, seed=seed,
+        objective=objective, adversary=adversary, adversarial=adversarial, epochs=epochs,
+        batch_size=batch_size, optimizer=optimizer, schedule=schedule, augment=augment, clip=clip,
+        ema=ema, awp=awp, guard=guard, watch=watch, best=best, keep_every=keep_every,
+        precision=precision, device=device, seed=seed,
     )  # fmt: skip
+    recipe = _suited(recipe, data)
     network = as_network(model, data)
     rehearse_model(network, data)
-    run = None if out is None else Path(out)
     team = teams.join(processes, device)
-    run = team.broadcast_object(run)
+    run = team.broadcast_object(None if out is None else Path(out))
     start: folder.Start = team.broadcast_object(folder.start_of(run, resume, force))
     recipe = folder.prepare(run, recipe, data, network, start)
+    recipe, job, session = _ready(network, data, recipe, team, run, tick, tell)
+    if team.leads:
+        _warn_beforehand(recipe)
+    with folder.opened(run, recipe, data, session, start, team):
+        return _fit(job, session)
+
+
+def rehearse(model: nn.Module, data: Dataset, recipe: Recipe, team: Team) -> None:
+    """Raises BadInput where `train` would refuse this recipe for this model and these data; nothing
+    is trained, and nothing is written."""
+    network = as_network(model, data)
+    rehearse_model(network, data)
+    _ready(network, data, _suited(recipe, data), team)
+
+
+def _suited(recipe: Recipe, data: Dataset) -> Recipe:
+    """The recipe with the class weights that its objective takes from the data, and its functions
+    as values."""
+    counts = data.train.counts(data.classes)
+    return replace(
+        recipe, objective=feedback.suited(_valued(recipe.objective), counts),
+        adversary=own.valued(recipe.adversary, 3, attack.OPTIONAL_ARGUMENTS),
+    )  # fmt: skip
+
+
+def _ready(
+    network: Network, data: Dataset, recipe: Recipe, team: Team, run: Path | None = None,
+    tick: Tick | None = None, tell: Tell | None = None,
+) -> tuple[Recipe, TrainingJob, Session]:  # fmt: skip
+    """The recipe with the precision that was measured, the job and its start, when an update has
+    been rehearsed."""
     engine = choose_engine(network, data.image, recipe.precision, team.device or recipe.device)
     recipe = replace(recipe, precision=team.broadcast_object(engine.precision))
     engine = replace(engine, precision=recipe.precision)
@@ -136,15 +167,15 @@ def train(
     job = make_job(filled, engine, team, data, run, tick, tell)
     session = make_session(network, recipe, engine, team)
     rehearse_update(bench(job, session), next(epoch_of(job, 0)))
-    if team.leads:
-        _warn_beforehand(recipe)
-    with folder.opened(run, recipe, data, session, start, team):
-        return _fit(job, session)
+    return recipe, job, session
 
 
 def _warn_beforehand(recipe: Recipe) -> None:
-    """Of what is likely not meant: an adversary that cannot cross its ball, as where a step's
-    length stands for its share, and a handover behind the last epoch."""
+    """Of what is likely not meant: an adversary without a radius or that cannot cross its ball, as
+    where a step's length stands for its share, and a handover behind the last epoch."""
+    if recipe.adversary is not None and recipe.best == "auto" and "clean" in recipe.criterion:
+        log.warning("the adversary states no radius: the best epoch is chosen by clean accuracy; "
+                    "say watch=Watch(radius=...) for PGD's")  # fmt: skip
     objective = recipe.objective
     if isinstance(objective, feedback.Handover) and objective.at >= recipe.epochs:
         log.warning("objective.at=%d: the second objective does not come in %d epochs",
