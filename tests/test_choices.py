@@ -137,7 +137,7 @@ def test_what_a_run_writes_down_is_read_back(name):
         ((), {"name": "reward", "exploration": {"name": "Greedy"}}, "or EpsilonGreedy; got Greedy"),
         ((), {"name": "reward", "reward": {"name": "matrix"}}, "objective.reward.values"),
         ((*REWARD, "--objective.reward", "matrix", "--objective.reward.values", "[[1,x],[0,1]]"),
-         None, "expected objective.reward.values to be float, got 'x'"),
+         None, "expected objective.reward.values to be a finite number, got 'x'"),
         (("--objective", "pair"), None, "expected objective.needed \\(or MODULE:NAME\\) out of ce"),
     ],
 )  # fmt: skip

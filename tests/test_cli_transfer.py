@@ -128,10 +128,9 @@ WRONG = {
         ["evaluate", "a", "--attack", "pgd", "--target", "lest"], "'lest'",
     ),
     "a matrix of no run": (["transfer"], "runs"),
-    "a matrix of one run": (["transfer", "a", "a"], "two runs or more, got a, a"),
+    "a matrix of one run": (["transfer", "a", "a"], "two runs or more, got a"),
     "a matrix with another image size": (["transfer", "a", "large"], "name runs on the same data"),
     "a matrix with what is no run": (["transfer", "a", "d", "--images", "10"], "d"),
-    "a run after the options": (["transfer", "a", "--images", "10", "b"], "got 'b'"),
     "a matrix without an attack": (["transfer", "a", "b", "--attack", "none"], "none"),
 }  # fmt: skip
 

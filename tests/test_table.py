@@ -354,6 +354,26 @@ def test_evaluated_runs_are_compared_without_an_attack(capsys):
     assert "a against c, evaluated by quick" in said and "+0.0" in said
 
 
+@pytest.mark.parametrize("words", [
+    "--json a b", "a --json b", "a b --json", "--suite quick a b --json",
+    "--suite=quick --json a b", "--json --suite quick -- a b", "--json true a b",
+    "--no-json --json a b",
+])  # fmt: skip
+def test_runs_may_stand_before_options_and_behind_them(words, capsys):
+    run("a", 7)
+    run("b", 4)
+    assert main(["compare", *words.split()]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert Path(found["run"]).name == "a" and list(found["against"]) == ["b"]
+
+
+def test_runs_behind_two_dashes_may_begin_with_one(capsys):
+    run("a", 7)
+    run("-b", 4)
+    assert main(["compare", "--json", "--", "a", "-b"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["against"]) == ["-b"]
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["a"], "expected two runs or more, got a"), (["a", "a"], "expected two runs or more"),
     (["a", "none"], "expected an evaluation by quick in none"), ([], "a value for runs"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import evaluation, record
-from holdfast.cli import show, words
+from holdfast.cli import show
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
 from holdfast.evaluation import Comparison
@@ -18,7 +18,7 @@ def compare_options(
 ) -> None:
     """Compare what attacks left of one run with what they left of others, on the same images.
 
-    The runs come first: holdfast compare RUN OTHER ... [options]. A line is the accuracy of the
+    Any number of runs: holdfast compare RUN OTHER ... [options]. A line is the accuracy of the
     first run minus that of the other, for each attack of the same budget and settings in both.
     Nothing is attacked, and nothing is written.
 
@@ -33,10 +33,10 @@ def compare_options(
 
 
 def compare(argv: Sequence[str]) -> None:
-    o = parse("compare", {compare_options: frozenset()}, {}, words.listed(argv)).values
+    o = parse("compare", {compare_options: frozenset()}, {}, argv).values
     first, *others = {Path(run).resolve(): run for run in o["runs"]}.values()
     if not others:
-        raise BadInput(f"expected two runs or more, got {first}; name them before the options")
+        raise BadInput(f"expected two runs or more, got {first}; name another")
     suite = o["suite"] or _suite(Path(first))
     file = evaluation.latest(first, suite, o["radius"])
     others = {run: _alike(run, suite, o["radius"], _radius(file)) for run in others}

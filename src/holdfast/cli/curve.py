@@ -16,7 +16,7 @@ def curve_options(
 ) -> None:
     """Attack trained runs anew at each of several radii: accuracy over budgets.
 
-    The runs come first: holdfast curve RUN RUN ... [options]. A row is added to each RUN's
+    Any number of runs: holdfast curve RUN RUN ... [options]. A row is added to each RUN's
     curve.jsonl, and the lines of all are drawn in the first one's curve.png. Data and norm are
     those of the first run where none are given. A killed curve that is started again goes on behind
     the last attack that it finished.
@@ -34,14 +34,12 @@ SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)
 
 
 def curve(argv: Sequence[str]) -> None:
-    parsed = parse(
-        "curve", {curve_options: frozenset(), runs.options: frozenset()}, {}, words.listed(argv)
-    )
+    parsed = parse("curve", {curve_options: frozenset(), runs.options: frozenset()}, {}, argv)
     o = parsed.values
     listed = battery.read(o["suite"])
     battery.require_open(listed or {})
     if not o["runs"]:
-        raise BadInput("expected a run, got none; name it before the options")
+        raise BadInput("expected a run, got none; name one")
     o |= {"run": o["runs"][0]}
     networks = runs.several(o)
     split, named = runs.images(o, networks[o["run"]].card)

@@ -21,7 +21,10 @@ from holdfast.errors import BadInput, suggest
 Functions = Mapping[Callable[..., Any], frozenset[str]]
 """Functions whose parameters become options, each with the parameters that do not."""
 OWN = {"help", "config", "print_config"}  # the parser's, not the functions'
-LISTS = {kind: "a list, such as '[1, 2]'" for kind in ("tuple", "list")}
+MOST = 2**31  # whole numbers are below, as counts and sizes of tensors are
+LIST = "a list, such as '[1, 2]'"
+KINDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false",
+         "tuple": LIST, "list": LIST}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ def parse(
     `config` is read first, then `--config FILE.yaml`; the command line overrides both. Raises
     BadInput.
     """
+    if list[str] in {p.annotation for p in _positional(next(iter(functions)))}:
+        argv = words.listed(argv, {"--help", "--print_config", *_switches(functions)})
     argv, said = words.read(argv)
     config = (config or {}) | said
     shown = "--print_config" in argv
@@ -63,6 +68,20 @@ def parse(
         print(_as_file(found, told), end="")
         raise SystemExit(0)
     return Parsed(values=found, slots=told)
+
+
+def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    given = inspect.signature(function).parameters.values()
+    return [p for p in given if p.kind is not p.KEYWORD_ONLY]
+
+
+def _switches(functions: Functions) -> set[str]:
+    """The options that take no value."""
+    return {
+        f"--{p.name}" for function in functions
+        for p in inspect.signature(function).parameters.values()
+        if set(members(p.annotation)) - {NoneType} == {bool}
+    }  # fmt: skip
 
 
 def _as_file(values: Options, slots: Mapping[str, Choice]) -> str:
@@ -132,10 +151,12 @@ def _unspoken(kind: Callable[..., Any]) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """The names of all options, and how to say that a name is none of them."""
+    """The names of all options, those that begin with -- too, and how to say that a name is none of
+    them."""
 
     command: str
     known: tuple[str, ...]
+    flagged: tuple[str, ...]
     choices: Mapping[str, Choice]
 
     def refused(self, name: str, flag: str = "") -> BadInput:
@@ -147,15 +168,20 @@ class Names:
         while at and at not in self.choices:
             at = at.rpartition(".")[0]
         owner = f"{at} {self.choices[at].name}" if at else self.command
-        got = f"{flag}{name}{suggest(flag + name, [flag + known for known in self.known])}"
+        near = self.flagged if flag else self.known
+        got = f"{flag}{name}{suggest(flag + name, [flag + one for one in near])}"
         return BadInput(
             f"expected an option of {owner}, got {got.replace('_', '-') if flag else got}"
         )
 
 
 def _names(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) -> Names:
-    known = {a.dest for a in parser._actions if a.dest.rpartition(".")[2] not in OWN}
-    return Names(command=parser.prog, known=tuple(sorted(known)), choices=every(choices))
+    actions = [a for a in parser._actions if a.dest.rpartition(".")[2] not in OWN]
+    known, flagged = (
+        tuple(sorted({a.dest for a in actions if a.option_strings or not only}))
+        for only in (False, True)
+    )
+    return Names(command=parser.prog, known=known, flagged=flagged, choices=every(choices))
 
 
 def _known(names: Names, config: Options, under: str = "") -> None:
@@ -205,16 +231,20 @@ def _checked(
 def _require_option(word: str, names: Names) -> None:
     """Raises BadInput for `--name` that is no option."""
     name = word.partition("=")[0].removeprefix("--")
-    if word.startswith("--") and name not in names.known:
+    if word.startswith("--") and name not in names.flagged:
         raise names.refused(name, "--")
 
 
 def _sound(name: str, hint: Any, value: object) -> None:
-    """Raises BadInput for a null where none is allowed, and for a seed out of range."""
+    """Raises BadInput for a null where none is allowed, a seed out of range, and a whole number
+    that no tensor can have."""
     if value is None and not {NoneType, Any} & set(members(hint)):
-        raise BadInput(f"expected {name} to be {getattr(hint, '__name__', hint)}, got null")
+        kind = getattr(hint, "__name__", str(hint))
+        raise BadInput(f"expected {name} to be {KINDS.get(kind, kind)}, got null")
     if name.rpartition(".")[2] == "seed" and isinstance(value, int):
         noise.require_seed(value, name)
+    elif isinstance(value, int) and abs(value) >= MOST:
+        raise BadInput(f"expected {name} between -2**31 and 2**31, got {value}")
 
 
 def _instantiated(
@@ -238,16 +268,22 @@ def _one_line(message: str) -> str:
     missing = re.search(r"arguments are required: (.*)|argument (--\S+): expected one", text)
     if missing:
         return f"expected a value for {missing[1] or missing[2]}, got nothing"
-    got = re.search(r"(?:Got|Given) value: ?'?([^']*?)'?$", text)
+    if group := re.search(r"Unable to load config ['\"]([^'\"]*)['\"]$", text):
+        return f"expected --{key}.OPTION VALUE, got '{group[1]}' as {key}; --help names its options"
+    got = re.search(r".*(?:Got|Given) value: ?(.*)$", text)
     if not got:
         return f"{key}: {text}" if key else text
+    return f"expected {key} {_wanted(text, got[1].strip(chr(39)))}"
+
+
+def _wanted(text: str, got: str) -> str:
+    """What jsonargparse's message says of a value's type, and the value."""
     allowed = re.search(r"Literal\[([^\]]*)\]", text)
-    if allowed:
-        words = [word.strip(" '") for word in allowed[1].split(",")]
-        return f"expected {key} out of {', '.join(words)}; got '{got[1]}'{suggest(got[1], words)}"
-    kinds = [
-        LISTS.get(kind) or kind
-        for kind in re.findall(r"Expected an? <class '(\w+)'>", text)
-        if kind != "NoneType"
-    ]
-    return f"expected {key} to be {' or '.join(kinds) or 'of its type'}, got '{got[1]}'"
+    words = [word.strip(" '") for word in allowed[1].split(",")] if allowed else []
+    listed = re.search(r"Subtypes: \[(tuple|list)\[", text)
+    if words and not listed:
+        return f"out of {', '.join(words)}; got '{got}'{suggest(got, words)}"
+    named = re.findall(r"Expected an? <class '(\w+)'>", text)
+    kinds = [listed[1]] if listed else [kind for kind in named if kind != "NoneType"]
+    told = [*dict.fromkeys(KINDS.get(kind, kind) for kind in kinds), *words]
+    return f"to be {' or '.join(told) or 'of its type'}, got '{got}'"

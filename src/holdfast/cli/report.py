@@ -5,14 +5,13 @@ from pathlib import Path
 
 from holdfast import record
 from holdfast import report as reports
-from holdfast.cli import words
 from holdfast.cli.options import parse
 
 
 def report_options(runs: list[str], *, out: str | None = None, json: bool = False) -> None:
     """Put what run folders hold on one page of HTML, its pictures inside.
 
-    The runs come first: holdfast report RUN RUN ... [options]. The page shows what other commands
+    Any number of runs: holdfast report RUN RUN ... [options]. The page shows what other commands
     found (evaluations, diagnosis, margins, curves, landscapes, retraining) and how each run was
     trained; nothing is computed anew. An earlier page is replaced.
 
@@ -24,7 +23,7 @@ def report_options(runs: list[str], *, out: str | None = None, json: bool = Fals
 
 
 def report(argv: Sequence[str]) -> None:
-    o = parse("report", {report_options: frozenset()}, {}, words.listed(argv)).values
+    o = parse("report", {report_options: frozenset()}, {}, argv).values
     alone = Path(o["runs"][0]) if len(o["runs"]) == 1 else Path()
     made = reports.page(o["runs"], o["out"] or alone / "report.html")
     print(record.as_json({"page": str(made)}) if o["json"] else f"{made}: open it in a browser")

@@ -109,10 +109,11 @@ def about(o: Options, card: models.Card) -> dict[str, object]:
 
 
 def several(o: Options) -> dict[str, models.Network]:
-    """The networks of all runs by name. Raises BadInput for runs on other data than the first."""
-    lead, *rest = o["runs"]
+    """The networks of all runs by name, each once. Raises BadInput for runs on other data than the
+    first."""
+    lead, *rest = {Path(run).resolve(): run for run in o["runs"]}.values()
     first = network(o | {"run": lead})
-    return {lead: first} | {run: other(o, run, first.card) for run in rest if run != lead}
+    return {lead: first} | {run: other(o, run, first.card) for run in rest}
 
 
 def loadable(name: str) -> str:

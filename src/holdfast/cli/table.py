@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Literal
 
 from holdfast import record, report
-from holdfast.cli import words
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
@@ -24,7 +23,7 @@ def table_options(
 ) -> None:
     """Put the newest evaluations of several runs side by side, accuracies in per cent.
 
-    The runs come first: holdfast table RUN RUN ... [options]. Columns are the settings in which
+    Any number of runs: holdfast table RUN RUN ... [options]. Columns are the settings in which
     the runs or their evaluations differ, then what each attack left. Nothing is written.
 
     Args:
@@ -42,7 +41,7 @@ def table_options(
 
 
 def table(argv: Sequence[str]) -> None:
-    o = parse("table", {table_options: frozenset()}, {}, words.listed(argv)).values
+    o = parse("table", {table_options: frozenset()}, {}, argv).values
     _require_fitting(o)
     if o["json"] and not o["over_seeds"]:
         found = report.measured(o["runs"], o["suite"], o["every"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holdfast import evaluation, record
-from holdfast.cli import attacks, runs, show, words
+from holdfast.cli import attacks, runs, show
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
 from holdfast.errors import BadInput
@@ -17,7 +17,7 @@ ATTACK = replace(
 def transfer_options(runs: list[str]) -> None:
     """Attack each of several trained runs, and show the images to all of them.
 
-    The runs come first: holdfast transfer RUN RUN ... [options]. Every share is an upper bound on
+    Any number of runs: holdfast transfer RUN RUN ... [options]. Every share is an upper bound on
     what a run would keep. A row is added to FIRST/transfer.jsonl; data and budget are those of the
     first run where none are given.
 
@@ -29,13 +29,12 @@ def transfer_options(runs: list[str]) -> None:
 def transfer(argv: Sequence[str]) -> None:
     parsed = parse(
         "transfer", {transfer_options: frozenset(), runs.options: frozenset()},
-        {"attack": ATTACK}, words.listed(argv),
+        {"attack": ATTACK}, argv,
     )  # fmt: skip
     o = parsed.values
-    if len(set(o["runs"])) < 2:
-        got = ", ".join(o["runs"]) or "none"
-        raise BadInput(f"expected two runs or more, got {got}; name them before the options")
     networks = runs.several(o)
+    if len(networks) < 2:
+        raise BadInput(f"expected two runs or more, got {', '.join(networks)}; name another")
     o: Options = o | {"run": next(iter(networks))}
     split, named = runs.images(o, networks[o["run"]].card)
     radius, norm = runs.budget(o)

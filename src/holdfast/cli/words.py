@@ -4,7 +4,6 @@ import json
 import os
 import re
 from collections.abc import Collection, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from holdfast import record
 from holdfast.errors import BadInput
 
 Options = dict[str, Any]
+BOOLEAN = ("true", "false")
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], Options]:
@@ -40,10 +40,23 @@ def file(path: Path) -> Options:
         ) from None
 
 
-def listed(argv: Sequence[str]) -> list[str]:
-    """The words before the first option as one, for a command that takes several runs."""
-    given = list(takewhile(lambda word: not word.startswith("-"), argv))
-    return [*([json.dumps(given)] if given else []), *argv[len(given) :]]
+def listed(argv: Sequence[str], flags: Collection[str]) -> list[str]:
+    """The words that are no options and none's values as one, for a command that takes several
+    runs. flags: options that take no value."""
+    given, rest, words = [], [], list(reversed(argv))
+    while words:
+        word = words.pop()
+        if word == "--":
+            given += reversed(words)
+            words = []
+        elif word[:1] != "-":
+            told = rest[-1:] and _positive(rest[-1]) in flags and word in BOOLEAN
+            (rest if told else given).append(word)
+        else:
+            rest.append(word)
+            if word[:2] == "--" and "=" not in word and _positive(word) not in flags:
+                rest += [words.pop()] if words else []
+    return [*([json.dumps(given)] if given else []), *rest]
 
 
 def taken(argv: list[str], flag: str, instead: str = "leave one out") -> str | None:
@@ -82,8 +95,8 @@ def switches(argv: Sequence[str], flags: Collection[str]) -> list[str]:
     """`--json` and `--no-json`, where they are among the flags, with a value to be parsed."""
     out: list[str] = []
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
-        positive = word.replace("--no_", "--", 1)
-        if positive in flags and (positive != word or following not in ("true", "false")):
+        positive = _positive(word)
+        if positive in flags and (positive != word or following not in BOOLEAN):
             word = f"{positive}={'true' if positive == word else 'false'}"
         out.append(word)
     return out
@@ -97,6 +110,11 @@ def budget(text: str) -> float:
         return float(number) / (255 if pixels else float(divisor or 1))
     except (ValueError, ZeroDivisionError):
         raise BadInput(f"expected a budget such as 8/255, 8px or 0.031, got '{text}'") from None
+
+
+def _positive(flag: str) -> str:
+    """`--no-json` as `--json`, underscored."""
+    return _underscored(flag).replace("--no_", "--", 1)
 
 
 def _underscored(word: str) -> str:

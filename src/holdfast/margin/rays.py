@@ -1,6 +1,7 @@
 """Rays: where they start, where they lead, and what the model says on them."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -38,8 +39,8 @@ class Grid:
     @property
     def steps(self) -> int:
         """How many points a ray has; a reach that is a multiple of the step but for rounding counts
-        as one."""
-        return math.floor(self.reach / self.step * (1 + 1e-9))
+        as one. No more than a whole number can be of a step that is next to nothing."""
+        return math.floor(min(self.reach / self.step * (1 + 1e-9), sys.maxsize))
 
     def unit(self, dimension: int) -> float:
         """Length in l2 of a distance of 1 in `scale`."""

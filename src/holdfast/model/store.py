@@ -192,6 +192,8 @@ def _require_kinds(raw: Mapping[str, Any]) -> None:
         "options": isinstance(raw["options"], dict),
         "mean": shaped and _is_of_channels(per_channel[0], image[0]),
         "std": shaped and _is_of_channels(per_channel[1], image[0]),
+        "data": isinstance(raw.get("data"), str | None),
+        "provenance": isinstance(raw.get("provenance", {}), dict),
     }
     for name, fits in right.items():
         if not fits:

@@ -8,6 +8,7 @@ rectify.
 from torch import nn
 
 from holdfast.errors import BadInput
+from holdfast.limits import COUNT, require_range
 from holdfast.model.networks.dropout import Dropout
 from holdfast.model.networks.size import require_side
 
@@ -31,7 +32,8 @@ class GuptaCNN(nn.Sequential):
         logit_norm: layer normalisation on the logits; None: where there are 3 classes or more. Of
             two it leaves nothing but their order, without a gradient.
 
-    Raises BadInput for images that are too small, and for logit_norm with two classes.
+    Raises BadInput for images that are too small, layers without a channel, and logit_norm with
+    two classes.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class GuptaCNN(nn.Sequential):
             raise BadInput(
                 f"expected 3 classes or more for logit_norm, got {classes}; leave it out"
             )
+        for name, width in [*(("widths", wide) for wide in widths), ("dense", dense)]:
+            require_range(name, width, COUNT)
         logit_norm = classes > 2 if logit_norm is None else logit_norm
         channels, height, width = image
         shrink = 2 ** len(widths)
