@@ -5,6 +5,7 @@ import functools
 import json
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -118,6 +119,22 @@ def test_what_cannot_be_compared_is_refused_before_it_is_attacked(run, capsys):
     assert main([*words, "--against", str(run)]) == 2
     assert "expected images in common" in capsys.readouterr().err
     assert sorted(path.name for path in run.iterdir()) == files
+
+
+def test_a_run_is_judged_by_images_of_ones_own(run, tmp_path, capsys):
+    """Of fewer classes than the model has, with none to train on."""
+    few = datasets.load("digits").test.only(torch.arange(30))
+    some = few.y < 4
+    x, y = few.pixels[some].numpy(), few.y[some].numpy()
+    numpy.savez(tmp_path / "own.npz", test_x=x, test_y=y)
+    own = f"npz:{tmp_path / 'own.npz'}"
+    words = ["evaluate", str(run), "--attack", "fgsm", "--data", own]
+    assert main([*words, "--json", "--images", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == int(some.sum())
+    assert main([*words, "--split", "validation"]) == 2
+    assert "expected" in capsys.readouterr().err
+    assert main(["train", "--data", own, "--out", str(tmp_path / "x")]) == 2
+    assert "expected images to train on" in capsys.readouterr().err
 
 
 def test_an_evaluation_of_an_earlier_epoch_is_said_to_be_one(run, capsys, caplog):

@@ -96,6 +96,7 @@ def test_images_without_a_channel_axis_have_one_channel():
 
 
 BAD = {
+    "no labels of train": ({"train_y": None}, "got train_x, test_x, test_y; add train_y"),
     "missing": ({"test_y": None}, "got train_x, train_y, test_x; add test_y"),
     "lengths": ({"test_y": np.arange(8) % 3}, "got 9 images in test_x and 8 labels in test_y"),
     "no images": ({"train_x": np.zeros((0, 3, 6, 5), np.uint8)}, "got shape [0, 3, 6, 5]"),
@@ -150,6 +151,17 @@ def test_images_for_validation_are_used_as_they_are(way, tmp_path, caplog):
     assert found.validation.index.tolist() == [30, 31, 32, 33]  # none of train's
     assert ("passed over in" in caplog.text and "val_x" in caplog.text) == (way == "npz")
     assert way == "npz" or {*own} < {*found.digests}
+
+
+@pytest.mark.parametrize("way", ["arrays", "npz"])
+def test_images_for_test_alone_can_judge(way, tmp_path):
+    pair = (GOOD["test_x"][:2], np.array([1, 1]))
+    np.savez(tmp_path / "own.npz", test_x=pair[0], test_y=pair[1])
+    found = data.from_arrays(test=pair) if way == "arrays" else data.load(f"npz:{tmp_path}/own.npz")
+    assert (len(found.train), len(found.validation), len(found.test)) == (0, 0, 2)
+    assert found.image == (3, 6, 5) and found.classes == 2
+    with pytest.raises(BadInput, match=r"expected images to train on in .*, got none"):
+        found.mean  # noqa: B018
 
 
 def test_images_for_validation_are_checked_like_others(tmp_path):

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Set
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -136,6 +137,8 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     size = card.image[1] if datasets.resizable(name) else None
     with show.progress(o["json"]) as (bar, _):
         found = datasets.load(name, root=o["data_root"], size=size, said=show.bars(bar))
+    if not len(found.train) and found.classes < card.classes:  # nothing says how many there are
+        found = replace(found, class_names=tuple(map(str, range(card.classes))))
     wanted, got = (card.image, card.classes), (found.image, found.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")

@@ -19,27 +19,28 @@ from holdfast.errors import BadInput, cause
 log = logging.getLogger("holdfast")
 Array = np.ndarray | Tensor
 Pair = tuple[np.ndarray, np.ndarray]
-NEEDED = ("train_x", "train_y", "test_x", "test_y")
-OFFERED = ("validation_x", "validation_y")
+TRAIN, TEST, VALIDATION = ((f"{part}_x", f"{part}_y") for part in ("train", "test", "validation"))
 DARK = 16  # a largest byte that looks as if the levels were fewer than 256
 MOST_CLASSES = 100_000  # a larger label is a mistake, and counting up to it could fill the memory
 
 
 def from_arrays(
     *,
-    train: tuple[Array, Array],
     test: tuple[Array, Array],
+    train: tuple[Array, Array] | None = None,
     validation: tuple[Array, Array] | None = None,
     class_names: tuple[str, ...] | list[str] | None = None,
     name: str = "arrays",
 ) -> Dataset:
     """A data set out of `(images, labels)` pairs. Without images for validation, a tenth of each
-    class of train is held out for it.
+    class of train is held out for it. Images for test alone are to judge a model by: none can be
+    trained on them.
 
     Images are `[n, channel, height, width]` or `[n, height, width]`, either uint8 or float in
     [0, 1]; floats are rounded to the nearest of 256 levels, for that is what a split holds.
     Labels are whole numbers from 0. There are as many classes as names or, without names, as the
-    largest train label says. Raises BadInput for anything else, naming the first image at fault.
+    largest train label says (of test, where there is no train). Raises BadInput for anything else,
+    naming the first image at fault.
     """
     given = {"train": train, "validation": validation, "test": test}
     pairs = {part: _two_arrays(pair, part) for part, pair in given.items() if pair is not None}
@@ -48,7 +49,7 @@ def from_arrays(
 
 def read_npz(path: Path) -> Dataset:
     """The data set in an .npz file with the arrays train_x, train_y, test_x and test_y, and
-    validation_x and validation_y where there are images for it.
+    validation_x and validation_y where there are images for it; or with test_x and test_y alone.
 
     Raises BadInput where the file cannot be read, as for `from_arrays`. Nothing is unpickled.
     """
@@ -111,16 +112,18 @@ def _checked(
     digests: dict[str, str] | None,
 ) -> Dataset:
     pairs = {part: _sound(*pair, part) for part, pair in pairs.items()}
-    train_y = pairs["train"][1]
+    lead = "train" if "train" in pairs else "test"
+    y, taught = pairs[lead][1], lead == "train"
     _same_shape({part: x for part, (x, _) in pairs.items()})
     known = None if class_names is None else _names(class_names)
-    check_labels(train_y, len(known) if known else MOST_CLASSES, "train_y")
-    names = known or tuple(str(label) for label in range(int(train_y.max()) + 1))
-    for part, (_, y) in pairs.items():
-        check_labels(y, len(names), f"{part}_y")
+    check_labels(y, len(known) if known else MOST_CLASSES, f"{lead}_y")
+    least = 0 if taught else 2  # images of one class can judge
+    names = known or tuple(str(label) for label in range(max(int(y.max()) + 1, least)))
+    for part, (_, labels) in pairs.items():
+        check_labels(labels, len(names), f"{part}_y")
     if len(names) < 2:
-        raise BadInput(f"expected 2 classes or more in train_y, got {len(names)}; add images")
-    if "validation" not in pairs and np.bincount(train_y).max() < 2:
+        raise BadInput(f"expected 2 classes or more in {lead}_y, got {len(names)}; add images")
+    if taught and "validation" not in pairs and np.bincount(y).max() < 2:
         raise BadInput(
             "expected at least two train images of some class, one of them for validation, "
             "got one of each; add images"
@@ -128,7 +131,9 @@ def _checked(
     digests = digests or {
         f"{part}_{k}": md5(a) for part, p in pairs.items() for k, a in zip("xy", p, strict=True)
     }
-    return assemble(name=name, class_names=names, digests=digests, **pairs)
+    none: Pair = (pairs["test"][0][:0], pairs["test"][1][:0])
+    given = pairs if taught else {"train": none, "validation": none} | pairs
+    return assemble(name=name, class_names=names, digests=digests, **given)
 
 
 def _names(given: Any) -> tuple[str, ...]:
@@ -206,11 +211,12 @@ def _labels(y: np.ndarray, what: str) -> np.ndarray:
 
 
 def _same_shape(images: dict[str, np.ndarray]) -> None:
+    lead, first = next(iter(images.items()))
     for part, x in images.items():
-        if x.shape[1:] != images["train"].shape[1:]:
+        if x.shape[1:] != first.shape[1:]:
             raise BadInput(
-                f"expected train and {part} images of one shape, got "
-                f"{list(images['train'].shape[1:])} and {list(x.shape[1:])}; resize one of them"
+                f"expected {lead} and {part} images of one shape, got "
+                f"{list(first.shape[1:])} and {list(x.shape[1:])}; resize one of them"
             )
 
 
@@ -242,7 +248,9 @@ def _unpacked(content: bytes, path: Path) -> dict[str, Pair]:
             raise BadInput(
                 f"expected an .npz archive at {path}, got a single array; use numpy.savez"
             )
-        wanted = NEEDED + (OFFERED if {*OFFERED} & {*archive.files} else ())
+        there = {*archive.files}
+        wanted = (TRAIN if {*TRAIN} & there or not {*TEST} <= there else ()) + TEST
+        wanted += VALIDATION if {*VALIDATION} & there else ()
         if missing := [name for name in wanted if name not in archive]:
             raise BadInput(
                 f"expected the arrays {', '.join(wanted)} in {path}, got "

@@ -119,7 +119,8 @@ class Dataset:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean of each channel over the train split, in units of [0, 1]."""
+        """Mean of each channel over the train split, in units of [0, 1]. Raises BadInput where that
+        is empty."""
         return self._moments[0]
 
     @property
@@ -137,6 +138,8 @@ class Dataset:
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if not len(self.train):
+            raise BadInput(f"expected images to train on in {self.name}, got none")
         count = torch.zeros(self.image[0], 256, dtype=torch.float64)
         for part in self.train.pixels.split(COUNTED):
             count += _histograms(part)
