@@ -213,10 +213,13 @@ def test_a_damaged_file_is_said_in_its_place(runs, tmp_path):
     (tmp_path / "run" / "margins" / "matrix.json").write_text('{"mean_margin": nul')
     record.append(tmp_path / "run" / "curve.jsonl", {"norm": "linf", "points": [{}]})
     record.append(tmp_path / "run" / "evaluation.jsonl", {"battery": "old", "per_image": "x"})
+    whole = record.rows(tmp_path / "run" / "evaluation.jsonl")[0]
+    torn = whole | {"battery": "torn", "per_image": "y", "findings": [{"name": "x"}]}
+    record.append(tmp_path / "run" / "evaluation.jsonl", torn)
     (tmp_path / "run" / "entropy.png").write_bytes(b"\x89PNG torn")
     (tmp_path / "run" / "config.yaml").write_bytes(b"data: \xff\xfe")
     text = report.page([tmp_path / "run"], tmp_path / "page.html").read_text()
-    assert text.count("This cannot be read: ") == 4 and text.count("<img") == 2  # one a good curve
+    assert text.count("This cannot be read: ") == 5 and text.count("<img") == 2  # one a good curve
     assert "<h3>Training" in text and "<h3>Evaluation: quick" in text
 
 

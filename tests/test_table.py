@@ -46,6 +46,19 @@ def test_a_damaged_row_is_one_line():
         report.summary(["a"])
 
 
+@pytest.mark.parametrize("damage", [{"budget": None}, {"budget": {}}, {"per_image": 5}])
+def test_a_run_whose_rows_are_damaged_is_compared_in_one_line(damage, capsys):
+    run("a", 7)
+    run("b", 4)
+    rows = record.rows(Path("b/evaluation.jsonl"))
+    Path("b/evaluation.jsonl").unlink()
+    for row in rows:
+        record.append(Path("b/evaluation.jsonl"), row | damage)
+    for words in (["a", "b", "--radius", "0.1"], ["b", "a"], ["a", "b"]):
+        assert main(["compare", *words]) in (0, 2)
+        assert "failed" not in capsys.readouterr().err
+
+
 def test_settings_of_an_adversary_that_is_not_there_are_none():
     runs = [
         run("a", 5, adversary=None, adversarial={"name": "Adversarial", "start": 3}),

@@ -1,5 +1,6 @@
 """`holdfast compare`: runs that are evaluated already, image by image."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from holdfast.cli import show
 from holdfast.cli.options import parse
 from holdfast.errors import BadInput
 from holdfast.evaluation import Comparison
-from holdfast.result import Table, evaluations, rows_of
+from holdfast.result import Table, evaluations, radius_of, rows_of
 
 HEAD = ("", "points", "95 % interval", "McNemar's p", "first alone", "other alone", "images")
 
@@ -58,8 +59,8 @@ def _suite(run: Path) -> str | None:
 
 def _radius(file: Path) -> float | None:
     """Within what the evaluation in this file was made; None where no row says it."""
-    rows = rows_of(file)
-    return rows[0]["budget"]["radius"] if rows else None
+    radius = radius_of(rows[0]) if (rows := rows_of(file)) else math.nan
+    return None if math.isnan(radius) else radius
 
 
 def _alike(run: str, suite: str | None, asked: float | None, first: float | None) -> Path:

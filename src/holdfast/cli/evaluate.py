@@ -121,7 +121,7 @@ def _newest(run: Path, battery: str, radius: float) -> Path:
         return evaluation.latest(run)
     if since := models.trained_on(run, found[-1][-1]):
         log.warning("%s", since)
-    return run / found[-1][-1]["per_image"]
+    return run / str(found[-1][-1].get("per_image"))
 
 
 def _battery(

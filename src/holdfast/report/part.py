@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,6 +45,11 @@ class Part:
     table: Table | None = None
     findings: Sequence[Mapping[str, Any]] = ()
     pictures: Sequence[Picture] = ()
+
+    def __post_init__(self) -> None:
+        """Raises KeyError or TypeError for a finding that is damaged."""
+        for finding in self.findings:
+            itemgetter("name", "meaning", "advice")(finding)
 
 
 def safely(title: str, make: Callable[[Any], Iterator[Part]], of: object) -> list[Part]:

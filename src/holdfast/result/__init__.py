@@ -13,7 +13,7 @@ from holdfast.result.standing import (
     reaches,
     wilson,
 )
-from holdfast.result.stored import evaluations, rows_of
+from holdfast.result.stored import evaluations, radius_of, rows_of
 from holdfast.result.tables import (
     Table,
     cells,
@@ -48,6 +48,7 @@ __all__ = [
     "fraction",
     "margin_table",
     "median",
+    "radius_of",
     "reaches",
     "refusals",
     "remarks",

@@ -12,13 +12,20 @@ def evaluations(
 ) -> list[list[Row]]:
     """The rows of each evaluation of a run, the oldest first, one for each attack; of those by this
     suite or attack, and within this radius, alone, if they are given. A run without any has none.
-    """
+    A damaged row is within no radius."""
     found: dict[str, list[Row]] = {}
     for row in record.rows(Path(run) / record.EVALUATIONS):
-        within = radius is None or math.isclose(row["budget"]["radius"], radius, rel_tol=1e-6)
+        within = radius is None or math.isclose(radius_of(row), radius, rel_tol=1e-6)
         if battery in (None, row.get("battery")) and within:
             found.setdefault(str(row.get("per_image")), []).append(row)
     return list(found.values())
+
+
+def radius_of(row: Row) -> float:
+    """Within what the evaluation of a row was made; NaN where the row does not say it."""
+    budget = row.get("budget")
+    radius = budget.get("radius") if isinstance(budget, dict) else None
+    return radius if isinstance(radius, float | int) else math.nan
 
 
 def rows_of(file: Path, battery: str | None = None) -> list[Row]:
