@@ -190,6 +190,7 @@ BAD: dict[str, tuple[Callable[[], Words], str]] = {
     "a stray word": (plain("evaluate", "run", "more"), "got 'more'"),
     "an empty name": (option("--objective="), "a name after --objective"),
     "larger than any tensor": (option("--batch-size", "1" + 20 * "0"), "batch_size between"),
+    "radii and a radius": (plain("curve", "run", "--radii", "1", "--radius", "7"), "got both"),
     "steps without number": (plain("margins", "run", "--step", "1e-320"), "at most 32,767 steps"),
     "no number": (option("--epochs", "ten"), "epochs to be a whole number, got 'ten'"),
     "no finite number": (option("--clip", "inf"), "clip to be a finite number, got 'inf'"),

@@ -296,7 +296,7 @@ def test_no_evaluation_is_one_line(capsys):
     assert main(["table", "a", "--suite", "standard"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert sum(line.startswith("holdfast: expected") for line in lines) == 3
-    assert "expected runs with an evaluation by standard, got none in a" in lines[-1]
+    assert "expected an evaluation by standard in a, got quick within 0.1; run" in lines[-1]
 
 
 def test_evaluations_on_other_data_are_other_lines():
@@ -380,6 +380,12 @@ def test_runs_may_stand_before_options_and_behind_them(words, capsys):
     assert Path(found["run"]).name == "a" and list(found["against"]) == ["b"]
 
 
+def test_a_suite_that_no_run_was_evaluated_by_is_said_with_those_that_were(capsys):
+    run("a", 7)
+    assert main(["table", "a", "--suite", "quik"]) == 2
+    assert "by quik in a, got quick within 0.1; did you mean 'quick'?" in capsys.readouterr().err
+
+
 def test_runs_behind_two_dashes_may_begin_with_one(capsys):
     run("a", 7)
     run("-b", 4)
@@ -389,8 +395,9 @@ def test_runs_behind_two_dashes_may_begin_with_one(capsys):
 
 @pytest.mark.parametrize(("words", "said"), [
     (["a"], "expected two runs or more, got a"), (["a", "a"], "expected two runs or more"),
-    (["a", "none"], "expected an evaluation by quick in none"), ([], "a value for runs"),
-    (["a", "b", "--suite", "full"], "expected an evaluation by full in a"),
+    (["a", "none"], "by quick in none, got no such folder"), ([], "a value for runs"),
+    (["a", "b", "--suite", "full"], "an evaluation by full in a, got quick within 0.1; run"),
+    (["a", "b", "--suite", "quik"], "got quick within 0.1; did you mean 'quick'?; run holdfast"),
 ])  # fmt: skip
 def test_what_cannot_be_compared_is_one_line(words, said, capsys):
     run("a", 5)

@@ -87,6 +87,10 @@ def one_image_each(pets: Path) -> None:
     fill(pets, "ab", 1)
 
 
+def link_to_nothing(pets: Path) -> None:
+    (pets / "train/a/99.png").symlink_to("moved.png")
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing there": (shutil.rmtree, "No such file"),
     "a class that train lacks": (unknown_class, "val only the classes of train, got 'bb'"),
@@ -94,6 +98,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no train": (no_train, "a folder train beside val"),
     "no classes": (no_classes, "two or more, got 0"),
     "no test images": (no_test_images, "expected images for test"),
+    "a link to nothing": (link_to_nothing, "behind the link"),
     "too few to hold out": (one_image_each, "expected images for test"),
 }
 

@@ -40,6 +40,8 @@ def curve(argv: Sequence[str]) -> None:
     battery.require_open(listed or {})
     if not o["runs"]:
         raise BadInput("expected a run, got none; name one")
+    if o["radii"] and o["radius"] is not None:
+        raise BadInput("expected --radii or --radius, got both; leave one out")
     o |= {"run": o["runs"][0]}
     networks = runs.several(o)
     split, named = runs.images(o, networks[o["run"]].card)

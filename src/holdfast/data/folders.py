@@ -136,10 +136,16 @@ def _listed(root: Path, part: str, class_names: Sequence[str]) -> Files:
 
 
 def _images(root: Path, folder: str) -> list[str]:
-    """The image files in a folder under the root; none where there is no such folder."""
+    """The image files in a folder under the root; none where there is no such folder. Raises
+    BadInput for a link that leads nowhere."""
     try:
         with os.scandir(root / folder) as entries:
-            found = [e.name for e in entries if e.name.lower().endswith(ENDINGS) and e.is_file()]
+            named = [e for e in entries if e.name.lower().endswith(ENDINGS) and e.name[0] != "."]
     except FileNotFoundError:
         return []
-    return [os.path.join(folder, name) for name in sorted(found) if not name.startswith(".")]
+    for entry in named:
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            raise BadInput(
+                f"expected an image behind the link {entry.path}, got none; mend or remove it"
+            )
+    return [os.path.join(folder, name) for name in sorted(e.name for e in named if e.is_file())]

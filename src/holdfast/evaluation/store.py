@@ -17,7 +17,15 @@ from torch import Tensor
 from holdfast import record
 from holdfast.errors import BadInput, cause, require_value
 from holdfast.geometry import ORDER
-from holdfast.result import AttackResult, Evaluation, Finding, Standing, evaluations, rows_of
+from holdfast.result import (
+    AttackResult,
+    Evaluation,
+    Finding,
+    Standing,
+    evaluations,
+    others,
+    rows_of,
+)
 from holdfast.types import Images, Labels
 
 
@@ -30,8 +38,9 @@ def latest(run: Path | str, suite: str | None = None, radius: float | None = Non
         files = [file for file in files if file.name in named]
     if not files:
         within = "" if radius is None else f" within {radius}"
+        got = others([run], suite) if Path(run).is_dir() else "no such folder"
         raise BadInput(
-            f"expected an evaluation{by(suite)}{within} in {run}, got none; run holdfast evaluate "
+            f"expected an evaluation{by(suite)}{within} in {run}, got {got}; run holdfast evaluate "
             f"{run}, or in Python holdfast.evaluation.save"
         )
     return files[-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast import record
 from holdfast.errors import BadInput, cause
 from holdfast.model import trained_on
-from holdfast.result import WORST, evaluations
+from holdfast.result import WORST, evaluations, others
 
 log = logging.getLogger("holdfast")
 ABOUT = ("data", "battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
@@ -54,8 +54,9 @@ def measured(
     found = [one for run in folders for one in _measured(run, suite, every)]
     if not found:
         raise BadInput(
-            f"expected runs with an evaluation{f' by {suite}' if suite else ''}, got none in "
-            f"{', '.join(map(str, runs)) or 'no run'}; run holdfast evaluate first"
+            f"expected an evaluation{f' by {suite}' if suite else ''} in "
+            f"{', '.join(map(str, runs)) or 'a run'}, got {others(runs, suite)}; run holdfast "
+            "evaluate first"
         )
     return found
 

@@ -13,7 +13,7 @@ from holdfast.result.standing import (
     reaches,
     wilson,
 )
-from holdfast.result.stored import evaluations, radius_of, rows_of
+from holdfast.result.stored import evaluations, others, radius_of, rows_of
 from holdfast.result.tables import (
     Table,
     cells,
@@ -48,6 +48,7 @@ __all__ = [
     "fraction",
     "margin_table",
     "median",
+    "others",
     "radius_of",
     "reaches",
     "refusals",

@@ -1,9 +1,11 @@
 """What a run folder says of its evaluations."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import record
+from holdfast.errors import suggest
 from holdfast.record import Row
 
 
@@ -19,6 +21,15 @@ def evaluations(
         if battery in (None, row.get("battery")) and within:
             found.setdefault(str(row.get("per_image")), []).append(row)
     return list(found.values())
+
+
+def others(runs: Sequence[Path | str], asked: str | None) -> str:
+    """What evaluations runs have, in words, where there is none by the suite that was asked for;
+    with the nearest name."""
+    found = [rows[0] for run in runs for rows in evaluations(run)]
+    told = {f"{row.get('battery') or 'attacks'} within {radius_of(row):.4g}": 0 for row in found}
+    near = suggest(asked or "", {str(row.get("battery")) for row in found})
+    return f"{' and '.join(told) or 'none'}{near}"
 
 
 def radius_of(row: Row) -> float:
