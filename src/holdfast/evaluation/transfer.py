@@ -58,7 +58,8 @@ class TransferMatrix:
         }  # fmt: skip
 
     def as_table(self) -> Table:
-        """Accuracies, clean images first, then a row for each source."""
+        """Accuracies and their 95 % intervals over images, clean images first, then a row for each
+        source."""
         return transfer_table(self.as_dict())
 
     def table(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.record import Row
 from holdfast.result.finding import Finding
-from holdfast.result.standing import WORST, Standing
+from holdfast.result.standing import WORST, Standing, wilson
 
 FEW = 0.001  # share of refused images that need no word
 
@@ -49,10 +49,16 @@ def curve_table(row: Row) -> Table:
 
 
 def transfer_table(row: Row) -> Table:
-    """What images made on each source leave of the accuracy of each target, clean images first."""
+    """What images made on each source leave of the accuracy of each target, clean images first,
+    with 95 % intervals over images."""
     shares = zip(("clean", *row["sources"]), [row["clean_accuracy"], *row["accuracy"]], strict=True)
-    body = [[name, *(f"{share:.1%}" for share in some)] for name, some in shares]
+    body = [[name, *(_near(share, row["images"]) for share in some)] for name, some in shares]
     return Table(("made on", *row["targets"]), body)
+
+
+def _near(share: float, images: int) -> str:
+    near = wilson(round(share * images), images)
+    return f"{share:.1%} ({near.low:.0%} to {near.high:.0%})"
 
 
 def refusals(row: Row) -> list[str]:
