@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -69,7 +70,9 @@ def test_results_may_lie_beside_a_run_that_nobody_may_write_to(
     beside = tmp_path / "beside"
     assert main(["margins", str(trained), *SMALL, "--out", str(beside)]) == 0
     assert main(["evaluate", str(trained), *few, "--out", str(beside)]) == 0
-    assert main(["transfer", str(trained), str(trained) + "/.", *few, "--out", str(beside)]) == 0
+    shutil.copytree(trained, tmp_path / "twin", symlinks=True)
+    two = [str(trained), str(tmp_path / "twin")]
+    assert main(["transfer", *two, *few, "--out", str(beside)]) == 0
     names = {"margins", "evaluation.jsonl", "evaluation-001.safetensors", "transfer.jsonl"}
     assert names <= {path.name for path in beside.iterdir()}
     assert before == sorted(trained.rglob("*"))

@@ -107,6 +107,15 @@ def test_the_matrix_of_all_runs(say):
     assert wanted.table() in out and "upper bound" in out
 
 
+def test_a_switch_of_the_attack_takes_no_value(say):
+    words = ("--attack", "pgd", "--attack.steps", "1", "--attack.best")
+    code, out, err = say("transfer", *words, "a", "--images", "10", "b", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["settings"]["best"] is True and found["images"] == 10
+    assert found["sources"] == ["a", "b"]
+
+
 WRONG = {
     "a source of fewer classes": (
         ["evaluate", "a", "--attack", "mim", "--source", "few"], "and 3 in few",
@@ -128,6 +137,7 @@ WRONG = {
         ["evaluate", "a", "--attack", "pgd", "--target", "lest"], "'lest'",
     ),
     "a matrix of no run": (["transfer"], "runs"),
+    "a matrix of a file without runs": (["transfer", "--config", "none.yaml"], "two runs or more"),
     "a matrix of one run": (["transfer", "a", "a"], "two runs or more, got a"),
     "a matrix with another image size": (["transfer", "a", "large"], "name runs on the same data"),
     "a matrix with what is no run": (["transfer", "a", "d", "--images", "10"], "d"),
@@ -138,6 +148,7 @@ WRONG = {
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_is_one_line_and_exit_code_2(say, mistake):
     words, said = WRONG[mistake]
+    Path("none.yaml").write_text("runs: []")
     code, _, err = say(*words)
     assert code == 2 and said in err, err
     assert len(err.strip().splitlines()) == 1 and "expected" in err

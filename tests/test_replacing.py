@@ -1,10 +1,12 @@
 """What --force replaces is there until something complete has taken its place."""
 
+import contextlib
 import copy
 import errno
 import importlib
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from holdfast.errors import BadInput
 from holdfast.feedback import Boundary
 from holdfast.margin import Orthonormal
 from holdfast.retraining import Probe, retrain
-from holdfast.training import checkpoint, loop
+from holdfast.training import checkpoint, folder, loop
 
 SMALL = ["train", "--data", "digits", "--model.widths", "[4]", "--model.dense", "16", "--epochs",
          "2", "--precision", "fp32", "--watch.images", "50", "--out", "run", "--json"]  # fmt: skip
@@ -100,7 +102,7 @@ def test_a_run_comes_back_where_no_checkpoint_replaces_it(
     monkeypatch.setattr(place, name, fails)
     assert main([*SMALL, "--force"]) == code
     said = capsys.readouterr().err
-    assert "begin again: what was in run is back there" in said and "--resume" not in said
+    assert "what was in run is back there" in said and "--resume" not in said
     assert held(run) == before and not (run / record.REPLACED).exists()
 
 
@@ -131,14 +133,72 @@ def test_a_kill_before_the_first_checkpoint_loses_nothing(run, monkeypatch):
     assert held(run) == before
 
 
-def test_what_a_killed_replacement_put_aside_is_put_back(tmp_path):
-    record.write(tmp_path / ".replaced/metrics.jsonl", "kept")
-    with pytest.raises(OSError), record.replaced(tmp_path):
+class Kill(BaseException):
+    """Behind it nothing more is done on disk."""
+
+
+class Disk:
+    """What is done on disk, until the process is killed at the step of this number; a tree that it
+    was removing has lost a file."""
+
+    NAMES = ("replace", "mkdir", "rmdir", "unlink")
+
+    def __init__(self, patch: pytest.MonkeyPatch, last: int) -> None:
+        self.steps, self.last = 0, last
+        for name in self.NAMES:
+            patch.setattr(Path, name, self.counted(getattr(Path, name)))
+        patch.setattr(shutil, "rmtree", self.counted(shutil.rmtree))
+
+    def counted(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*given: Any, **more: Any) -> Any:
+            self.steps += 1
+            if self.steps > self.last:
+                files = [path for path in Path(given[0]).rglob("*") if path.is_file()]
+                if original.__name__ == "rmtree" and files:
+                    os.unlink(files[0])
+                raise Kill
+            return original(*given, **more)
+
+        return step
+
+
+def replacing(run: Path, fails: bool) -> None:
+    """What training does with a folder, to its first checkpoint and beyond or not so far."""
+    with record.replaced(run):
+        record.write(run / "config.yaml", "new")
+        record.write(run / "metrics.jsonl", "new")
+        if fails:
+            raise OSError
+        record.write(run / "checkpoints" / "epoch-001", "new")
+        record.settled(run)
+        record.write(run / "checkpoints" / "epoch-002", "new")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("last", range(40))
+def test_a_folder_is_whole_wherever_a_call_is_killed(tmp_path, monkeypatch, last, fails):
+    run = tmp_path / "run"
+    for name in ("config.yaml", "provenance.json", "checkpoints/epoch-007"):
+        record.write(run / name, "old")
+    old = held(run)
+    with monkeypatch.context() as patch, contextlib.suppress(Kill, OSError):
+        Disk(patch, last)
+        replacing(run, fails)
+    assert not folder.unbegun(run) or held(run / record.REPLACED), "nothing whole is begun again"
+    new = (run / "checkpoints" / "epoch-001").exists() and not (run / record.REPLACED).exists()
+    assert not (new and fails)
+    with pytest.raises(OSError), record.replaced(run):
         raise OSError
-    assert (tmp_path / "metrics.jsonl").read_text() == "kept"
-    with record.replaced(tmp_path):
-        assert not (tmp_path / "metrics.jsonl").exists()
-    assert not list(tmp_path.iterdir())
+    assert new or held(run) == old
+    assert not list(run.glob(".re*"))
+
+
+def test_every_step_of_replacing_is_among_those_that_are_killed(tmp_path, monkeypatch):
+    record.write(tmp_path / "run" / "config.yaml", "old")
+    with monkeypatch.context() as patch:
+        disk = Disk(patch, 1000)
+        replacing(tmp_path / "run", fails=False)
+    assert 10 < disk.steps < 40
 
 
 @pytest.fixture
@@ -203,7 +263,7 @@ def test_a_first_round_replaces_rounds(rounds, monkeypatch):
     monkeypatch.setattr(retraining, "mixed", second)
     with pytest.raises(KeyboardInterrupt):
         retrain(*copy.deepcopy(given), out=out, force=True, rounds=2, seed=5, **ROUNDS)
-    assert record.rows(out / record.ROUNDS)[0]["seed"] == 5 and not (out / ".replaced").exists()
+    assert record.rows(out / record.ROUNDS)[0]["seed"] == 5 and not list(out.glob(".*"))
     monkeypatch.undo()
     monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
     assert len(retrain(*given, out=out, rounds=2, seed=5, **ROUNDS).rounds) == 2
@@ -213,7 +273,10 @@ def test_a_kill_while_rounds_are_replaced_loses_nothing(rounds, monkeypatch):
     out, given = rounds
     before = held(out)
     elsewhere(kill_in_retraining, out)
-    assert len(held(out / record.REPLACED)) == len(before)
+    aside = held(out / record.REPLACED)
+    assert {out / p.relative_to(out / record.REPLACED): raw for p, raw in aside.items()} == before
+    with pytest.raises(BadInput, match="say --force"):
+        retrain(*given, out=out, **ROUNDS)
     monkeypatch.setattr(retraining, "mixed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         retrain(*given, out=out, force=True, **ROUNDS)

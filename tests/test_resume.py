@@ -19,7 +19,7 @@ from holdfast import attack, feedback, record, training
 from holdfast import data as datasets
 from holdfast import model as models
 from holdfast.errors import BadInput
-from holdfast.training import loop
+from holdfast.training import ready
 
 ELSEWHERE = multiprocessing.get_context("forkserver")
 ELSEWHERE.set_forkserver_preload(["holdfast", "torch._dynamo"])  # most of a short run is imports
@@ -98,27 +98,33 @@ def test_what_a_kill_left_of_a_run_s_first_files_is_begun_anew(tmp_path, left):
     assert len(trained.history) == 2 and (run / "checkpoints" / "last").exists()
 
 
-def test_checkpoints_whose_link_is_gone_are_not_replaced(tmp_path):
+@pytest.mark.parametrize("resume", [True, "auto"])
+def test_a_run_whose_link_is_gone_goes_on_behind_its_last_checkpoint(tmp_path, straight, resume):
     run, data = tmp_path / "run", blobs()
-    training.train(network(data), data, out=run, **settings(2))
+
+    def stop(epoch: int, done: int, steps: int) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(network(data), data, out=run, tick=stop, **settings())
     (run / "checkpoints" / "last").unlink()
-    before = sorted(path.name for path in run.rglob("*"))
-    with pytest.raises(BadInput, match="lead the link `last` to a checkpoint"):
-        training.train(network(data), data, out=run, resume="auto", **settings(2))
-    assert sorted(path.name for path in run.rglob("*")) == before
+    training.train(network(data), data, out=run, resume=resume, **settings())
+    last = [folder / "checkpoints" / "last" / "model.safetensors" for folder in (run, straight)]
+    assert last[0].read_bytes() == last[1].read_bytes()
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     run, data = tmp_path / "run", blobs()
     run.mkdir()
-    real = loop.rehearse_update
+    real = ready.rehearse_update
 
     def slow(*given: Any) -> None:
-        monkeypatch.setattr(loop, "rehearse_update", real)
+        monkeypatch.setattr(ready, "rehearse_update", real)
         training.train(network(data), data, out=run, resume="auto", **settings(2))
         real(*given)
 
-    monkeypatch.setattr(loop, "rehearse_update", slow)
+    monkeypatch.setattr(ready, "rehearse_update", slow)
     with pytest.raises(BadInput, match="another process has made meanwhile"):
         training.train(network(data), data, out=run, resume="auto", **settings(2))
     assert (run / "checkpoints" / "last").exists()
@@ -245,7 +251,8 @@ def test_a_run_without_a_checkpoint_is_not_silently_started_again(tmp_path):
     data, run = blobs(), tmp_path / "run"
     plain: dict[str, Any] = {"epochs": 2, "precision": "fp32"}
     training.train(network(data), data, out=run, **plain)
-    (run / "checkpoints" / "last").unlink()
+    for path in (run / "checkpoints").iterdir():
+        record.remove(path)
     with pytest.raises(BadInput, match="expected a checkpoint"):
         training.train(network(data), data, out=run, resume=True, **plain)
     assert len(record.rows(run / "metrics.jsonl")) == 2

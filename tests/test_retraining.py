@@ -3,11 +3,13 @@
 import copy
 import dataclasses
 import importlib
+import inspect
 from typing import Any
 
 import pytest
 import torch
 from small import blobs, network
+from torch import nn
 
 from holdfast import margin, record, training
 from holdfast import model as models
@@ -230,6 +232,25 @@ def test_settings_are_refused_before_anything_is_searched(trained, tmp_path, wro
     with pytest.raises(BadInput):
         retrain(*copy.deepcopy(trained), out=tmp_path / "run", **SETTINGS | wrong)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"adversary": "pgd"}, {"objective": CrossEntropy}, {"augment": None}]
+)
+def test_words_in_the_place_of_values_are_one_line(trained, wrong):
+    with pytest.raises(BadInput, match="as a value such as holdfast"):
+        inspect.unwrap(retrain)(*copy.deepcopy(trained), **SETTINGS | wrong)
+
+
+def test_what_can_be_trained_with_the_examples_is_not_refused_without_them(trained):
+    """One image would be left over for the last batch, which batch normalisation cannot take."""
+    data = trained[1]
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Linear(16, 3))
+    size = len(data.train) - 1
+    with pytest.raises(BadInput, match="2 images or more for batch normalisation"):
+        training.train(copy.deepcopy(body), data, epochs=1, batch_size=size)
+    few = SETTINGS | {"batch_size": size, "epochs": 1, "judge": PROBE}
+    assert retrain(body, data, **few).rounds
 
 
 def test_what_cannot_be_retrained_replaces_nothing(trained, tmp_path):

@@ -97,7 +97,7 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
-        told = " ".join([f"{type(error).__name__}: {error}", *_notes(error)])
+        told = "; ".join([f"{type(error).__name__}: {error}", *_notes(error)])
         return _say(f"failed: {told} (set HOLDFAST_DEBUG=1 to see where)", 1)
     except SystemExit as error:  # --help inside a command, or --fail-on
         return int(error.code or 0)
@@ -125,7 +125,7 @@ def _about_disk(error: OSError, then: str) -> tuple[str, int]:
     if error.errno in NO_ROOM:
         text = (
             f"expected room on disk for {where}, got: {error.strerror}; what was complete is still "
-            f"there: make room and {then}"
+            f"there: make room; {then}"
         )
         return text, 1
     if isinstance(error, PATHS) or error.errno in (errno.ENAMETOOLONG, errno.EROFS):

@@ -7,7 +7,7 @@ from pathlib import Path
 from holdfast import evaluation, record
 from holdfast.cli import show
 from holdfast.cli.options import parse
-from holdfast.errors import BadInput
+from holdfast.cli.runs import distinct
 from holdfast.evaluation import Comparison
 from holdfast.result import Table, evaluations, radius_of, rows_of
 
@@ -35,9 +35,7 @@ def compare_options(
 
 def compare(argv: Sequence[str]) -> None:
     o = parse("compare", {compare_options: frozenset()}, {}, argv).values
-    first, *others = {Path(run).resolve(): run for run in o["runs"]}.values()
-    if not others:
-        raise BadInput(f"expected two runs or more, got {first}; name another")
+    first, *others = distinct(o["runs"], 2)
     suite = o["suite"] or _suite(Path(first))
     file = evaluation.latest(first, suite, o["radius"])
     others = {run: _alike(run, suite, o["radius"], _radius(file)) for run in others}

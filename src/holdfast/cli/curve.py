@@ -38,12 +38,10 @@ def curve(argv: Sequence[str]) -> None:
     o = parsed.values
     listed = battery.read(o["suite"])
     battery.require_open(listed or {})
-    if not o["runs"]:
-        raise BadInput("expected a run, got none; name one")
     if o["radii"] and o["radius"] is not None:
         raise BadInput("expected --radii or --radius, got both; leave one out")
-    o |= {"run": o["runs"][0]}
     networks = runs.several(o)
+    o |= {"run": next(iter(networks))}
     split, named = runs.images(o, networks[o["run"]].card)
     asked = [words.budget(one) for some in o["radii"] or [] for one in some.split(",")]
     radius, norm = runs.budget(o | {"radius": max(asked)} if asked else o)

@@ -21,7 +21,7 @@ from holdfast.errors import BadInput, suggest
 Functions = Mapping[Callable[..., Any], frozenset[str]]
 """Functions whose parameters become options, each with the parameters that do not."""
 OWN = {"help", "config", "print_config"}  # the parser's, not the functions'
-MOST = 2**31  # whole numbers are below, as counts and sizes of tensors are
+MOST = 2**63  # whole numbers are below, as those of tensors are
 LIST = "a list, such as '[1, 2]'"
 KINDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false",
          "tuple": LIST, "list": LIST}  # fmt: skip
@@ -47,8 +47,6 @@ def parse(
     `config` is read first, then `--config FILE.yaml`; the command line overrides both. Raises
     BadInput.
     """
-    if list[str] in {p.annotation for p in _positional(next(iter(functions)))}:
-        argv = words.listed(argv, {"--help", "--print_config", *_switches(functions)})
     argv, said = words.read(argv)
     config = (config or {}) | said
     shown = "--print_config" in argv
@@ -68,20 +66,6 @@ def parse(
         print(_as_file(found, told), end="")
         raise SystemExit(0)
     return Parsed(values=found, slots=told)
-
-
-def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    given = inspect.signature(function).parameters.values()
-    return [p for p in given if p.kind is not p.KEYWORD_ONLY]
-
-
-def _switches(functions: Functions) -> set[str]:
-    """The options that take no value."""
-    return {
-        f"--{p.name}" for function in functions
-        for p in inspect.signature(function).parameters.values()
-        if set(members(p.annotation)) - {NoneType} == {bool}
-    }  # fmt: skip
 
 
 def _as_file(values: Options, slots: Mapping[str, Choice]) -> str:
@@ -177,10 +161,8 @@ class Names:
 
 def _names(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) -> Names:
     actions = [a for a in parser._actions if a.dest.rpartition(".")[2] not in OWN]
-    known, flagged = (
-        tuple(sorted({a.dest for a in actions if a.option_strings or not only}))
-        for only in (False, True)
-    )
+    known = tuple(sorted({a.dest for a in actions}))
+    flagged = tuple(sorted({a.dest for a in actions if a.option_strings}))
     return Names(command=parser.prog, known=known, flagged=flagged, choices=every(choices))
 
 
@@ -207,10 +189,10 @@ def _checked(
         if a.option_strings and set(members(getattr(a, "_typehint", None))) - {NoneType} == {bool}
     }  # fmt: skip
     file = ["--config", json.dumps(config)] if config else []
-    many = {
-        a.option_strings[0] for a in parser._actions
-        if a.option_strings and list[str] in members(getattr(a, "_typehint", None))
-    }  # fmt: skip
+    lists = [a for a in parser._actions if list[str] in members(getattr(a, "_typehint", None))]
+    many = {a.option_strings[0] for a in lists if a.option_strings}
+    if len(lists) > len(many):  # several runs
+        argv = words.listed(argv, flags)
     argv = words.switches(words.gathered(argv, many), flags)
     for before, word in zip(["", *argv], argv, strict=False):
         _require_option(word, names)
@@ -244,7 +226,7 @@ def _sound(name: str, hint: Any, value: object) -> None:
     if name.rpartition(".")[2] == "seed" and isinstance(value, int):
         noise.require_seed(value, name)
     elif isinstance(value, int) and abs(value) >= MOST:
-        raise BadInput(f"expected {name} between -2**31 and 2**31, got {value}")
+        raise BadInput(f"expected {name} between -2**63 and 2**63, got {value}")
 
 
 def _instantiated(

@@ -65,10 +65,15 @@ def retrain(argv: Sequence[str]) -> None:
     _warn_of_the_recipe(Path(front["run"]), parsed.slots)
     settings = o | {name: build(choice) for name, choice in parsed.slots.items()}
     with show.progress(front["json"] or not team.leads()) as (bar, _):
-        found = retraining.retrain(
-            network, data, **settings, out=front["out"], force=front["force"], seed=front["seed"],
-            said=show.bars(bar),
-        )  # fmt: skip
+        try:
+            found = retraining.retrain(
+                network, data, **settings, out=front["out"], force=front["force"],
+                seed=front["seed"], said=show.bars(bar),
+            )  # fmt: skip
+        except (KeyboardInterrupt, OSError) as error:
+            if front["force"] and not hasattr(error, "__notes__"):  # its first round is done
+                error.add_note("go on with the same words, but for --force")
+            raise
     if team.leads():
         _say(found, front)
     if not found.rounds[0].kept:

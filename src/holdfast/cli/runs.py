@@ -109,10 +109,19 @@ def about(o: Options, card: models.Card) -> dict[str, object]:
     return asked | {"epoch": card.provenance.get("epoch"), "data": o["data"] or card.data}
 
 
+def distinct(runs: list[str], least: int) -> list[str]:
+    """The runs, each once, however its path is spelled. Raises BadInput for too few."""
+    found = list({Path(run).resolve(): run for run in runs}.values())
+    if len(found) < least:
+        wanted = "two runs or more" if least > 1 else "a run"
+        raise BadInput(f"expected {wanted}, got {', '.join(found) or 'none'}; name another")
+    return found
+
+
 def several(o: Options) -> dict[str, models.Network]:
     """The networks of all runs by name, each once. Raises BadInput for runs on other data than the
     first."""
-    lead, *rest = {Path(run).resolve(): run for run in o["runs"]}.values()
+    lead, *rest = distinct(o["runs"], 1)
     first = network(o | {"run": lead})
     return {lead: first} | {run: other(o, run, first.card) for run in rest}
 
@@ -221,7 +230,9 @@ def checkpoint(run: Path, name: str) -> Path:
         if run.is_file()
         else got
     )
-    if (run / record.CARD).exists():
+    if (run / record.REPLACED).exists():
+        got += f"; the run that was to be replaced is in {run / record.REPLACED}"
+    elif (run / record.CARD).exists():
         got = "a checkpoint; name the run, and the checkpoint with --checkpoint"
     elif inside := sorted(path.parent.name for path in run.glob("*/checkpoints")):
         got = f"a folder of runs: {', '.join(inside[:5])}"

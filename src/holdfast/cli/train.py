@@ -141,7 +141,7 @@ def _followed(
         try:
             return begin(tick=seen.tick, tell=tell)
         except (KeyboardInterrupt, OSError) as error:
-            if (seen.begun or resumed) and not getattr(error, "__notes__", ()):
+            if (seen.begun or resumed) and not hasattr(error, "__notes__"):
                 error.add_note(f"go on with {_resuming(out, front)}")
             raise
 
@@ -153,6 +153,7 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
         if name == "--resume":
             run = os.path.expanduser(value if equals else "".join(argv[i + 1 : i + 2]))
             config = Path(run) / record.CONFIG
+            record.recovered(Path(run))
             if not run or not config.exists():
                 raise BadInput(f"expected a run folder after --resume, got '{run}': no config.yaml")
             rest = [*argv[:i], *argv[i + (1 if equals else 2) :]]

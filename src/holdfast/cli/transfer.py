@@ -7,7 +7,6 @@ from holdfast import evaluation, record
 from holdfast.cli import attacks, runs, show
 from holdfast.cli.options import parse
 from holdfast.cli.words import Options
-from holdfast.errors import BadInput
 
 ATTACK = replace(
     attacks.ATTACK, table={k: v for k, v in attacks.ATTACK.table.items() if v}, default="mim"
@@ -32,9 +31,8 @@ def transfer(argv: Sequence[str]) -> None:
         {"attack": ATTACK}, argv,
     )  # fmt: skip
     o = parsed.values
+    runs.distinct(o["runs"], 2)
     networks = runs.several(o)
-    if len(networks) < 2:
-        raise BadInput(f"expected two runs or more, got {', '.join(networks)}; name another")
     o: Options = o | {"run": next(iter(networks))}
     split, named = runs.images(o, networks[o["run"]].card)
     radius, norm = runs.budget(o)

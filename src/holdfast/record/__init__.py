@@ -2,15 +2,12 @@
 
 from holdfast.record.files import (
     NO_ROOM,
-    REPLACED,
     alone,
     folder,
     lock,
     point,
     remove,
-    replaced,
     set_aside,
-    settled,
     write,
     write_new,
 )
@@ -39,6 +36,14 @@ from holdfast.record.layout import (
     WEIGHTS,
 )
 from holdfast.record.origin import commit, cpu, provenance, version
+from holdfast.record.replacing import (
+    REPLACED,
+    REPLACING,
+    mended,
+    recovered,
+    replaced,
+    settled,
+)
 from holdfast.record.settings import Row, plain
 
 __all__ = [
@@ -53,6 +58,7 @@ __all__ = [
     "NO_ROOM",
     "PROVENANCE",
     "REPLACED",
+    "REPLACING",
     "ROUNDS",
     "TRANSFERS",
     "WEIGHTS",
@@ -65,11 +71,13 @@ __all__ = [
     "folder",
     "keep_rows",
     "lock",
+    "mended",
     "plain",
     "point",
     "provenance",
     "read_json",
     "read_yaml",
+    "recovered",
     "remove",
     "replaced",
     "rows",

@@ -18,7 +18,6 @@ try:
 except ImportError:  # no POSIX system
     fcntl = None
 
-REPLACED = ".replaced"  # in a run folder, what was there before, until it is settled
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -118,40 +117,6 @@ def point(link: Path, target: str) -> None:
     draft.symlink_to(target)
     draft.replace(link)
     remove(aside)
-
-
-@contextmanager
-def replaced(run: Path, spared: str = "") -> Iterator[None]:
-    """Empty a folder, but for the name that is spared, for what the block writes; where that fails
-    before the folder is `settled`, it is as it was, which the error's notes tell."""
-    aside = run / REPLACED
-    _put_back(run, aside)  # of a call that was killed
-    if there := [path for path in run.iterdir() if path.name != spared]:
-        aside.mkdir()
-    try:
-        for path in there:
-            path.replace(aside / path.name)
-        yield
-    except BaseException as error:
-        if aside.exists():
-            error.add_note(f"begin again: what was in {run} is back there")
-        _put_back(run, aside)
-        raise
-    settled(run)
-
-
-def settled(run: Path) -> None:
-    """What was there before is not needed any more."""
-    shutil.rmtree(run / REPLACED, ignore_errors=True)
-
-
-def _put_back(run: Path, aside: Path) -> None:
-    """What was put aside takes the place of what was written since."""
-    for path in list(aside.iterdir()) if aside.exists() else ():
-        remove(run / path.name)
-        path.replace(run / path.name)
-    if aside.exists():
-        aside.rmdir()
 
 
 @contextmanager

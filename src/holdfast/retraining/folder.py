@@ -1,4 +1,4 @@
-"""The run folder of rounds of retraining: entered once, replaced when something takes its place."""
+"""The run folder of rounds of retraining: entered once, replaced when a round takes its place."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,14 +9,14 @@ from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.team import Team
 
-DRAFTS = "drafts"
-HELD = ".drafts"  # of a call that was to replace what is there, and was stopped
+DRAFTS = "drafts"  # of searches, and the sign of rounds that are under way
+HELD = ".drafts"  # the same while the rounds that are there have not been replaced
 
 
 @contextmanager
 def opened(out: Path | None, force: bool, team: Team) -> Iterator[None]:
     """The folder for the rounds, held while the block runs; with `force` what is there gives way,
-    and comes back where the block fails before its first round is done. Raises BadInput where it
+    and comes back where the block fails before the folder is `settled`. Raises BadInput where it
     holds other things, or finished rounds and there is no `force`, or another process has it."""
     with ExitStack() as held:
         if out is not None:
@@ -24,42 +24,47 @@ def opened(out: Path | None, force: bool, team: Team) -> Iterator[None]:
         yield
 
 
+def drafts(out: Path) -> Path:
+    """Where searches are kept on the way, which a call that fails leaves to the next: to any, or,
+    while what is there is to be replaced, to the next with `force`."""
+    replacing = (out / record.REPLACED).exists() and not (out / DRAFTS).exists()
+    return out / (HELD if replacing else DRAFTS)
+
+
+def settled(out: Path) -> None:
+    """A first round has taken the place of what was there."""
+    record.settled(out)
+    if (out / HELD).exists():
+        (out / HELD).replace(out / DRAFTS)
+
+
+def cleared(out: Path) -> None:
+    """All rounds are done."""
+    for name in (DRAFTS, HELD):
+        record.remove(out / name)
+
+
 def _taken(out: Path, force: bool, team: Team, held: ExitStack) -> None:
     """The folder is there, and no other process's until `held` is left."""
     if not team.leads:
         return
-    _require_folder(out, force)
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"expected a folder for the rounds, got {out}, which is none")
     held.enter_context(record.alone(out))
+    record.mended(out)
+    _require_folder(out, force)
     if force:
-        held.enter_context(_replaced(out))
+        held.enter_context(record.replaced(out, spared=(DRAFTS, HELD)))
 
 
 def _require_folder(out: Path, force: bool) -> None:
-    """Raises BadInput, as `opened` says. Where a killed call has begun the rounds, its drafts
-    tell."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"expected a folder for the rounds, got {out}, which is none")
-    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    """Raises BadInput, as `opened` says."""
+    there = {path.name for path in out.iterdir()}
     begun = DRAFTS in there
-    there -= {DRAFTS, HELD}
-    if there and not (force or begun):
+    others = {name for name in there - {DRAFTS} if name[0] != "."}
+    if (others or record.REPLACED in there) and not (force or begun):
         raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")
-    known = {record.ROUNDS, record.REPLACED}
-    if there and not any(name in known or name.startswith("round-") for name in there):
+    if record.REPLACED in there:
+        others = {path.name for path in (out / record.REPLACED).iterdir()}
+    if others and not any(name == record.ROUNDS or name.startswith("round-") for name in others):
         raise BadInput(f"expected a retrained run to replace, got {out}, which holds other things")
-
-
-@contextmanager
-def _replaced(out: Path) -> Iterator[None]:
-    """As `opened` says; what a call has searched that fails is held for the next one with force."""
-    drafts, ours = out / DRAFTS, (out / record.REPLACED).exists()
-    begun = drafts.exists() and not ours  # by the rounds that give way
-    if (out / HELD).exists() and not drafts.exists():
-        (out / HELD).replace(drafts)
-    with record.replaced(out, spared=DRAFTS):
-        try:
-            yield
-        except BaseException:
-            if (out / record.REPLACED).exists() and drafts.exists() and not begun:
-                drafts.replace(out / HELD)
-            raise

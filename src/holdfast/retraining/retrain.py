@@ -23,8 +23,8 @@ from holdfast.limits import COUNT, SHARE, require_range
 from holdfast.loss import is_correct
 from holdfast.margin import Gradient, Margins, Orthonormal
 from holdfast.result import fraction
+from holdfast.retraining import folder as folders
 from holdfast.retraining.examples import examples, mixed
-from holdfast.retraining.folder import DRAFTS, opened
 from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
@@ -119,7 +119,7 @@ def retrain(
         said=said, team=team, training={**training, "device": device},
     )  # fmt: skip
     judge.require(model, job.judges)
-    with opened(job.folder, force, team):
+    with folders.opened(job.folder, force, team):
         return _retrained(job, model, rounds)
 
 
@@ -129,7 +129,7 @@ def _retrained(job: _Retraining, model: nn.Module, rounds: int) -> Retrained:
     for number in range(rounds):
         if measured is None or not job.reuse:
             drawn = noise.scramble(job.seed, noise.Stream.DRAWN, number)
-            drafts = job.folder and job.folder / DRAFTS
+            drafts = job.folder and folders.drafts(job.folder)
             measured = job.probe(model, job.images, drawn, drafts, job.said, job.team.size)
         if done and not ((measured.entered >= 0) & (measured.distance > 0)).any():
             log.info("no ray crosses a boundary any more: no round %d", number + 1)
@@ -139,7 +139,7 @@ def _retrained(job: _Retraining, model: nn.Module, rounds: int) -> Retrained:
         if not done[-1].kept:
             break
     if job.folder and job.team.leads:
-        record.remove(job.folder / DRAFTS)
+        folders.cleared(job.folder)
     return Retrained(rounds=tuple(done), folder=job.folder)
 
 
@@ -184,8 +184,7 @@ def _require_training(
         raise BadInput("expected retrain without resume, got it; the same call again goes on")
     held = inspect.signature(train).bind(model, data, **training)
     held.apply_defaults()
-    recipe = Recipe(**{field.name: held.arguments[field.name] for field in fields(Recipe)})
-    rehearse(model, data, recipe, team)
+    rehearse(model, data, team, **{one.name: held.arguments[one.name] for one in fields(Recipe)})
 
 
 def _round(job: _Retraining, model: nn.Module, number: int, measured: Margins, drawn: int) -> Round:
@@ -237,7 +236,7 @@ def _recorded(job: _Retraining, done: list[Round]) -> None:
     """A row for the last round; where it was kept, its checkpoints and settings are the run's."""
     if job.folder and job.team.leads:
         _written(job.folder, job, done)
-        record.settled(job.folder)
+        folders.settled(job.folder)
     job.team.barrier()  # no process goes on to write what another removes
 
 

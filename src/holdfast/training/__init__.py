@@ -4,9 +4,10 @@ from holdfast.training.epoch import Diverged
 from holdfast.training.folder import unbegun
 from holdfast.training.guard import Guard
 from holdfast.training.job import as_network
-from holdfast.training.loop import rehearse, train
+from holdfast.training.loop import train
 from holdfast.training.optimizer import OPTIMIZERS, SGD, AdamW, RMSprop
 from holdfast.training.perturb import AWP
+from holdfast.training.ready import rehearse
 from holdfast.training.recipe import Adversarial, Recipe, Watch
 from holdfast.training.schedule import SCHEDULES, Constant, Cosine, Decay, OneCycle, Steps
 

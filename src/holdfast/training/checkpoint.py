@@ -71,6 +71,14 @@ def _of_epoch(run: Path, epoch: int) -> Path:
     return run / record.CHECKPOINTS / f"epoch-{epoch:03d}"
 
 
+def _newest(run: Path) -> Path:
+    """The last checkpoint, led to or not: a kill may have come between it and its link, and what
+    copies a run may know no links."""
+    place = run / record.CHECKPOINTS
+    known = {int(one.name[6:]): one for one in place.glob("epoch-*") if one.name[6:].isdigit()}
+    return known[max(known)] if known and not (place / "last").exists() else place / "last"
+
+
 def _packed(session: Session) -> bytes:
     buffer = io.BytesIO()
     content: dict[str, Any] = {
@@ -98,11 +106,11 @@ def restore(session: Session, run: Path) -> None:
 
     Raises BadInput where there is no checkpoint, or it is damaged or of another architecture.
     """
-    folder = run / record.CHECKPOINTS / "last"
+    folder = _newest(run)
     if not folder.exists():
         raise BadInput(
             f"expected a checkpoint at {folder}, got none; if the run was stopped in its first "
-            "epoch start it again with --force, else lead the link `last` to a checkpoint"
+            "epoch start it again with --force"
         )
     content = _unpacked(folder / "state.pt")
     models.restore(session.judged, models.read_weights(folder), folder)
@@ -120,11 +128,13 @@ def restore(session: Session, run: Path) -> None:
 
 
 def tidy(session: Session, run: Path) -> None:
-    """Mend what a kill left half done beside the checkpoint: the link `best`, and drafts.
+    """Mend what a kill left half done beside the checkpoint: the links, and drafts.
 
     For one process only, when all have read.
     """
     place = run / record.CHECKPOINTS
+    if not (place / "last").exists():
+        record.point(place / "last", _newest(run).name)
     if session.best_epoch:
         record.point(place / "best", _of_epoch(run, session.best_epoch).name)
     elif (place / "best").is_symlink():

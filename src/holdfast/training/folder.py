@@ -56,8 +56,9 @@ def unbegun(run: Path) -> bool:
     hidden files are those that were being written."""
     known = {record.CONFIG, record.PROVENANCE, record.METRICS, record.CHECKPOINTS, "tensorboard",
              "report.html"}  # fmt: skip
-    held = run.is_dir() and all(p.name in known or p.name[0] == "." for p in run.iterdir())
-    return held and not _trained(run)
+    there = {path.name for path in run.iterdir()} if run.is_dir() else {record.REPLACING}
+    held = all(name in known or name[0] == "." for name in there - {record.REPLACING})
+    return held and record.REPLACING not in there and not _trained(run)
 
 
 def prepare(
@@ -120,6 +121,7 @@ def _taken(run: Path, start: Start, team: Team, held: ExitStack) -> None:
         _make(run, exist_ok=start != "new")
     held.enter_context(record.alone(run))
     if start == "replace":
+        record.mended(run)
         _require_run(run)
         held.enter_context(record.replaced(run))
     if start == "begin again" and not unbegun(run):
@@ -133,7 +135,9 @@ def _require_run(run: Path) -> None:
     """Raises BadInput for a folder, not empty, that is no run's."""
     heads = {record.CONFIG, record.PROVENANCE}  # the first is a common name
     there = {path.name for path in run.iterdir()}
-    if there and not heads <= there and record.REPLACED not in there:
+    if record.REPLACED in there:
+        there = {path.name for path in (run / record.REPLACED).iterdir()}
+    if there and not heads <= there:
         named = f"{record.CONFIG} and {record.PROVENANCE}"
         raise BadInput(f"expected a run folder to replace, got {run} without {named}")
 
@@ -148,6 +152,8 @@ def _begun(
             if path.name != record.REPLACED:
                 record.remove(path)
     past = _taken_up(run, session) if start == "resume" else []
+    if start == "resume":
+        record.settled(run)
     _write_head(run, recipe, data, session, past)
 
 

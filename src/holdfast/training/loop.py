@@ -1,44 +1,37 @@
 """The training loop: epochs of steps, a look at the result after each, a checkpoint."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from holdfast import attack, feedback, noise, own, record
+from holdfast import record
 from holdfast import team as teams
 from holdfast.data import Augment, Dataset
-from holdfast.engine import choose_engine
 from holdfast.feedback import CrossEntropy
-from holdfast.model import Network
 from holdfast.result import Trained
-from holdfast.team import Team
 from holdfast.training import checkpoint, folder
 from holdfast.training.checkpoint import Session
-from holdfast.training.epoch import bench, present_adversary, run_epoch
+from holdfast.training.epoch import present_adversary, run_epoch
 from holdfast.training.guard import ROLLBACKS, Guard, attacked
 from holdfast.training.job import (
     Tell,
     Tick,
     TrainingJob,
     as_network,
-    epoch_of,
-    make_job,
-    make_session,
     require_batches,
 )
 from holdfast.training.optimizer import AdamW, Optimizer
 from holdfast.training.perturb import AWP
-from holdfast.training.recipe import Adversarial, Recipe, Watch, require_values
-from holdfast.training.rehearsal import rehearse_model, rehearse_update
+from holdfast.training.ready import ready, recipe_of, warn_beforehand
+from holdfast.training.recipe import Adversarial, Watch
+from holdfast.training.rehearsal import rehearse_model
 from holdfast.training.schedule import Constant, Schedule
 from holdfast.training.watching import collapse
 from holdfast.training.watching import watch as watch_model
 from holdfast.types import Attack, Objective
 
-SHORT = 0.5  # of the radius: a way that all steps together should pass
 log = logging.getLogger("holdfast")
 
 
@@ -111,91 +104,26 @@ def train(
     Raises BadInput for settings that make no sense, an existing `out`, or a resume with other
     settings; Diverged where the loss is no number any more; OSError where the disk is full.
     """
-    require_values(
-        data=data, objective=objective, adversary=adversary, adversarial=adversarial,
-        optimizer=optimizer, schedule=schedule, augment=augment, awp=awp, guard=guard, watch=watch,
-    )  # fmt: skip
-    recipe = Recipe(
-        objective=objective, adversary=adversary, adversarial=adversarial, epochs=epochs,
+    recipe = recipe_of(
+        data, objective=objective, adversary=adversary, adversarial=adversarial, epochs=epochs,
         batch_size=batch_size, optimizer=optimizer, schedule=schedule, augment=augment, clip=clip,
         ema=ema, awp=awp, guard=guard, watch=watch, best=best, keep_every=keep_every,
         precision=precision, device=device, seed=seed,
     )  # fmt: skip
-    recipe = _suited(recipe, data)
     network = as_network(model, data)
     rehearse_model(network, data)
     team = teams.join(processes, device)
     run = team.broadcast_object(None if out is None else Path(out))
+    if run and team.leads:
+        record.recovered(run)
     start: folder.Start = team.broadcast_object(folder.start_of(run, resume, force))
     recipe = folder.prepare(run, recipe, data, network, start)
-    recipe, job, session = _ready(network, data, recipe, team, run, tick, tell)
+    require_batches(network, recipe, team, len(data.train))
+    recipe, job, session = ready(network, data, recipe, team, run, tick, tell)
     if team.leads:
-        _warn_beforehand(recipe)
+        warn_beforehand(recipe)
     with folder.opened(run, recipe, data, session, start, team):
         return _fit(job, session)
-
-
-def rehearse(model: nn.Module, data: Dataset, recipe: Recipe, team: Team) -> None:
-    """Raises BadInput where `train` would refuse this recipe for this model and these data; nothing
-    is trained, and nothing is written."""
-    network = as_network(model, data)
-    rehearse_model(network, data)
-    _ready(network, data, _suited(recipe, data), team)
-
-
-def _suited(recipe: Recipe, data: Dataset) -> Recipe:
-    """The recipe with the class weights that its objective takes from the data, and its functions
-    as values."""
-    counts = data.train.counts(data.classes)
-    return replace(
-        recipe, objective=feedback.suited(_valued(recipe.objective), counts),
-        adversary=own.valued(recipe.adversary, 3, attack.OPTIONAL_ARGUMENTS),
-    )  # fmt: skip
-
-
-def _ready(
-    network: Network, data: Dataset, recipe: Recipe, team: Team, run: Path | None = None,
-    tick: Tick | None = None, tell: Tell | None = None,
-) -> tuple[Recipe, TrainingJob, Session]:  # fmt: skip
-    """The recipe with the precision that was measured, the job and its start, when an update has
-    been rehearsed."""
-    engine = choose_engine(network, data.image, recipe.precision, team.device or recipe.device)
-    recipe = replace(recipe, precision=team.broadcast_object(engine.precision))
-    engine = replace(engine, precision=recipe.precision)
-    require_batches(network, recipe, team, len(data.train))
-    filled = noise.seeded(recipe, recipe.seed)  # not on disk, whose seed another call may change
-    job = make_job(filled, engine, team, data, run, tick, tell)
-    session = make_session(network, recipe, engine, team)
-    rehearse_update(bench(job, session), next(epoch_of(job, 0)))
-    return recipe, job, session
-
-
-def _warn_beforehand(recipe: Recipe) -> None:
-    """Of what is likely not meant: an adversary without a radius or that cannot cross its ball, as
-    where a step's length stands for its share, and a handover behind the last epoch."""
-    if recipe.adversary is not None and recipe.best == "auto" and "clean" in recipe.criterion:
-        log.warning("the adversary states no radius: the best epoch is chosen by clean accuracy; "
-                    "say watch=Watch(radius=...) for PGD's")  # fmt: skip
-    objective = recipe.objective
-    if isinstance(objective, feedback.Handover) and objective.at >= recipe.epochs:
-        log.warning("objective.at=%d: the second objective does not come in %d epochs",
-                    objective.at, recipe.epochs)  # fmt: skip
-    way = attack.share_crossed(recipe.adversary)
-    if 0 < way < SHORT:
-        log.warning(
-            "all steps of the adversary together cross %.0f%% of its radius: take more, or a "
-            "longer rel_stepsize, which is a share of the radius and no length", 100 * way,
-        )  # fmt: skip
-
-
-def _valued(objective: Objective) -> Objective:
-    """Functions among the objectives of a run as values, whose options are written down."""
-    if isinstance(objective, feedback.Handover):
-        first, second = _valued(objective.first), _valued(objective.second)
-        return replace(objective, first=first, second=second)
-    if isinstance(objective, feedback.Trades):
-        return replace(objective, base=_valued(objective.base))
-    return own.valued(objective, 3)
 
 
 def _fit(job: TrainingJob, session: Session) -> Trained:

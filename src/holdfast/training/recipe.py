@@ -218,10 +218,11 @@ class Recipe:
 
 
 def require_values(**settings: Any) -> None:
-    """Raises BadInput for words of the command line, numbers and classes in the place of values."""
-    for name, value in settings.items():
-        if (name, value) != ("adversary", None):
-            example, kinds = EXAMPLES[name]
+    """Raises BadInput for words of the command line, numbers and classes in the place of values;
+    settings that are no values are passed over."""
+    for name, (example, kinds) in EXAMPLES.items():
+        value = settings.get(name)
+        if name in settings and (name, value) != ("adversary", None):
             module, table = NAMED.get(name, ("", {}))
             if isinstance(value, str) and value in table:
                 example = f"{module}.{table[value].__name__}()"
