@@ -22,7 +22,10 @@ PANELS = {
 STUDIES = {  # how a row's curve is called, and the title
     "cifar10-handover": ("{variant}", "CIFAR-10, Gupta CNN, FGSM 8/255: handovers"),
     "cifar10-objectives": ("{objective_name}", "CIFAR-10, Gupta CNN, FGSM 8/255 training"),
-    "cifar10-long": ("{objective_name}", "CIFAR-10, Gupta CNN, FGSM 8/255: a long training"),
+    "cifar10-long": (
+        "{objective_name}, seed {seed}",
+        "CIFAR-10, Gupta CNN, FGSM 8/255: a long training",
+    ),
     "mnist-guard": ("{variant}, seed {seed}", "MNIST, Madry network, FGSM 0.2: the guard"),
     "mnist-reward": ("{run}, {epochs} epochs", "MNIST, Madry network, reward training, Linf 0.3"),
 }

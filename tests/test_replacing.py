@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,66 @@ def test_a_round_killed_between_its_first_files_goes_on(tmp_path):
     (tmp_path / "rounds" / "drafts").mkdir()
     done = retrain(network(data), data, out=tmp_path / "rounds", **ROUNDS)
     assert len(done.rounds) == 1
+
+
+def moved(out: Path, names: str, place: str) -> None:
+    """As a call was killed that had moved these."""
+    (out / place).mkdir()
+    for name in names.split():
+        (out / name).rename(out / place / name)
+
+
+def test_a_call_without_force_does_not_replace(rounds):
+    """Where one with it was killed that had spared the drafts of an earlier one."""
+    out, given = rounds
+    before = held(out)
+    moved(out, " ".join(path.name for path in out.iterdir()), ".replaced")
+    (out / "drafts").mkdir()
+    with pytest.raises(BadInput, match="say --force"):
+        retrain(*given, out=out, **ROUNDS)
+    assert len(held(out)) == len(before)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_first_round_that_is_done_counts_wherever_a_call_is_killed(rounds, force):
+    out, given = rounds
+    record.write(out / ".replaced" / "round-1" / "config.yaml", "old")
+    record.write(out / ".drafts" / "piece", "")
+    with pytest.raises(BadInput):  # no example crosses, or other settings than in round 1
+        retrain(*given, out=out, force=force, **ROUNDS | {"probe": replace(PROBE, reach=1e-3)})
+    assert record.rows(out / record.ROUNDS) and not (out / ".replaced").exists()
+
+
+def test_drafts_of_two_calls_do_not_stop_a_third(tmp_path):
+    data = blobs()
+    record.write(tmp_path / "rounds" / ".drafts" / "piece", "")
+    done = retrain(network(data), data, out=tmp_path / "rounds", **ROUNDS)
+    assert len(done.rounds) == 1 and not list((tmp_path / "rounds").glob(".*"))
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_run_does_not_begin_with_what_it_replaces(run, capsys, force):
+    words = ["--weights", "run/checkpoints/best", *(["--force"] if force else [])]
+    before = held(run)
+    assert main([*SMALL, *words]) == 2
+    said = capsys.readouterr().err
+    assert ("expected weights outside run" if force else "which exists") in said
+    assert main(["retrain", "run", "--out", "run/", "--force"]) == 2
+    assert "another folder than the run's" in capsys.readouterr().err
+    assert held(run) == before
+
+
+def test_a_run_that_was_killed_at_its_very_first_file_is_replaced(run):
+    for path in run.iterdir():
+        record.remove(path)
+    (run / ".config.yaml.123").touch()
+    assert main([*SMALL, "--force"]) == 0
+
+
+def test_a_run_that_is_being_moved_is_whole_for_what_judges(run):
+    moved(run, "config.yaml provenance.json", ".replacing")
+    assert main(["evaluate", "run", "--images", "5"]) == 0
+    assert (run / "config.yaml").exists() and not list(run.glob(".*"))
 
 
 def test_two_processes_do_not_retrain_in_one_folder(tmp_path):

@@ -114,6 +114,16 @@ def test_a_run_whose_link_is_gone_goes_on_behind_its_last_checkpoint(tmp_path, s
     assert last[0].read_bytes() == last[1].read_bytes()
 
 
+@pytest.mark.parametrize("mine", [".git/HEAD", ".env", "checkpoints/best/model.safetensors"])
+def test_what_holds_more_than_a_run_s_first_files_is_not_begun_anew(tmp_path, mine):
+    run, data = tmp_path / "run", blobs()
+    for name in ("config.yaml", mine):
+        record.write(run / name, "epochs: 4")
+    with pytest.raises(BadInput):
+        training.train(network(data), data, out=run, resume="auto", **settings(2))
+    assert (run / mine).read_text() == "epochs: 4"
+
+
 def test_a_run_that_another_process_finished_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     run, data = tmp_path / "run", blobs()
     run.mkdir()

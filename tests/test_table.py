@@ -391,6 +391,7 @@ def test_runs_behind_two_dashes_may_begin_with_one(capsys):
     run("-b", 4)
     assert main(["compare", "--json", "--", "a", "-b"]) == 0
     assert list(json.loads(capsys.readouterr().out)["against"]) == ["-b"]
+    assert main(["compare", "--json", '["a", "-b"]']) == 0
 
 
 @pytest.mark.parametrize(("words", "said"), [

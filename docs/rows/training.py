@@ -30,27 +30,30 @@ def cifar10(study: str = "cifar10-objectives") -> str:
 
 
 def cifar10_long_means() -> str:
-    """Means over ten epochs of the two long runs, and gaps from training to validation images."""
-    rows = [row for row in record.rows(RESULTS / "cifar10-long.jsonl")
-            if "epoch" in row and row["seed"] == 0]  # fmt: skip
+    """Means over ten epochs of the long runs, and gaps from training to validation images."""
+    rows = [row for row in record.rows(RESULTS / "cifar10-long.jsonl") if "epoch" in row]
     columns = [(name, last) for name in ("ce", "reward") for last in (50, 136, 220)]
 
-    def mean(measure: str, name: str, last: int) -> float:
-        found = {row["epoch"]: row[measure] for row in rows if row["objective_name"] == name}
+    def mean(seed: int, measure: str, name: str, last: int) -> float:
+        found = {row["epoch"]: row[measure] for row in rows
+                 if (row["objective_name"], row["seed"]) == (name, seed)}  # fmt: skip
         return 100 * statistics.mean(found[epoch] for epoch in range(last - 9, last + 1))
 
     body = []
     for measure, called in (("clean", "clean"), ("pgd", "PGD-10")):
-        validation = [mean(f"validation_{measure}", *one) for one in columns]
-        train = [mean(f"train_{measure}", *one) for one in columns]
-        apart = [f"{a - b:+.1f}" for a, b in zip(train, validation, strict=True)]
-        body.append([f"{called}, validation %", *(f"{one:.1f}" for one in validation)])
-        body.append([f"{called}, training less validation (points)", *apart])
-    return table(["", *(f"`{name}`, {last - 9} to {last}" for name, last in columns)], body)
+        for seed in sorted({row["seed"] for row in rows}):
+            validation = [mean(seed, f"validation_{measure}", *one) for one in columns]
+            train = [mean(seed, f"train_{measure}", *one) for one in columns]
+            apart = [f"{a - b:+.1f}" for a, b in zip(train, validation, strict=True)]
+            left = [f"{one:.1f}" for one in validation]
+            body.append([f"{called}, validation %", str(seed), *left])
+            body.append([f"{called}, training less validation (points)", str(seed), *apart])
+    head = ["", "seed", *(f"`{name}`, {last - 9} to {last}" for name, last in columns)]
+    return table(head, body)
 
 
 def cifar10_long_pairs() -> str:
-    """What is left of the two long runs, and their paired differences, in points."""
+    """What is left of the long runs of one seed, and their paired differences, in points."""
     body = []
     for row in record.rows(RESULTS / "cifar10-long-pairs.jsonl"):
         for name in ("clean", "worst case"):
@@ -59,10 +62,11 @@ def cifar10_long_pairs() -> str:
                     for run in row["runs"]]  # fmt: skip
             points = [f"{100 * one[end]:+.1f}" for end in ("difference", "low", "high")]
             epochs = [str(run["epoch"]) for run in row["runs"]]
-            body.append([f"`{row['suite']}`", f"{one['images']:,}", *epochs, name, *left,
+            (seed,) = {run["run"].rpartition("-")[2] for run in row["runs"]}
+            body.append([seed, f"`{row['suite']}`", f"{one['images']:,}", *epochs, name, *left,
                          f"{points[0]} ({points[1]} to {points[2]})"])  # fmt: skip
-    head = ["suite", "test images", "epochs of `ce`", "of `reward`", "", "`ce` %", "`reward` %",
-            "`ce` less `reward` (points)"]  # fmt: skip
+    head = ["seed", "suite", "test images", "epochs of `ce`", "of `reward`", "", "`ce` %",
+            "`reward` %", "`ce` less `reward` (points)"]  # fmt: skip
     return table(head, body)
 
 

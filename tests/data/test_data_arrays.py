@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from holdfast import data
+from holdfast import data, feedback, training
 from holdfast.errors import BadInput
 
 RNG = np.random.default_rng(0)
@@ -162,6 +163,10 @@ def test_images_for_test_alone_can_judge(way, tmp_path):
     assert found.image == (3, 6, 5) and found.classes == 2
     with pytest.raises(BadInput, match=r"expected images to train on in .*, got none"):
         found.mean  # noqa: B018
+    balanced = feedback.CrossEntropy(weights="balanced")
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(90, 2))
+    with pytest.raises(BadInput, match="images in the train split, got none"):
+        training.train(flat, found, objective=balanced)
 
 
 def test_images_for_validation_are_checked_like_others(tmp_path):

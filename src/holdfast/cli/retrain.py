@@ -13,6 +13,7 @@ from holdfast.cli.choices import Choice, Slot, build
 from holdfast.cli.margins import DIRECTIONS
 from holdfast.cli.options import parse
 from holdfast.cli.train import SLOTS as TRAINING
+from holdfast.errors import BadInput
 
 log = logging.getLogger("holdfast")
 SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training"})
@@ -58,6 +59,8 @@ def retrain(argv: Sequence[str]) -> None:
     parsed = parse("retrain", functions, SLOTS, argv)
     o = dict(parsed.values)
     front = {name: o.pop(name) for name in FRONT}
+    if Path(front["run"]).resolve() == Path(front["out"]).resolve():
+        raise BadInput(f"expected another folder than the run's for --out, got {front['out']}")
     network = runs.network(front | {"device": o["device"]})
     start = {"start": str(runs.checkpoint(Path(front["run"]), front["checkpoint"]).absolute())}
     network.card = replace(network.card, provenance={**network.card.provenance, **start})

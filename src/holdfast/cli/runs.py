@@ -180,6 +180,10 @@ def images(o: Options, card: models.Card) -> tuple[datasets.Split, str]:
     to call them. Raises BadInput as `data` does."""
     found = data(o, card)
     split = getattr(found, o["split"])
+    if not len(split):
+        raise BadInput(
+            f"expected {o['split']} images in {found.name}, got none; take another --split"
+        )
     split = split.sample(o["images"]) if o["images"] else split
     return split, f"{len(split)} {o['split']} images of {found.name}"
 
@@ -220,6 +224,7 @@ def done(drafts: Path) -> None:
 
 def checkpoint(run: Path, name: str) -> Path:
     """The folder of a run's checkpoint. Raises BadInput for what is no run."""
+    record.recovered(run)
     place = run / record.CHECKPOINTS
     there = {path.name: path for path in sorted(place.glob("[!.]*"))}
     if there:

@@ -153,7 +153,8 @@ def _resumed(argv: list[str]) -> tuple[list[str], str | None]:
         if name == "--resume":
             run = os.path.expanduser(value if equals else "".join(argv[i + 1 : i + 2]))
             config = Path(run) / record.CONFIG
-            record.recovered(Path(run))
+            if team.leads():
+                record.recovered(Path(run))
             if not run or not config.exists():
                 raise BadInput(f"expected a run folder after --resume, got '{run}': no config.yaml")
             rest = [*argv[:i], *argv[i + (1 if equals else 2) :]]
@@ -186,6 +187,12 @@ def _new_model(
         seed=parsed.values["seed"], **chosen.options,
     )  # fmt: skip
     start = Path(front["weights"]).absolute() if front["weights"] else None
+    place = Path(front["out"]).resolve() if front["out"] and front["force"] else None
+    if start and place in start.resolve().parents:
+        raise BadInput(
+            f"expected weights outside {front['out']}, which is replaced, got {start}; copy them, "
+            "or name another --out"
+        )
     model.card = replace(model.card, provenance={"weights": start and str(start)})
     if start and anew:
         models.restore(model, models.read_weights(start), start)

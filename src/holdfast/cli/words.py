@@ -56,7 +56,8 @@ def listed(argv: Sequence[str], flags: Collection[str]) -> list[str]:
             rest.append(word)
             if word[:2] == "--" and "=" not in word and _positive(word) not in flags:
                 rest += [words.pop()] if words else []
-    return [*([json.dumps(given)] if given else []), *rest]
+    whole = len(given) == 1 and given[0][:1] == "["  # a list already
+    return [*(given if whole else [json.dumps(given)] if given else []), *rest]
 
 
 def taken(argv: list[str], flag: str, instead: str = "leave one out") -> str | None:

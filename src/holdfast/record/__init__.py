@@ -38,7 +38,7 @@ from holdfast.record.layout import (
 from holdfast.record.origin import commit, cpu, provenance, version
 from holdfast.record.replacing import (
     REPLACED,
-    REPLACING,
+    SETTLED,
     mended,
     recovered,
     replaced,
@@ -58,8 +58,8 @@ __all__ = [
     "NO_ROOM",
     "PROVENANCE",
     "REPLACED",
-    "REPLACING",
     "ROUNDS",
+    "SETTLED",
     "TRANSFERS",
     "WEIGHTS",
     "Row",

@@ -33,9 +33,11 @@ def drafts(out: Path) -> Path:
 
 def settled(out: Path) -> None:
     """A first round has taken the place of what was there."""
-    record.settled(out)
-    if (out / HELD).exists():
+    if (out / DRAFTS).exists():
+        record.remove(out / HELD)
+    elif (out / HELD).exists():
         (out / HELD).replace(out / DRAFTS)
+    record.settled(out)
 
 
 def cleared(out: Path) -> None:
@@ -52,6 +54,8 @@ def _taken(out: Path, force: bool, team: Team, held: ExitStack) -> None:
         raise BadInput(f"expected a folder for the rounds, got {out}, which is none")
     held.enter_context(record.alone(out))
     record.mended(out)
+    if (out / record.REPLACED).exists() and (out / record.ROUNDS).exists():
+        settled(out)  # by a call that was killed there
     _require_folder(out, force)
     if force:
         held.enter_context(record.replaced(out, spared=(DRAFTS, HELD)))
@@ -60,7 +64,7 @@ def _taken(out: Path, force: bool, team: Team, held: ExitStack) -> None:
 def _require_folder(out: Path, force: bool) -> None:
     """Raises BadInput, as `opened` says."""
     there = {path.name for path in out.iterdir()}
-    begun = DRAFTS in there
+    begun = DRAFTS in there and record.REPLACED not in there
     others = {name for name in there - {DRAFTS} if name[0] != "."}
     if (others or record.REPLACED in there) and not (force or begun):
         raise BadInput(f"expected a new folder for the rounds, got {out}; say --force")

@@ -76,7 +76,7 @@ def _newest(run: Path) -> Path:
     copies a run may know no links."""
     place = run / record.CHECKPOINTS
     known = {int(one.name[6:]): one for one in place.glob("epoch-*") if one.name[6:].isdigit()}
-    return known[max(known)] if known and not (place / "last").exists() else place / "last"
+    return known[max(known)] if known and not (place / "last").is_dir() else place / "last"
 
 
 def _packed(session: Session) -> bytes:
@@ -133,7 +133,7 @@ def tidy(session: Session, run: Path) -> None:
     For one process only, when all have read.
     """
     place = run / record.CHECKPOINTS
-    if not (place / "last").exists():
+    if not (place / "last").is_dir():
         record.point(place / "last", _newest(run).name)
     if session.best_epoch:
         record.point(place / "best", _of_epoch(run, session.best_epoch).name)

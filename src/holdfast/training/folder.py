@@ -46,19 +46,19 @@ def start_of(run: Path | None, resume: Any, force: bool) -> Start:
 
 
 def _trained(run: Path) -> bool:
-    """Whether there is a checkpoint, reached by the link `last` or not."""
-    place = run / record.CHECKPOINTS
-    return (place / "last").exists() or any(place.glob("epoch-*"))
+    """Whether there is a checkpoint, of whatever name."""
+    return any((run / record.CHECKPOINTS).glob("[!.]*"))
 
 
 def unbegun(run: Path) -> bool:
-    """Whether a folder holds no more than a run does that was stopped before its first checkpoint;
-    hidden files are those that were being written."""
+    """Whether a folder holds no more than a run does that was stopped before its first checkpoint,
+    what was being written too."""
     known = {record.CONFIG, record.PROVENANCE, record.METRICS, record.CHECKPOINTS, "tensorboard",
-             "report.html"}  # fmt: skip
-    there = {path.name for path in run.iterdir()} if run.is_dir() else {record.REPLACING}
-    held = all(name in known or name[0] == "." for name in there - {record.REPLACING})
-    return held and record.REPLACING not in there and not _trained(run)
+             "report.html", record.REPLACED, record.SETTLED}  # fmt: skip
+    if not run.is_dir() or _trained(run):
+        return False
+    there = [re.sub(r"^\.(.+)\.\d+$", r"\1", path.name) for path in run.iterdir()]
+    return all(name in known for name in there)
 
 
 def prepare(
@@ -134,9 +134,8 @@ def _taken(run: Path, start: Start, team: Team, held: ExitStack) -> None:
 def _require_run(run: Path) -> None:
     """Raises BadInput for a folder, not empty, that is no run's."""
     heads = {record.CONFIG, record.PROVENANCE}  # the first is a common name
-    there = {path.name for path in run.iterdir()}
-    if record.REPLACED in there:
-        there = {path.name for path in (run / record.REPLACED).iterdir()}
+    aside = run / record.REPLACED
+    there = {path.name for path in (aside if aside.exists() else run).glob("[!.]*")}
     if there and not heads <= there:
         named = f"{record.CONFIG} and {record.PROVENANCE}"
         raise BadInput(f"expected a run folder to replace, got {run} without {named}")

@@ -78,12 +78,9 @@ def make_job(
     recipe: Recipe, engine: Engine, team: Team, data: Dataset, run: Path | None,
     tick: Tick | None, tell: Tell | None,
 ) -> TrainingJob:  # fmt: skip
-    """The job, its data on the engine's device. Raises BadInput for a split without images."""
+    """The job, its data on the engine's device."""
     data = data.to(engine.device)
     splits = {"train": data.train, "validation": data.validation}
-    for name, split in splits.items():
-        if not len(split):
-            raise BadInput(f"expected images in the {name} split, got none; give it some")
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
     return TrainingJob(
         recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,

@@ -114,8 +114,7 @@ def train(
     rehearse_model(network, data)
     team = teams.join(processes, device)
     run = team.broadcast_object(None if out is None else Path(out))
-    if run and team.leads:
-        record.recovered(run)
+    team.agreed(lambda: record.recovered(run) if run and team.leads else None)
     start: folder.Start = team.broadcast_object(folder.start_of(run, resume, force))
     recipe = folder.prepare(run, recipe, data, network, start)
     require_batches(network, recipe, team, len(data.train))

@@ -10,6 +10,7 @@ from torch import nn
 from holdfast import attack, feedback, noise, own
 from holdfast.data import Dataset
 from holdfast.engine import choose_engine
+from holdfast.errors import BadInput
 from holdfast.model import Network
 from holdfast.team import Team
 from holdfast.training.checkpoint import Session
@@ -35,6 +36,9 @@ def recipe_of(data: Dataset, **settings: Any) -> Recipe:
     """The recipe of these settings, which are its fields: functions as values, and with the class
     weights that its objective takes from the data. Raises BadInput."""
     require_values(data=data, **settings)
+    for name in ("train", "validation"):
+        if not len(getattr(data, name)):
+            raise BadInput(f"expected images in the {name} split, got none; give it some")
     counts = data.train.counts(data.classes)
     objective = feedback.suited(_valued(settings["objective"]), counts)
     adversary = own.valued(settings["adversary"], 3, attack.OPTIONAL_ARGUMENTS)
