@@ -524,7 +524,7 @@ def test_a_training_that_is_broken_off_says_how_it_goes_on(say, monkeypatch, err
             raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("holdfast.training.loop.choose_engine", broken)
+        patch.setattr("holdfast.training.ready.choose_engine", broken)
         found = say("train", *small, "--out", "a run")
         assert found[0] == code and "--resume" not in found[2] and not Path("a run").exists()
     with monkeypatch.context() as patch:

@@ -287,4 +287,4 @@ def test_an_attack_of_ones_own_that_fails_is_named(run, capsys, tmp_path, monkey
     (tmp_path / "failing.py").write_text("def it(model, x, y):\n    raise RuntimeError('no way')\n")
     suite = attacks_in(tmp_path / "attacks.yaml", "fgsm:\nmine: failing:it\n")
     assert main(["evaluate", str(run), "--suite", suite, "--images", "10"]) == 1
-    assert "failed: RuntimeError: no way in the attack mine (" in capsys.readouterr().err
+    assert "failed: RuntimeError: no way; in the attack mine (" in capsys.readouterr().err

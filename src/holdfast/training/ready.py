@@ -32,7 +32,7 @@ SHORT = 0.5  # of the radius: a way that all steps together should pass
 log = logging.getLogger("holdfast")
 
 
-def recipe_of(data: Dataset, **settings: Any) -> Recipe:
+def recipe_of(data: Any, **settings: Any) -> Recipe:
     """The recipe of these settings, which are its fields: functions as values, and with the class
     weights that its objective takes from the data. Raises BadInput."""
     require_values(data=data, **settings)
