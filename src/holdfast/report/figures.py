@@ -15,6 +15,7 @@ from holdfast.record import Row
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 STROKES = ("-", "--", ":")  # of more lines than colours
+CROWD = 60  # points of a line from which on they have no marks
 KINDS = (".png", ".pdf", ".svg")
 DPI = 150  # pixels of a figure to the inch
 
@@ -87,7 +88,8 @@ def curves(
                 held = [row for row in rows if row.get(key) is not None]
                 axes.plot(
                     [row["epoch"] for row in held], [factor * row[key] for row in held],
-                    marker="o", ms=2.5, label=listed(name), color=COLOURS[i % len(COLOURS)],
+                    marker="o" if len(held) < CROWD else "", ms=2.5, label=listed(name),
+                    color=COLOURS[i % len(COLOURS)],
                     ls=STROKES[i // len(COLOURS) % len(STROKES)],
                 )  # fmt: skip
             dressed(axes, label, "epoch")
