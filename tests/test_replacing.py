@@ -63,6 +63,19 @@ def diverged(*_: object, **__: object) -> None:
     raise training.Diverged("the loss is no number")
 
 
+def stopped_at_the_second(patch: pytest.MonkeyPatch, place: Any, name: str) -> None:
+    """Ctrl-C comes when this function is called again."""
+    original, begun = getattr(place, name), []
+
+    def stops(*given: Any) -> Any:
+        begun.append(1)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    patch.setattr(place, name, stops)
+
+
 def die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -108,15 +121,7 @@ def test_a_run_comes_back_where_no_checkpoint_replaces_it(
 
 
 def test_a_checkpoint_replaces_a_run(run, monkeypatch, capsys):
-    original, begun = loop.run_epoch, []
-
-    def second(*given: Any) -> Any:
-        begun.append(1)
-        if len(begun) == 2:
-            raise KeyboardInterrupt
-        return original(*given)
-
-    monkeypatch.setattr(loop, "run_epoch", second)
+    stopped_at_the_second(monkeypatch, loop, "run_epoch")
     assert main([*SMALL, "--force"]) == 130
     assert "go on with holdfast train --resume run" in capsys.readouterr().err
     assert not (run / record.REPLACED).exists() and len(record.rows(run / record.METRICS)) == 1
@@ -253,15 +258,7 @@ def test_rounds_that_were_killed_and_are_not_replaced_go_on(rounds, monkeypatch)
 def test_a_first_round_replaces_rounds(rounds, monkeypatch):
     out, given = rounds
     monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
-    original, begun = retraining.mixed, []
-
-    def second(*pieces: Any) -> Any:
-        begun.append(1)
-        if len(begun) == 2:
-            raise KeyboardInterrupt
-        return original(*pieces)
-
-    monkeypatch.setattr(retraining, "mixed", second)
+    stopped_at_the_second(monkeypatch, retraining, "mixed")
     with pytest.raises(KeyboardInterrupt):
         retrain(*copy.deepcopy(given), out=out, force=True, rounds=2, seed=5, **ROUNDS)
     assert record.rows(out / record.ROUNDS)[0]["seed"] == 5 and not list(out.glob(".*"))

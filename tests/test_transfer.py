@@ -221,8 +221,12 @@ def test_a_matrix_says_by_what_and_within_what_it_was_made():
     assert repr(found).startswith(f"Transfers of {len(world.y)} images by pgd, linf radius 0.02\n")
     shown = found.as_table()
     assert shown.head == ("made on", "it") and [r[0] for r in shown.rows] == ["clean", "it"]
-    stands, near = found.correct[0, 0], wilson(int(found.correct.sum()), len(world.y))
-    assert shown.rows[1][1] == f"{fraction(stands):.1%} ({near.low:.0%} to {near.high:.0%})"
+    small = of(PGD(radius=0.005))
+    stands, near = small.correct[0, 0], wilson(int(small.correct.sum()), len(world.y))
+    assert 0 < stands.sum() < len(stands)
+    assert (
+        small.as_table().rows[1][1] == f"{fraction(stands):.1%} ({near.low:.0%} to {near.high:.0%})"
+    )
     assert torch.equal(of(PGD(radius=0.02), radius=0.02).correct, found.correct)
     others: tuple[dict[str, Any], ...] = ({"radius": 0.03}, {"norm": "l2"})
     for asked in others:

@@ -36,14 +36,7 @@ from holdfast.record.layout import (
     WEIGHTS,
 )
 from holdfast.record.origin import commit, cpu, provenance, version
-from holdfast.record.replacing import (
-    REPLACED,
-    SETTLED,
-    mended,
-    recovered,
-    replaced,
-    settled,
-)
+from holdfast.record.replacing import REPLACED, SETTLED, recovered, replaced, settled
 from holdfast.record.settings import Row, plain
 
 __all__ = [
@@ -71,7 +64,6 @@ __all__ = [
     "folder",
     "keep_rows",
     "lock",
-    "mended",
     "plain",
     "point",
     "provenance",

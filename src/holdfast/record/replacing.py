@@ -39,10 +39,10 @@ def put_back(run: Path, spared: Collection[str] = ()) -> bool:
             if path.name not in (REPLACED, *spared):
                 remove(path)
         aside.replace(moving)
-    return mended(run)
+    return _mended(run)
 
 
-def mended(run: Path) -> bool:
+def _mended(run: Path) -> bool:
     """Whether a call was killed while it moved things aside or back, which now are where they
     were."""
     moving = run / REPLACING
@@ -55,10 +55,11 @@ def mended(run: Path) -> bool:
 
 
 def recovered(run: Path) -> None:
-    """The same of a folder that this process does not hold. Raises BadInput where another does."""
+    """Things that a call was killed moving aside or back are where they were. For a folder that is
+    not held: raises BadInput where a process does."""
     if (run / REPLACING).exists():
         with alone(run):
-            mended(run)
+            _mended(run)
 
 
 def settled(run: Path) -> None:

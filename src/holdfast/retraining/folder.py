@@ -52,8 +52,8 @@ def _taken(out: Path, force: bool, team: Team, held: ExitStack) -> None:
         return
     if out.exists() and not out.is_dir():
         raise BadInput(f"expected a folder for the rounds, got {out}, which is none")
+    record.recovered(out)
     held.enter_context(record.alone(out))
-    record.mended(out)
     if (out / record.REPLACED).exists() and (out / record.ROUNDS).exists():
         settled(out)  # by a call that was killed there
     _require_folder(out, force)

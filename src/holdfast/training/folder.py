@@ -121,7 +121,6 @@ def _taken(run: Path, start: Start, team: Team, held: ExitStack) -> None:
         _make(run, exist_ok=start != "new")
     held.enter_context(record.alone(run))
     if start == "replace":
-        record.mended(run)
         _require_run(run)
         held.enter_context(record.replaced(run))
     if start == "begin again" and not unbegun(run):
@@ -151,8 +150,6 @@ def _begun(
             if path.name != record.REPLACED:
                 record.remove(path)
     past = _taken_up(run, session) if start == "resume" else []
-    if start == "resume":
-        record.settled(run)
     _write_head(run, recipe, data, session, past)
 
 
@@ -186,7 +183,9 @@ def _warn_of_code(
 
 
 def _taken_up(run: Path, session: Session) -> list[record.Row]:
-    """Drop what lies past the last checkpoint; who made the run so far, and when."""
+    """Drop what lies past the last checkpoint, and what the run has replaced; who made it so far,
+    and when."""
+    record.settled(run)
     checkpoint.tidy(session, run)
     record.keep_rows(run / record.METRICS, lambda row: row["epoch"] <= session.epoch)
     head = run / record.PROVENANCE
