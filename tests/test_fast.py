@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from holdfast import evaluation
-from holdfast.model import Metered, fast_form, predict, thin
+from holdfast.model import Metered, fast_form, layers, predict
 from holdfast.model.fast import folded
 
 
@@ -135,10 +135,10 @@ def told(model: object, x: Tensor) -> Tensor:
 )
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_a_thin_convolution_has_the_gradient_of_any(monkeypatch, settings, layout, chunk):
-    monkeypatch.setattr(thin, "NUMBERS", chunk)
+    monkeypatch.setattr(layers, "NUMBERS", chunk)
     conv = nn.Conv2d(2, 16, **settings, dtype=torch.float64)
-    model = thin.thinned(nn.Sequential(copy.deepcopy(conv)))
-    assert type(model.get_submodule("0")) is thin.Thin
+    model = layers.quickened(nn.Sequential(copy.deepcopy(conv)))
+    assert type(model.get_submodule("0")) is layers.Thin
     x = torch.rand(5, 2, 11, 9, dtype=torch.float64).contiguous(memory_format=layout)
     answers = []
     for form in (conv, model):
@@ -161,15 +161,52 @@ def test_a_thin_convolution_has_the_gradient_of_any(monkeypatch, settings, layou
     ids=str,
 )
 def test_other_convolutions_stay(conv):
-    assert thin.thinned(nn.Sequential(conv)).get_submodule("0") is conv
+    assert layers.quickened(nn.Sequential(conv)).get_submodule("0") is conv
 
 
 def test_attacks_are_given_thin_convolutions_and_the_model_keeps_its_own():
     body = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
     form = fast_form(body, torch.rand(4, 1, 8, 8))
     assert isinstance(form, nn.Module)
-    assert any(isinstance(part, thin.Thin) for part in form.modules())
+    assert any(isinstance(part, layers.Thin) for part in form.modules())
     assert type(body[0]) is nn.Conv2d
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (5,), (3, 4)], ids=str)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_dense_layer_has_the_answers_and_gradients_of_any(shape, bias):
+    linear = nn.Linear(512, 128, bias=bias)
+    form = layers.quickened(nn.Sequential(copy.deepcopy(linear))).get_submodule("0")
+    assert type(form) is layers.Dense
+    x, answers = torch.rand(*shape, 512) - 0.5, []
+    for layer in (linear, form):
+        at = x.clone().requires_grad_()
+        out = layer(at)
+        (first,) = torch.autograd.grad(out.sin().sum(), at, create_graph=True)
+        answers.append((out, first, *torch.autograd.grad(first.square().sum(), at)))
+    torch.testing.assert_close(*answers, rtol=1e-5, atol=1e-5)
+
+
+def test_a_dense_layer_works_under_autocast():
+    form = layers.Dense(nn.Linear(512, 128))
+    with torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.bfloat16, torch.float32):
+            assert form(torch.rand(2, 512, dtype=dtype)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "linear", [nn.Linear(64, 64), nn.Linear(512, 128, dtype=torch.float64), nn.Bilinear(64, 64, 64)]
+)
+def test_small_layers_and_those_of_other_precision_stay(linear):
+    assert layers.quickened(nn.Sequential(linear)).get_submodule("0") is linear
+
+
+def test_a_network_of_dense_layers_alone_has_a_cheaper_form_in_its_own_layout():
+    body = nn.Sequential(nn.Flatten(), nn.Linear(192, 512), nn.ReLU(), nn.Linear(512, 3)).eval()
+    form = fast_form(body, X)
+    assert isinstance(form, fx.GraphModule)
+    assert [type(part) for part in form.children()][1::2] == [layers.Dense, nn.Linear]
+    assert type(body[1]) is nn.Linear
 
 
 @pytest.mark.parametrize("inplace", [False, True])

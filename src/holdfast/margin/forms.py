@@ -1,8 +1,9 @@
 """Cheaper forms of a model on rays: the same logits, but for rounding, for less.
 
-Batch normalisation is folded into the layer before it, images are laid out channels last, and where
-nothing is clipped a first layer that is linear and makes few numbers, such as a dense one, is
-applied once to the images and once to the directions instead of once to each point.
+Batch normalisation is folded into the layer before it, images are laid out channels last, large
+linear layers are multiplied by the faster product, and where nothing is clipped a first layer that
+is linear and makes few numbers, such as a dense one, is applied once to the images and once to the
+directions instead of once to each point.
 """
 
 import copy
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 from holdfast.engine import Engine
 from holdfast.loss import at_least_fp32
 from holdfast.margin.rays import Ids, Rays
-from holdfast.model import Metered, Network, attempt, folded, is_deterministic, same_up_to_rounding
+from holdfast.model import (
+    Metered,
+    Network,
+    attempt,
+    folded,
+    is_deterministic,
+    quickened,
+    same_up_to_rounding,
+)
 from holdfast.types import Classifier, device_of
 
 TRIED = 64  # points on which they are compared
@@ -59,7 +68,7 @@ def formed(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], R
     front, rest = (None, model) if sample.grid.clip else parted(model)
     if front is not None and front(sample.x[:1]).numel() > SHARED * sample.x[0].numel():
         front, rest = None, model
-    cheap = _in(engine, folded(rest))
+    cheap = _in(engine, quickened(folded(rest)))
     return lambda rays: _asked(rays, cheap) if front is None else _behind(rays, cheap, front)
 
 

@@ -4,6 +4,7 @@ from holdfast.model.create import Card, Network, create, function, is_own
 from holdfast.model.ensemble import ensemble
 from holdfast.model.fast import attempt, fast_form, folded, is_deterministic, same_up_to_rounding
 from holdfast.model.inputs import clean_logits, usable
+from holdfast.model.layers import quickened
 from holdfast.model.modes import (
     AsModule,
     Metered,
@@ -63,6 +64,7 @@ __all__ = [
     "load",
     "map_batches",
     "predict",
+    "quickened",
     "read_card",
     "read_weights",
     "resolve_batch_size",
