@@ -15,7 +15,7 @@ from holdfast import margin, noise
 from holdfast.errors import BadInput
 from holdfast.margin import Linear, Orthonormal, Screened, Traced, forms, search
 from holdfast.margin import screened as sieve
-from holdfast.margin.rays import Grid, Rays
+from holdfast.margin.rays import Crossings, Grid, Rays
 
 WORLD = linear_world(count=6, side=6, classes=3)
 RAYS: dict[str, Any] = {"reach": 1.0, "step": 0.02, "clip": False}
@@ -154,6 +154,19 @@ def test_a_cheaper_form_that_takes_longer_is_not_asked(monkeypatch, share, wante
     monkeypatch.setattr(sieve, "_sift", lambda *given: sifted.append(True) or own(*given))
     search(bumpy(), X, Y, method="screened", audit=0.0, **RAYS)
     assert bool(sifted) == wanted
+
+
+@pytest.mark.parametrize(("precision", "own"), [("bf16", False), ("fp32", True)])
+def test_near_ties_of_bf16_go_to_the_cheaper_form_in_fp32(monkeypatch, precision, own):
+    model, asked, sift = bumpy(), [], sieve._sift
+
+    def spying(exact: Rays, cheaper: Rays, width: float) -> Crossings:
+        asked.append(sieve.bare(exact) is model)
+        return sift(exact, cheaper, width)
+
+    monkeypatch.setattr(sieve, "_sift", spying)
+    search(model, X, Y, method=Screened(precision=precision), audit=0.0, **RAYS)
+    assert asked and set(asked) == {own}
 
 
 class Drawing(nn.Sequential):

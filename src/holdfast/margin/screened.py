@@ -1,6 +1,7 @@
 """The sieve: every point of the grid by a cheaper form of the model, near ties by the model itself.
 
-The form is that of `forms`, in bf16 where the device has bf16 arithmetic.
+The forms are those of `forms`: where the device has bf16 arithmetic one in bf16, in front of one in
+fp32 that says the same as the model but for rounding; else one in fp32, in front of the model.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from holdfast.engine import Engine, multiplies_bf16
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.margin.forms import bare, formed, points_of
+from holdfast.margin.forms import bare, formed, points_of, with_faster_model
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
 from holdfast.model import attempt, is_deterministic
@@ -27,8 +28,10 @@ PAYS = 0.95  # of the model's time, at most
 class Screened:
     """As `linear`, but a point is given to the model itself only where the two largest logits of
     its cheaper form are nearer to each other than `safety` times the most by which that form put
-    its largest logit too far ahead of another on a sample of points. It is `linear` on a model that
-    is no module, and, with precision `auto`, where the cheaper form is measured not to be faster.
+    its largest logit too far ahead of another on a sample of points. In bf16 a form in fp32 that
+    says the same but for rounding, if there is one, takes the model's place. It is `linear` on a
+    model that is no module, and, with precision `auto`, where the cheaper form is measured not to
+    be faster.
 
     Attributes:
         safety: by which the most seen is multiplied.
@@ -50,9 +53,12 @@ class Screened:
         if model is None or not is_deterministic(model, sample.x):
             return Linear()(sample)
 
+        engine = _engine(model, sample, self.precision)
+        exact = with_faster_model(sample) if engine.precision == "bf16" else _itself
+
         def made() -> tuple[Callable[[Rays], Rays], float] | None:
-            form = formed(sample, model, _engine(model, sample, self.precision))
-            width, share = self._tried(sample, form(sample))
+            form = formed(sample, model, engine)
+            width, share = self._tried(exact(sample), form(sample))
             pays = self.precision != "auto" or share <= PAYS
             return (form, width) if pays and math.isfinite(width) else None
 
@@ -60,7 +66,7 @@ class Screened:
         if found is None:
             return Linear()(sample)
         form, width = found
-        return lambda rays: _sift(rays, form(rays), width)
+        return lambda rays: _sift(exact(rays), form(rays), width)
 
     def _tried(self, exact: Rays, cheaper: Rays) -> tuple[float, float]:
         """How near two logits are that the model itself must tell apart, and the share of its time
@@ -97,6 +103,10 @@ def _timed(rays: Rays, points: tuple[Ids, Ids]) -> tuple[Tensor, float]:
     """Logits at these points, and the seconds that they took."""
     start = time.perf_counter()
     return rays.at(*points), time.perf_counter() - start
+
+
+def _itself(rays: Rays) -> Rays:
+    return rays
 
 
 def _sift(rays: Rays, cheaper: Rays, width: float) -> Crossings:
