@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    names = options.names or [path.name for path in options.checkpoints]
+    names = options.names or [_name(path) for path in options.checkpoints]
     for name, path in zip(names, options.checkpoints, strict=True):
         best = path / "checkpoints" / "best"
         network = model.load(best if best.exists() else path)
@@ -87,6 +87,11 @@ def main() -> None:
                 options.results / "attack-speed.jsonl",
                 record.provenance() | {"benchmark": "attacks", "network": name} | row,
             )
+
+
+def _name(path: Path) -> str:
+    """That of the run, of a checkpoint in its folder."""
+    return path.parent.parent.name if path.parent.name == "checkpoints" else path.name
 
 
 def compared(network: model.Network, options: argparse.Namespace) -> Iterator[Row]:

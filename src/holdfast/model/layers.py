@@ -54,8 +54,8 @@ class Convolved(autograd.Function):
 
 
 class Dense(nn.Module):
-    """A linear layer by oneDNN's matrix product, as convolutions are: PyTorch's own, by MKL, runs
-    at less than half of the rate of an AMD processor with AVX-512."""
+    """A linear layer by oneDNN's matrix product, as convolutions are: PyTorch's own, by MKL, makes
+    little of an AMD processor with AVX-512."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
