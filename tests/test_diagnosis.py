@@ -660,5 +660,5 @@ def test_a_claim_whose_images_do_not_count_is_refused_by_name():
         return x + 5
 
     x, y = ill_worlds.some(10)
-    with pytest.raises(BadInput, match=r"got 10 of 10 from .*outside outside its budget"):
+    with pytest.raises(BadInput, match=r"10 of 10 from .* \(10 outside the pixel box\)"):
         tiny(trained("plain"), x, y, claim=outside)

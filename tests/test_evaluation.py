@@ -12,10 +12,10 @@ from holdfast import evaluation, loss, record
 from holdfast.attack import ATTACKS, CW, FAB, FGSM, PGD, DeepFool, with_settings
 from holdfast.diagnosis import diagnose
 from holdfast.errors import BadInput
-from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge, transfer_matrix
+from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge, shares, transfer_matrix
 from holdfast.model import clean_logits, usable
 from holdfast.result import median, wilson
-from holdfast.types import Norm
+from holdfast.types import Classifier, Norm
 
 WORLD = linear_world()
 MODEL, X, Y = WORLD.model.float(), WORLD.x.float(), WORLD.y
@@ -318,10 +318,23 @@ def test_the_images_kept_are_the_nearest_of_another_class_that_were_found():
 
 
 def test_images_that_do_not_count_are_said():
-    cheat = {"outside": lambda model, x, y: flipped(x)}
-    found = evaluate(MODEL, X, Y, attacks=cheat, radius=0.01)
+    def cheat(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        made = x.clone()
+        made[0], made[1, 0, 0, 0] = torch.nan, torch.inf
+        made[2:5, 0, 0, 0] = 1.01
+        made[5:9] = flipped(x)[5:9]
+        return made
+
+    found = evaluate(MODEL, X, Y, attacks={"outside": cheat}, radius=0.01)
     (finding,) = [one for one in found.findings if one.name == "images refused"]
-    assert finding.evidence == {"attack": "outside", "share": found.attacks[0].refused / 32}
+    faults = {"no numbers": 2, "outside the pixel box": 3, "beyond the budget": 4}
+    assert finding.evidence == {"attack": "outside", "share": 9 / 32, "faults": faults}
+    assert (
+        "(6.2% no numbers, 9.4% outside the pixel box, 12.5% beyond the budget)" in finding.meaning
+    )
+    assert found.attacks[0].refused == 9 and found.attacks[0].as_row()["faults"] == faults
+    both = shares.joined([found, found]).attacks[0]
+    assert both.refused == 18 and both.faults == {name: 2 * n for name, n in faults.items()}
     for name in ("clean", "worst case"):
         with pytest.raises(BadInput, match=f"another name for an attack than {name}"):
             evaluate(MODEL, X, Y, attacks={name: PGD()})

@@ -165,11 +165,12 @@ def _examined(
 
 def _require_images(name: str, claimed: Evaluation) -> None:
     """Raises BadInput for a claim most of whose images do not count."""
-    refused, images = claimed.attacks[0].refused, len(claimed.clean.correct)
-    if refused > images / 2:
+    one, images = claimed.attacks[0], len(claimed.clean.correct)
+    if one.refused > images / 2:
+        why = " and ".join(f"{count} {fault}" for fault, count in one.faults.items())
         raise BadInput(
-            f"expected a claim whose images count, got {refused} of {images} from {name} outside "
-            "its budget or the pixel box, or no numbers; repair it"
+            f"expected a claim whose images count, got {one.refused} of {images} from {name} that "
+            f"do not ({why}); repair it"
         )
 
 

@@ -121,10 +121,12 @@ def refusals(results: Sequence[AttackResult]) -> Iterator[Finding]:
     """Images that an attack returned and that do not count: outside its budget, or no numbers."""
     for one in results:
         if (share := one.refused / len(one.correct)) > FEW:
+            why = ", ".join(f"{n / len(one.correct):.1%} {name}" for name, n in one.faults.items())
             yield Finding(
-                name=Sign.IMAGES_REFUSED, evidence={"attack": one.name, "share": share},
-                meaning=f"{share:.1%} of the images of {one.name} were outside its budget or the "
-                "pixel box, or no numbers, and count as if they had not been attacked",
+                name=Sign.IMAGES_REFUSED,
+                evidence={"attack": one.name, "share": share, "faults": dict(one.faults)},
+                meaning=f"{share:.1%} of the images of {one.name} ({why}) count as if they had not "
+                "been attacked",
                 advice=f"repair {one.name}, or a model whose gradient is no number",
             )  # fmt: skip
 

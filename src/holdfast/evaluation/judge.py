@@ -16,6 +16,8 @@ from holdfast.model import Metered, eval_mode, predict
 from holdfast.result import SLACK, AttackResult, Flags
 from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage, Said
 
+FAULTS = "no numbers", "outside the pixel box", "beyond the budget"  # of images that do not count
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Case:
@@ -54,11 +56,12 @@ class Checked:
     """What an attack returned for a batch, checked: a value for each image.
 
     adv: the image it returned, x in place of one that was refused. height: margin of those.
-    distance: see `AttackResult`, as are prediction and target.
+    fault: for which of the FAULTS it was refused; -1: none. distance: see `AttackResult`, as are
+    prediction and target.
     """
 
     adv: Images
-    refused: Flags
+    fault: Labels
     height: PerImage
     distance: PerImage
     prediction: Labels
@@ -88,7 +91,8 @@ def run_checked(
     distance, counts = found.distance.cpu(), attacks_of.counts_queries(attack)
     result = AttackResult(
         name=name, settings=described(attack), norm=norm, radius=radius,
-        correct=distance > radius + SLACK, distance=distance, refused=int(found.refused.sum()),
+        correct=distance > radius + SLACK, distance=distance, refused=int((found.fault >= 0).sum()),
+        faults={name: n for k, name in enumerate(FAULTS) if (n := int((found.fault == k).sum()))},
         queries=_believed(fell.cpu(), distance, radius) if counts else None,
         prediction=found.prediction.cpu(), target=found.target.cpu(),
         minimal=bool(getattr(attack, "minimal", False)),
@@ -115,11 +119,11 @@ def _run(
     adv = images_of(name, made, x)
     radius, norm = budget(attack, case.radius, case.norm)
     reach = math.inf if getattr(attack, "minimal", False) else radius
-    valid = acceptable(x, adv, reach, norm)
-    adv = torch.where(per_image(valid, x), adv, x)
+    fault = fault_of(x, adv, reach, norm)
+    adv = torch.where(per_image(fault < 0, x), adv, x)
     height, distance, prediction = _judged(case, rows, adv, norm)
     return Checked(
-        adv=adv, refused=~valid, height=height, distance=distance, prediction=prediction,
+        adv=adv, fault=fault, height=height, distance=distance, prediction=prediction,
         target=torch.full_like(y, -1) if target is None else _led(target, y, case.clean[rows]),
     )  # fmt: skip
 
@@ -156,11 +160,17 @@ def _believed(fell: Labels, distance: PerImage, radius: float) -> Labels:
     return torch.where(distance > 0, fell.where(distance <= radius + SLACK, -1), 0)
 
 
-def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Tensor:
-    """`[batch]` flags: finite, inside the pixel box, and within the budget."""
+def fault_of(x: Images, adv: Images, radius: float, norm: Norm) -> Labels:
+    """For each image the first of the FAULTS that it has; -1: none."""
     finite = torch.isfinite(adv).flatten(1).all(1)
     box = ((adv >= 0) & (adv <= 1)).flatten(1).all(1)
-    return finite & box & (length(adv - x, norm) <= radius + SLACK)
+    sound = torch.stack([finite, box, length(adv - x, norm) <= radius + SLACK])
+    return torch.where(sound.all(0), -1, sound.int().argmin(0))
+
+
+def acceptable(x: Images, adv: Images, radius: float, norm: Norm) -> Flags:
+    """Whether each image is finite, inside the pixel box, and within the budget."""
+    return fault_of(x, adv, radius, norm) < 0
 
 
 def _judged(
@@ -184,7 +194,7 @@ def _joined(parts: list[Checked], case: Case) -> Checked:
     """The batches as one; of none, where no image was shown."""
     none = case.y[:0]
     nothing = Checked(
-        adv=case.x[:0], refused=none.bool(), height=case.clean[:0, 0],
+        adv=case.x[:0], fault=none, height=case.clean[:0, 0],
         distance=case.x.new_zeros(0), prediction=none, target=none,
     )  # fmt: skip
     whole = {

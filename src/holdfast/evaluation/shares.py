@@ -1,5 +1,6 @@
 """Images shared out over processes, and their results put together again."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -57,6 +58,7 @@ def _whole(parts: Sequence[AttackResult]) -> AttackResult:
         target=_woven(parts, lambda part: part.target),
         queries=_woven_if_there([part.queries for part in parts]),
         adv=_woven_if_there([part.adv for part in parts]),
+        faults=sum((Counter(part.faults) for part in parts), Counter()),
         seconds=max(part.seconds for part in parts),
         **sums,
     )

@@ -174,7 +174,7 @@ def _attack(row: record.Row, held: Mapping[str, Tensor]) -> AttackResult:
     facts |= {key: held[f"{row['name']}.{key}"] for key in
             ("correct", "distance", "prediction", "target")}  # fmt: skip
     facts |= {key: held.get(f"{row['name']}.{key}") for key in ("queries", "adv")}
-    return AttackResult(**facts)
+    return AttackResult(**facts, faults=row.get("faults", {}))
 
 
 def read(file: Path) -> dict[str, Tensor]:

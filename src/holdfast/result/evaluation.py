@@ -3,8 +3,8 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Int
@@ -29,7 +29,7 @@ class AttackResult(Standing):
     the clean image is wrong already, inf where nothing was found, NaN for an image that the
     attack was not shown, since an earlier one had fooled it.
     refused: images of the attack that were not finite, or outside the pixel box or the budget;
-    they count as not found.
+    they count as not found. faults: how many for each of these, the first that an image has.
     forward, backward: passes through the network over all images. seconds: wall time.
     prediction: the class that each image returned is taken for; -1 where no number says it, and for
     an image that the attack was not shown. target: the class that it was led to; -1 where that is
@@ -57,6 +57,7 @@ class AttackResult(Standing):
     queries: Labels | None = None
     minimal: bool = False
     adv: Images | None = None
+    faults: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def reached(self) -> Standing:
@@ -112,8 +113,9 @@ class AttackResult(Standing):
             "radius": self.radius, "minimal": self.minimal,
             "median_distance": median(self.distance),
             "attacked": int((~self.distance.isnan()).sum()),
-            "refused": self.refused, "passes": self.passes, "forward": self.forward,
-            "backward": self.backward, "seconds": self.seconds, "settings": self.settings,
+            "refused": self.refused, "faults": dict(self.faults), "passes": self.passes,
+            "forward": self.forward, "backward": self.backward, "seconds": self.seconds,
+            "settings": self.settings,
         }  # fmt: skip
 
 
