@@ -125,10 +125,29 @@ def test_a_lent_model_comes_back_as_it_was(mode, fails):
         assert torch.equal(value, before[name]), name
 
 
+def test_what_an_attack_does_to_gradients_of_the_weights_is_undone():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    model(torch.rand(4, 1, 4, 4)).sum().backward()
+    kept = [weight.grad for weight in model.parameters()]
+    with frozen(model):
+        model.zero_grad()
+    assert all(w.grad is grad for w, grad in zip(model.parameters(), kept, strict=True))
+
+
+def test_a_graph_from_before_an_attack_stays_good():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    x, y = torch.rand(4, 1, 4, 4), torch.zeros(4, dtype=torch.int64)
+    logits = model(x)
+    with frozen(model):
+        FGSM(radius=0.1)(model, x, y)
+    logits.sum().backward()
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda: FGSM(radius=-1), lambda: FGSM(radius=float("nan")), lambda: PGD(steps=0),
-     lambda: PGD(restarts=0), lambda: attack.with_settings(lambda m, x, y: x, radius=1)],
+     lambda: PGD(restarts=0), lambda: DDN(first=0.0),
+     lambda: attack.with_settings(lambda m, x, y: x, radius=1)],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(make):
     with pytest.raises(BadInput, match="expected"):

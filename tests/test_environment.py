@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import os
 import pickle
 import re
 import sys
@@ -318,3 +319,13 @@ def test_without_gymnasium_one_line_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(BadInput, match=r"pip install 'holdfast\[rl\]'"):
         importlib.import_module("holdfast.environment")
+
+
+def test_a_file_that_has_changed_is_read_anew(tmp_path):
+    for level in (50, 200):
+        x, y = np.full((20, 1, 4, 4), level, np.uint8), np.arange(20) % 2
+        np.savez(tmp_path / "own.npz", train_x=x, train_y=y, test_x=x, test_y=y)
+        os.utime(tmp_path / "own.npz", ns=(level, level))
+        tasks = [Task(data=f"npz:{tmp_path}/own.npz") for _ in range(2)]
+        assert (tasks[0].images.pixels == level).all()
+        assert tasks[0].dataset is tasks[1].dataset

@@ -257,3 +257,13 @@ def test_objectives_that_need_more_than_an_environment_has_are_refused(objective
               objective=objective)  # fmt: skip
     with pytest.raises(BadInput, match="a seed of 0 or more, got -1"):
         env.reset(seed=-1)
+
+
+def test_the_policy_under_attack_may_have_batch_normalisation():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Flatten(),
+        torch.nn.Linear(144, 3),
+    )  # fmt: skip
+    env = VectorClassification(8, data=DATA, adversary=FGSM(radius=0.1), policy=model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    assert len(learn(model, env, steps=3, optimizer=optimizer)) == 3

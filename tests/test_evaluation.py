@@ -317,6 +317,11 @@ def test_the_images_kept_are_the_nearest_of_another_class_that_were_found():
     assert torch.equal(wrong.adv, X)
 
 
+def test_a_budget_of_nothing_is_one():
+    found = evaluate(MODEL, X, Y, attacks={"pgd": PGD(radius=0.0)})
+    assert found.radius == 0 and found.worst_case.accuracy == 1
+
+
 def test_images_that_do_not_count_are_said():
     def cheat(model: Classifier, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         made = x.clone()

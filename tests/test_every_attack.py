@@ -213,3 +213,31 @@ def test_attacks_by_gradient_say_that_inference_mode_has_none():
         pytest.raises(BadInput, match=r"inference_mode; take torch\.no_grad"),
     ):
         evaluate(model, x, y, attacks={"pgd": PGD}, radius=RADIUS)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_labels_may_be_narrower(name):
+    model, x, y = images()
+    attack = within(EVERY[name], radius=RADIUS)
+    found, other = (attack(copy.deepcopy(model).eval(), x, some) for some in (y, y.int()))
+    assert torch.equal(found, other)
+
+
+class Trap(nn.Module):
+    """Whose gradient is no number in dark pixels, as of every `where` around a root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network().eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(torch.where(x > 0.2, (x - 0.2).sqrt(), 0.0))
+
+
+@pytest.mark.parametrize("name", ["pgd", "cw", "ddn", "deepfool", "fab", "apgd"])
+def test_a_gradient_that_is_no_number_in_some_pixels_stops_no_attack(name):
+    model, (_, x, _) = Trap(), images()
+    attack = within(ATTACKS[name](), radius=0.3)
+    found = evaluate(model, x, model(x).argmax(1), attacks={name: attack}, radius=0.3)
+    assert x.lt(0.2).any((1, 2, 3)).all()
+    assert found.attacks[0].distance.isfinite().double().mean() > 0.8

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,18 @@ def test_train_resume_repeat_and_evaluate(capsys, monkeypatch):
     capsys.readouterr()
     assert main(["evaluate", str(run), "--images", "0", "--json", "--device", "cpu"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 2
+
+
+def test_classes_are_those_of_training_by_name(capsys):
+    assert main(["train", "--data", "folder:shades", *SMALL, "--out", "run"]) == 0
+    card = json.loads(Path("run/checkpoints/last/card.json").read_text())
+    assert card["class_names"] == ["dark", "light"]
+    Path("others").mkdir()
+    shutil.copytree("shades/light", "others/light")
+    shutil.copytree("shades/dark", "others/zebra")
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--data", "folder:others"]) == 2
+    assert "expected the classes dark, light" in capsys.readouterr().err
 
 
 def test_another_size_or_changed_images_cannot_resume(capsys):

@@ -234,6 +234,8 @@ BAD = [
     lambda: Matrix(values=((1.0, 2.0), (0.0, 1.0))),
     lambda: Matrix(values=((1.0, 0.0),)),
     lambda: Matrix(values=((1.0, float("nan")), (0.0, 1.0))),
+    lambda: Matrix(values=((0.0, 0.0), (0.0, 1.0))),
+    lambda: Matrix(values=((float("inf"), 0.0), (0.0, 1.0))),
     lambda: EpsilonGreedy(epsilon=1.5),
     lambda: EpsilonGreedy(epsilon=0.1, over=0),
     lambda: Mixed(epsilon=-0.1),

@@ -1,8 +1,11 @@
 """Attacks that see answers only: known distances, budgets of queries, no batch mates, an oracle."""
 
+import copy
+
 import pytest
 import torch
 from small import digits_network, known_digits
+from torch import nn
 from worlds import linear_world
 
 from holdfast.attack import HopSkipJump, SimBA
@@ -119,3 +122,16 @@ def test_an_image_on_the_boundary_is_not_wrong_yet():
     y = torch.zeros(3).long()
     logits = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.001], [1.0, -torch.inf]])
     assert wrong(lambda x: logits, torch.zeros(3, 1, 2, 2), y).tolist() == [False, True, False]
+
+
+def test_rounding_costs_hop_skip_jump_nothing_on_colour_images():
+    """Its probes came within a step of rounding of large images, and fp32 decided for them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 64), nn.Tanh(), nn.Linear(64, 10))
+        x = torch.rand(8, 3, 32, 32)
+    wide, attack = copy.deepcopy(model).double(), HopSkipJump(norm="linf", queries=600)
+    y = predict(model, x).argmax(1)
+    near = length(attack(model, x, y) - x, "linf").median()
+    exact = length(attack(wide, x.double(), y) - x.double(), "linf").median()
+    assert near < 1.15 * exact

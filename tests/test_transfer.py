@@ -16,7 +16,7 @@ from worlds import linear_world
 
 from holdfast import attack, record
 from holdfast import data as datasets
-from holdfast.attack import APGD, BIM, DDN, FGSM, MIM, PGD, Transfer, TransferMIM
+from holdfast.attack import APGD, BIM, DDN, FGSM, MIM, PGD, DeepFool, Transfer, TransferMIM
 from holdfast.attack.transfer_mim import _moved, _smoothed
 from holdfast.errors import BadInput
 from holdfast.evaluation import acceptable, evaluate, transfer_matrix
@@ -315,3 +315,10 @@ def test_images_that_are_refused_are_said():
     assert "warning: 100.0% of the images made on a were outside the budget" in found.table()
     honest = transfer_matrix({"a": world.model}, world.x, world.y, PGD(radius=0.01))
     assert honest.refused == (0.0,) and "warning" not in honest.table()
+
+
+def test_a_minimum_norm_attack_has_no_budget_to_break():
+    world, attack = linear_world(), DeepFool(norm="linf")
+    found = transfer_matrix({"a": world.model}, world.x, world.y, attack, radius=0.01)
+    assert found.refused == (0.0,) and "warning" not in found.table()
+    assert 0 < found.correct.double().mean() < 1

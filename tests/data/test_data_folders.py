@@ -1,5 +1,6 @@
 """Folders of images: which files are read, and how they are split."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,3 +157,36 @@ def test_an_empty_class_of_imagenet_is_listed_as_damage(ours):
         file.unlink()
     state = {one.name: one for one in data.survey(ours)}["imagenet100"]
     assert state.state == "damaged" and imagenet.synsets()[3] in state.detail
+
+
+def test_what_is_passed_over_is_said(pets, caplog):
+    fill(pets / "validation", "abc", 1)
+    fill(pets / "train" / "a" / "more", "x", 1)
+    picture(1).save(pets / "train" / "b" / "scan.tif")
+    load(pets)
+    beside, within = caplog.messages
+    assert "passed over" in beside and "validation; its parts are train, val, test" in beside
+    assert "2 folders and images of other kinds" in within and "train/a/more" in within
+
+
+def test_classes_keep_their_places_among_others(pets, caplog):
+    found = load(pets)
+    assert found.labelled_as(found.class_names).class_names == found.class_names
+    among = found.labelled_as(["z", "c", "b", "a"])
+    assert among.classes == 4 and among.class_names == ("z", "c", "b", "a")
+    for part in ("train", "validation", "test"):
+        before, after = (getattr(one, part) for one in (found, among))
+        assert torch.equal(after.y, 3 - before.y) and after.pixels is before.pixels
+    assert found.labelled_as("012") is found and not caplog.messages
+    assert found.labelled_as(["a", "b", "see"]) is found and "has a class 'c'" in caplog.text
+    with pytest.raises(BadInput, match=r"expected the classes b, a, d in .*, got 'c'"):
+        found.labelled_as(["b", "a", "d"])
+
+
+def test_files_are_the_same_unpacked_and_others_are_not(pets):
+    found = dataclasses.replace(load(pets), digests={"x": "1", "y": "2"})
+    assert found.changed({"x": "1", "y": "2"}) is None
+    assert found.changed({"x.gz": "7", "y": "2"}) is None
+    assert found.changed({"x": "2", "y": "1"}) == "x"
+    assert found.changed({"moved": "2", "also": "1"}) is None and found.changed({"moved": "3"})
+    assert found.changed({"x": "1"}) == "y" and found.changed({**found.digests, "z": "3"}) == "z"

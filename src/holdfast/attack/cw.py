@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast.attack._common import shortened
 from holdfast.geometry import length, per_image
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import at_least_fp32, margin, rounding
+from holdfast.loss import at_least_fp32, margin, pixel_gradient, rounding
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 INSIDE = 1 - 1e-6  # pixels at 0 and 1 are drawn in by this share: tanh does not reach them
@@ -96,7 +96,7 @@ class CW:
             beyond = slack.clamp_min(self.confidence)
             gap = (beyond + slack - behind).clamp_min(0) / now.unit
             total = (adv - now.x).square().flatten(1).sum(1) + now.c * gap
-            (slope,) = torch.autograd.grad(total.sum(), w)
+            slope = pixel_gradient(total.sum(), w)
         now.sum = total.detach()
         now.judge(adv.detach(), behind.detach() > beyond)
         now.move(slope, self.lr)

@@ -8,7 +8,7 @@ import torch
 
 from holdfast.attack._common import shortened
 from holdfast.geometry import higher, length, per_image, steepest
-from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
+from holdfast.limits import ABOVE_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
 from holdfast.loss import at_least_fp32, cross_entropy, gradient, is_clearly_wrong, margin
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
@@ -45,7 +45,7 @@ class DDN:
 
     def __post_init__(self) -> None:
         require_ranges(
-            self, steps=AT_LEAST_1, first=AT_LEAST_0, change=SHARE_INSIDE, step_size=ABOVE_0
+            self, steps=AT_LEAST_1, first=ABOVE_0, change=SHARE_INSIDE, step_size=ABOVE_0
         )
 
     @torch.no_grad()

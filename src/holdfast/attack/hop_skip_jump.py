@@ -16,6 +16,7 @@ from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage
 
 PIECE = 50  # probes of one image in one pass: memory stays flat in their number
 FINEST = 22  # halvings that fp32 can tell apart
+GRAINS = 32  # steps of rounding that a probe moves a pixel, at least, on average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,9 @@ class HopSkipJump:
     again. Every image has its own probes, steps and count of queries, so that a batch finds
     what one image at a time would; all images and probes go through the model together.
     Departures: all bisections of an image halve the same fixed number of times; a random start
-    is bisected as every other point is. An image without any misclassified start is given back.
-    Raises BadInput for settings out of range.
+    is bisected as every other point is; probes keep a distance at which rounding does not decide
+    for them, which counts near large images. An image without any misclassified start is given
+    back. Raises BadInput for settings out of range.
 
     Attributes:
         norm: what is made small.
@@ -109,7 +111,9 @@ class HopSkipJump:
     ) -> Images:  # fmt: skip
         """An estimate of the boundary's normal: probes weighted by their decisions, less the mean
         decision (the paper's equations 10 and 16)."""
-        size = length(adv - x, self.norm) / x.shape[1:].numel()
+        pixels = x.shape[1:].numel()
+        least = GRAINS * torch.finfo(x.dtype).eps * math.sqrt(pixels)
+        size = (length(adv - x, self.norm) / pixels).clamp_min(least)
         reach = per_image(size if turn > 1 else torch.full_like(size, 0.1), x)[:, None]
         plain, signed, decided = torch.zeros_like(x), torch.zeros_like(x), torch.zeros(len(x)).to(x)
         for piece in range(0, probes, PIECE):

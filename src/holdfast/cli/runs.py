@@ -138,7 +138,8 @@ def loadable(name: str) -> str:
 
 
 def data(o: Options, card: models.Card) -> datasets.Dataset:
-    """What was asked for, else the run's own; images of any size in the size of the model.
+    """What was asked for, else the run's own; images of any size in the size of the model, their
+    classes at the places that they had in training.
 
     Raises BadInput for data that the model was not made for.
     """
@@ -148,6 +149,7 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
         found = datasets.load(name, root=o["data_root"], size=size, said=show.bars(bar))
     if not len(found.train) and found.classes < card.classes:  # nothing says how many there are
         found = replace(found, class_names=tuple(map(str, range(card.classes))))
+    found = found.labelled_as(card.class_names) if card.class_names else found
     wanted, got = (card.image, card.classes), (found.image, found.classes)
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
@@ -166,11 +168,9 @@ def _require_unchanged(found: datasets.Dataset, head: Path) -> None:
     """Raises BadInput where files of the run's own data are others now: its split would be another
     too, and images that it was trained on be taken for new ones."""
     digests = record.read_json(head).get("digests") if head.exists() else None
-    before = digests if isinstance(digests, dict) else {}
-    changed = [name for name, one in found.digests.items() if before.get(name, one) != one]
-    if changed:
+    if isinstance(digests, dict) and (changed := found.changed(digests)):
         raise BadInput(
-            f"expected the {changed[0]} of {found.name} that the run was trained on, got others, "
+            f"expected the {changed} of {found.name} that the run was trained on, got others, "
             "of which it may have seen any; put them back, or train anew"
         )
 

@@ -1,7 +1,9 @@
 """A data set: its splits as bytes on a device or in a file, and the fixed rules that make them."""
 
 import dataclasses
+import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, suggest
 from holdfast.types import Images, Labels, Pixels, image_shape
 
 # The keys of the choices below. A change would change every number measured so far.
@@ -19,6 +21,7 @@ HOLD_OUT = 20_240_601
 SAMPLE = 20_240_602
 RESIDENT = 0.25  # largest share of a GPU's memory for the pixels of one split
 COUNTED = 1024  # images whose pixels are counted together
+log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,6 +138,46 @@ class Dataset:
         """The same data set on another device."""
         splits = {name: getattr(self, name).to(device) for name in ("train", "validation", "test")}
         return dataclasses.replace(self, **splits)
+
+    def labelled_as(self, names: Sequence[str]) -> "Dataset":
+        """The same images, each with the place of its class among these names, of which some may
+        have no images here. Classes without a namesake are taken in their order, with a warning
+        where both have names.
+
+        Raises BadInput for those beside others whose namesakes are at another place.
+        """
+        here, known = self.class_names, {name: label for label, name in enumerate(names)}
+        place = [known.get(name, -1) for name in here]
+        if -1 not in place:
+            return self._relabelled(tuple(names), torch.tensor(place))
+        other = here[place.index(-1)]
+        if any(at not in (-1, label) for label, at in enumerate(place)):
+            raise BadInput(
+                f"expected the classes {', '.join(names)} in {self.name}, got '{other}'"
+                f"{suggest(other, names)}; rename or remove it"
+            )
+        if not any(name.isdecimal() for name in (other, names[0])):
+            log.warning("%s has a class '%s', which is none of %s; classes are taken in their "
+                        "order", self.name, other, ", ".join(names))  # fmt: skip
+        return self
+
+    def changed(self, digests: Mapping[str, str]) -> str | None:
+        """The first file, or array, that is another than the one of its name was, or that only one
+        of them has; None: all are the same. Published files may have been unpacked since, and a
+        file of one's own have another name."""
+        here, there = ({k.removesuffix(".gz") for k in held} for held in (self.digests, digests))
+        if here.isdisjoint(there) and {*self.digests.values()} == {*digests.values()}:
+            return None
+        other = [name for name, one in self.digests.items() if digests.get(name, one) != one]
+        return next(iter([*other, *sorted(here ^ there)]), None)
+
+    def _relabelled(self, names: tuple[str, ...], place: Labels) -> "Dataset":
+        splits = {name: getattr(self, name) for name in ("train", "validation", "test")}
+        moved = {
+            name: dataclasses.replace(split, y=place.to(split.y.device)[split.y])
+            for name, split in splits.items()
+        }
+        return dataclasses.replace(self, class_names=names, **moved)
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -4,6 +4,7 @@ The layout is that of torchvision's ImageFolder: `train/CLASS/FILE`, and `val` a
 or class folders alone.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from holdfast.errors import BadInput, suggest
 
 PARTS = ("train", "val", "test")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+OTHERS = (".tif", ".tiff", ".ppm", ".pgm", ".gif")  # images too, but none that are read
+log = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +63,8 @@ def read_tree(root: Path, *, parts: Sequence[str] = PARTS, only: Sequence[str] =
     Test is `test`, else `val`, else a tenth of each class; validation is `val` where there is a
     `test` too, else a tenth of each class of what is left. Classes are the folders of train in
     the order of their names, or those in `only`, others being passed over; files are in the order
-    of class and name. Hidden files and other kinds of files are passed over. Raises BadInput where
+    of class and name. Hidden files and other kinds of files are passed over, with a warning folders
+    beside train and, in those of classes, folders and images of other kinds. Raises BadInput where
     that leaves a split or a class without images, or where val or test have a class of their own.
     """
     root = root.resolve()
@@ -71,6 +75,9 @@ def read_tree(root: Path, *, parts: Sequence[str] = PARTS, only: Sequence[str] =
     class_names = tuple(only) or _classes(root / base)
     if not only:
         _require_known(root, parts, class_names)
+    if parts and not only and (others := sorted({*_folders(root)} - {*PARTS})):
+        log.warning("passed over in %s: %s; its parts are %s", root, ", ".join(others),
+                    ", ".join(PARTS))  # fmt: skip
     test = "test" if "test" in parts else "val" if "val" in parts else None
     validation = "val" if test == "test" and "val" in parts else None
     rest = _listed(root, base, class_names)
@@ -90,8 +97,7 @@ def read_tree(root: Path, *, parts: Sequence[str] = PARTS, only: Sequence[str] =
 def _classes(folder: Path) -> tuple[str, ...]:
     """The folders in a folder, hidden ones left out. Raises BadInput where they are under two."""
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        names = _folders(folder)
     except OSError as error:
         raise BadInput(
             f"expected a folder of images at {folder}, got: {error.strerror}; check the path"
@@ -102,6 +108,12 @@ def _classes(folder: Path) -> tuple[str, ...]:
             "see docs/data.md for the layout"
         )
     return tuple(names)
+
+
+def _folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, hidden ones left out, in order."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
 def _require_known(root: Path, parts: Sequence[str], class_names: Sequence[str]) -> None:
@@ -126,26 +138,36 @@ def _require_all(files: Files, folder: Path, class_names: Sequence[str]) -> None
 
 def _listed(root: Path, part: str, class_names: Sequence[str]) -> Files:
     names: list[str] = []
+    others: list[str] = []
     y: list[int] = []
     for label, name in enumerate(class_names):
-        found = _images(root, os.path.join(part, name))
-        names += found
+        found, passed = _images(root, os.path.join(part, name))
+        names, others = names + found, others + passed
         y += [label] * len(found)
+    if others:
+        log.warning("passed over in the folders of classes of %s: %d folders and images of other "
+                    "kinds than %s, such as %s", root / part, len(others), ", ".join(ENDINGS),
+                    others[0])  # fmt: skip
     index = np.arange(len(y))
     return Files(names=np.array(names, dtype=object), y=np.array(y, dtype=np.int64), index=index)
 
 
-def _images(root: Path, folder: str) -> list[str]:
-    """The image files in a folder under the root; none where there is no such folder. Raises
-    BadInput for a link that leads nowhere."""
+def _images(root: Path, folder: str) -> tuple[list[str], list[str]]:
+    """The image files in a folder under the root, and the folders and images of other kinds; none
+    where there is no such folder. Raises BadInput for a link that leads nowhere."""
     try:
         with os.scandir(root / folder) as entries:
-            named = [e for e in entries if e.name.lower().endswith(ENDINGS) and e.name[0] != "."]
+            seen = [e for e in entries if e.name[0] != "."]
     except FileNotFoundError:
-        return []
+        return [], []
+    named = [e for e in seen if e.name.lower().endswith(ENDINGS)]
+    others = [e.name for e in seen if e.is_dir() or e.name.lower().endswith(OTHERS)]
     for entry in named:
         if entry.is_symlink() and not os.path.exists(entry.path):
             raise BadInput(
                 f"expected an image behind the link {entry.path}, got none; mend or remove it"
             )
-    return [os.path.join(folder, name) for name in sorted(e.name for e in named if e.is_file())]
+    files = sorted(e.name for e in named if e.is_file())
+    return [os.path.join(folder, name) for name in files], [
+        os.path.join(folder, name) for name in sorted(others)
+    ]

@@ -53,7 +53,7 @@ def decoded(file: Path, size: int) -> np.ndarray:
 
     Turned as its EXIF orientation says, in RGB (grey becomes three equal channels, transparency is
     dropped), resized by Pillow's bilinear filter, which averages over what it shrinks. Raises
-    BadInput where the file is damaged, of another kind, or has channels of more than 8 bits.
+    BadInput where the file is damaged, of another kind, or is grey of more than 8 bits.
     """
     try:
         with Image.open(file, formats=KINDS) as image:

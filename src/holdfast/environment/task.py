@@ -13,7 +13,7 @@ import torch
 
 from holdfast import data as datasets
 from holdfast import feedback
-from holdfast.data import Dataset, Split
+from holdfast.data import Dataset, Split, root_of
 from holdfast.errors import BadInput, choose, require_words
 from holdfast.feedback import Signed
 from holdfast.types import Attack, Reward
@@ -80,7 +80,8 @@ class Task:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """The data set; one given by name is read once for all environments."""
+        """The data set; one given by name is read once for all environments, a folder of images,
+        which stay on disk, for each."""
         return _loaded(self.data, self.root) if isinstance(self.data, str) else self.data
 
     @functools.cached_property
@@ -109,6 +110,16 @@ def task(options: Mapping[str, Any]) -> Task:
     return Task(**{choose(known, name, "option"): value for name, value in options.items()})
 
 
-@functools.lru_cache(maxsize=2)
 def _loaded(name: str, root: Path | str | None) -> Dataset:
+    _, own, path = name.partition(":")
+    file = Path(path).expanduser().resolve()
+    if own and not file.is_file():
+        return datasets.load(name, root=root)
+    state = file.stat() if own else None
+    return _kept(name, root_of(root), state and (file, state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(name: str, root: Path, state: tuple[Path, int, int] | None) -> Dataset:
+    """The data set, read anew where a file of the user's own is in another state."""
     return datasets.load(name, root=root)

@@ -29,7 +29,8 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     seed plus i, step by step.
 
     `info` is that of `SyncVectorEnv`, but that `label`, `correct`, `regret` and `index` of what was
-    just answered stand at its top in SAME_STEP mode too, where an episode ended as well.
+    just answered stand at its top in SAME_STEP mode too, where an episode ended as well, and in a
+    step in which all begin anew, none of them marked as there.
 
     Args:
         num_envs: how many.

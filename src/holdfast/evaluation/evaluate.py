@@ -118,8 +118,8 @@ def _common(attacks: Mapping[str, Attack] | None) -> Norm:
 def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:
     """The largest radius that the attacks state in this norm; the usual one where none does."""
     own = attacks.values() if attacks else ()
-    stated = [budget(one, 0.0, norm) for one in own]
-    known = [radius for radius, kind in stated if kind == norm and radius]
+    stated = [budget(one, math.nan, norm) for one in own]
+    known = [radius for radius, kind in stated if kind == norm and not math.isnan(radius)]
     return max(known) if known else usual_radius(norm)
 
 

@@ -123,12 +123,13 @@ def transfer_matrix(
     sources, x = models if sources is None else sources, at_least_fp32(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct, refused = [], []
+    reach = math.inf if getattr(attack, "minimal", False) else radius
     for done, source in enumerate(sources.values(), 1):
         taken = usable(source, x, y, index)
         clean_logits(source, *taken[:2], batch_size)
         adv = _made(source, *taken, attack, resolve_batch_size(batch_size, x))
         valid = acceptable(taken[0], adv, radius, norm)  # as the source saw them
-        refused.append(fraction(~valid))
+        refused.append(fraction(~acceptable(taken[0], adv, reach, norm)))
         adv = torch.where(per_image(valid, adv), adv, taken[0]).to(x)
         stands = [_stands(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)

@@ -1,5 +1,6 @@
 """Reward schemes: what the policy is told for the class it picked."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,7 +89,8 @@ class Weighted:
 class Matrix:
     """A number for every pair of true class (row) and picked class (column).
 
-    Raises BadInput unless the matrix is square and in every row the true class earns most.
+    Raises BadInput unless the matrix is square and finite and in every row no class earns more than
+    the true one, and some earn less.
 
     Attributes:
         values: K rows of K rewards.
@@ -105,8 +107,10 @@ class Matrix:
                 f"expected a square reward matrix, got {len(self.values)} rows of {sizes}"
             )
         for i, row in enumerate(self.values):
-            if not all(value <= row[i] for value in row):
-                raise BadInput(f"expected the true class to earn most, got row {i}: {row}")
+            if not (all(map(math.isfinite, row)) and min(row) < max(row) == row[i]):
+                raise BadInput(
+                    f"expected the true class to earn most and others less, got row {i}: {row}"
+                )
 
     @property
     def lowest(self) -> float:

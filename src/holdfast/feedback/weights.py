@@ -53,7 +53,7 @@ def suited(value: Any, counts: Sequence[int]) -> Any:
         return value
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     now = {name: suited(part, counts) for name, part in fields.items()}
-    if now.get("weights") == "balanced":
+    if isinstance(weights := now.get("weights"), str) and weights == "balanced":
         now["weights"] = balanced(counts)
     changed = {name: part for name, part in now.items() if part is not fields[name]}
     return dataclasses.replace(value, **changed) if changed else value

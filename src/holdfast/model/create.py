@@ -30,7 +30,8 @@ class Card:
     architecture: a name of holdfast, `torchvision:NAME`, `timm:NAME` or `module:function`;
     options: its further arguments.
     image: (channels, height, width). mean, std: per channel, pixel units of [0, 1].
-    data: name of the training set; provenance: who made the weights, with what, when.
+    data: name of the training set; class_names: what its labels mean, if that is known.
+    provenance: who made the weights, with what, when.
     """
 
     architecture: str
@@ -40,6 +41,7 @@ class Card:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     data: str | None = None
+    class_names: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -145,6 +145,7 @@ def read_card(folder: Path) -> Card:
         _require_kinds(raw)
         raw["image"] = tuple(raw["image"])
         raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
+        raw["class_names"] = tuple(raw.get("class_names", ()))
         if not is_own(raw["architecture"]):  # JSON knows lists only; `_all_options` sees to others
             raw["options"] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()
@@ -193,6 +194,7 @@ def _require_kinds(raw: Mapping[str, Any]) -> None:
         "mean": shaped and _is_of_channels(per_channel[0], image[0]),
         "std": shaped and _is_of_channels(per_channel[1], image[0]),
         "data": isinstance(raw.get("data"), str | None),
+        "class_names": _is_of_classes(raw.get("class_names", []), raw["classes"]),
         "provenance": isinstance(raw.get("provenance", {}), dict),
     }
     for name, fits in right.items():
@@ -202,6 +204,13 @@ def _require_kinds(raw: Mapping[str, Any]) -> None:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and value > 0
+
+
+def _is_of_classes(value: object, classes: int) -> bool:
+    """Whether it is a list of names, one for each class or none at all."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return False
+    return len(value) in (0, classes)
 
 
 def _is_of_channels(value: object, channels: int) -> bool:

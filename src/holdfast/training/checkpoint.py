@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 
 from holdfast import model as models
 from holdfast import record
+from holdfast.data import Dataset
 from holdfast.errors import BadInput, cause
 from holdfast.types import State
 
@@ -46,7 +47,7 @@ class Session:
         return self.ema or self.model
 
 
-def save(session: Session, run: Path, data: str, keep_every: int) -> None:
+def save(session: Session, run: Path, data: Dataset, keep_every: int) -> None:
     """Write `checkpoints/epoch-NNN`, lead `last` (and `best`) to it, drop what nobody needs: other
     checkpoints, and a run that this one replaces.
 
@@ -55,8 +56,9 @@ def save(session: Session, run: Path, data: str, keep_every: int) -> None:
     place = run / record.CHECKPOINTS
     name = _of_epoch(run, session.epoch).name
     card = replace(
-        session.judged.card, data=data, provenance=record.provenance(epoch=session.epoch)
-    )
+        session.judged.card, data=data.name, class_names=data.class_names,
+        provenance=record.provenance(epoch=session.epoch),
+    )  # fmt: skip
     with record.folder(place / name) as draft:
         models.save(session.judged, draft, card)
         record.write(draft / "state.pt", _packed(session))
@@ -173,7 +175,7 @@ def snapshot(session: Session) -> Snapshot:
         weights=copy.deepcopy(session.model.state_dict()),
         averaged=copy.deepcopy(session.ema.state_dict()) if session.ema else None,
         optimizer=copy.deepcopy(session.optimizer.state_dict()),
-        state=dict(session.state), epoch=session.epoch, updates=session.updates,
+        state=copy.deepcopy(session.state), epoch=session.epoch, updates=session.updates,
     )  # fmt: skip
 
 

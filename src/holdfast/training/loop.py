@@ -218,6 +218,6 @@ def _keep(job: TrainingJob, session: Session, history: list[record.Row]) -> None
         session.best, session.best_epoch = reached, session.epoch
     if job.run is not None and job.team.leads:
         record.append(job.run / record.METRICS, row)
-        checkpoint.save(session, job.run, job.data.name, job.recipe.keep_every)
+        checkpoint.save(session, job.run, job.data, job.recipe.keep_every)
     if job.tell:
         job.tell(row)
