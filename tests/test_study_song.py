@@ -71,6 +71,7 @@ ROWS = [
     row("fl", 0, accuracy=left(0.8, 0.6), radii=[0.0, 0.05]),
     row("fl", 1, accuracy=left(0.6, 0.4), radii=[0.0, 0.05]),
     row("fl", 0, centres_of="ori", labels=[0, 2], far=[0.4, 0.2]),
+    row("adv", 1, centres_of="ori", labels=[0, 2], far=[0.9, 0.9]),  # of another seed's images
 ]
 
 
