@@ -1,8 +1,9 @@
 """MaxRL, GCE, PPO, TRADES, class weights, repeated mistakes, handovers: known answers."""
 
 import math
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -196,6 +197,8 @@ def test_balanced_weights_are_one_on_average_and_found_at_any_depth():
     assert made.second.reward.weights == weights
     assert sum(w * n for w, n in zip(weights, [60, 30, 10], strict=True)) == pytest.approx(100)
     assert suited(made, [1, 1, 1]) is made  # numbers stay
+    own = make_dataclass("Own", ["weights"], frozen=True)(np.ones(3))
+    assert suited(own, [1, 1, 1]) is own
     assert suited(CrossEntropy(weights="balanced"), [3, 0, 1]).weights == (2 / 3, 0, 2)
     told = table(made.second.reward, torch.tensor([0, 2]), 3)
     torch.testing.assert_close(told[1], torch.tensor([-1.0, -1.0, 1.0]) * weights[2])

@@ -464,3 +464,14 @@ def test_a_split_without_images_is_named():
 def test_a_schedule_of_the_epoch_is_refused_in_one_line():
     with pytest.raises(BadInput, match=r"schedule .*update, per_epoch, total"):
         training.train(network(DATA), DATA, epochs=1, schedule=lambda epoch: 1.0)  # type: ignore
+
+
+def test_a_guard_undoes_what_an_objective_wrote_into_its_state():
+    from holdfast.training.checkpoint import Session, roll_back, snapshot
+
+    model = network(blobs())
+    session = Session(model, None, torch.optim.SGD(model.parameters(), 0.1), {"n": torch.zeros(1)})
+    past = snapshot(session)
+    session.state["n"].add_(5)
+    roll_back(session, past)
+    assert session.state["n"] == 0
