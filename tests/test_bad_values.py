@@ -190,7 +190,7 @@ def made(kind: Any, settings: dict[str, Any]) -> None:
         (RandomPoints, {"points": 0}, "points of 1 or more, got 0"),
         (RandomPoints, {"radius": -1.0}, "radius of 0 or more, got -1.0"),
         (CW, {"searches": 0}, "searches of 1 or more, got 0"),
-        (DDN, {"first": -1.0}, "first of 0 or more, got -1.0"),
+        (DDN, {"first": -1.0}, "first above 0, got -1.0"),
         (attack.BIM, {"radius": None}, "radius as a number, got None"),
         (attack.FAB, {"radius": "0.1"}, "radius as a number, got '0.1'"),
         (attack.Square, {"share": 2.0}, "share above 0 and at most 1, got 2.0"),

@@ -178,6 +178,8 @@ def test_classes_keep_their_places_among_others(pets, caplog):
         before, after = (getattr(one, part) for one in (found, among))
         assert torch.equal(after.y, 3 - before.y) and after.pixels is before.pixels
     assert found.labelled_as("012") is found and not caplog.messages
+    numbered = dataclasses.replace(found, class_names=("0", "1", "2"))
+    assert numbered.labelled_as("210") is numbered.labelled_as("abc") is numbered
     assert found.labelled_as(["a", "b", "see"]) is found and "has a class 'c'" in caplog.text
     with pytest.raises(BadInput, match=r"expected the classes b, a, d in .*, got 'c'"):
         found.labelled_as(["b", "a", "d"])

@@ -142,11 +142,13 @@ class Dataset:
     def labelled_as(self, names: Sequence[str]) -> "Dataset":
         """The same images, each with the place of its class among these names, of which some may
         have no images here. Classes without a namesake are taken in their order, with a warning
-        where both have names.
+        where both have names; so are those that are numbered from 0, for want of names.
 
         Raises BadInput for those beside others whose namesakes are at another place.
         """
         here, known = self.class_names, {name: label for label, name in enumerate(names)}
+        if _numbered(here):
+            return self
         place = [known.get(name, -1) for name in here]
         if -1 not in place:
             return self._relabelled(tuple(names), torch.tensor(place))
@@ -156,7 +158,7 @@ class Dataset:
                 f"expected the classes {', '.join(names)} in {self.name}, got '{other}'"
                 f"{suggest(other, names)}; rename or remove it"
             )
-        if not any(name.isdecimal() for name in (other, names[0])):
+        if not _numbered(names):
             log.warning("%s has a class '%s', which is none of %s; classes are taken in their "
                         "order", self.name, other, ", ".join(names))  # fmt: skip
         return self
@@ -188,6 +190,10 @@ class Dataset:
             count += _histograms(part)
         means, stds = zip(*map(_mean_and_std, count), strict=True)
         return means, stds
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    return [*names] == [str(label) for label in range(len(names))]
 
 
 def in_turn(y: Labels, index: Labels) -> Int[Tensor, " batch"]:

@@ -1,6 +1,5 @@
 """Handing a model to an attack, and counting what the attack costs."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,14 +23,14 @@ def frozen(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
     `.grad`), and every submodule is in `mode`. With `train`, dropout is on, but normalisation by
     running statistics still uses those, which an attack must not move. Each submodule's own mode,
     each weight's `requires_grad` and `.grad`, and those statistics are put back, also after an
-    error; a tensor that nobody wrote to is not written to, so that an older graph stays good.
+    error, so that a graph from before stays good.
     """
     if not isinstance(model, nn.Module):
         yield model
         return
     modes = [(module, module.training) for module in model.modules()]
     counted = [b for m, _ in modes if isinstance(m, _NormBase) for b in m.buffers(recurse=False)]
-    before = [(buffer, buffer.clone(), _writes(buffer)) for buffer in counted]
+    before = [buffer.clone() for buffer in counted]
     slopes = [(weight, weight.grad) for weight in model.parameters()]
     learned = [weight for weight in model.parameters() if weight.requires_grad]
     for module, _ in modes:
@@ -47,15 +46,8 @@ def frozen(model: Classifier, mode: Mode = "eval") -> Iterator[Classifier]:
             weight.requires_grad_(True)
         for weight, slope in slopes:
             weight.grad = slope
-        with torch.no_grad():
-            for buffer, value, writes in before:
-                if _writes(buffer) != writes:
-                    buffer.copy_(value)
-
-
-def _writes(value: Tensor) -> int | float:
-    """How often a tensor was written to; NaN where torch does not count."""
-    return math.nan if value.is_inference() else value._version
+        for buffer, value in zip(counted, before, strict=True):
+            buffer.data.copy_(value)  # of which a graph takes no notice
 
 
 @dataclass(eq=False)

@@ -206,7 +206,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and value > 0
 
 
-def _is_of_classes(value: object, classes: int) -> bool:
+def _is_of_classes(value: object, classes: object) -> bool:
     """Whether it is a list of names, one for each class or none at all."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return False
