@@ -56,6 +56,9 @@ def test_classes_are_those_of_training_by_name(capsys):
     capsys.readouterr()
     assert main(["evaluate", "run", "--data", "folder:others"]) == 2
     assert "expected the classes dark, light" in capsys.readouterr().err
+    assert main(["train", "--data", "folder:others", *SMALL, "--out", "another"]) == 0
+    assert main(["transfer", "run", "another"]) == 2
+    assert "got 'light' at another place in another" in capsys.readouterr().err
 
 
 def test_another_size_or_changed_images_cannot_resume(capsys):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from holdfast import data as datasets
-from holdfast import engine, own, record
+from holdfast import engine, own, record, training
 from holdfast import model as models
 from holdfast.cli import show
 from holdfast.cli.choices import Choice
@@ -89,6 +89,12 @@ def other(o: Options, run: str, card: models.Card) -> models.Network:
             f"expected a run on images {wanted[0]} and {wanted[1]} classes, as the first, got "
             f"{got[0]} and {got[1]} in {run}; name runs on the same data"
         )
+    pairs = zip(card.class_names, found.card.class_names, strict=False)
+    if moved := [name for one, name in pairs if one != name and name in card.class_names]:
+        raise BadInput(
+            f"expected a run on classes in the order of the first, {', '.join(card.class_names)}; "
+            f"got '{moved[0]}' at another place in {run}; name runs on the same data"
+        )
     return found.to(engine.find_device(o["device"]))
 
 
@@ -154,7 +160,7 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     if wanted != got:
         raise BadInput(f"expected data of images {wanted[0]} and {wanted[1]} classes, got {got}")
     if _place(found.name) == _place(card.data or ""):
-        _require_unchanged(found, Path(o["run"]) / record.PROVENANCE)
+        _require_unchanged(found, Path(o["run"]))
     return found
 
 
@@ -164,11 +170,10 @@ def _place(name: str) -> str:
     return f"{kind}:{Path(path).expanduser().resolve()}" if colon else name
 
 
-def _require_unchanged(found: datasets.Dataset, head: Path) -> None:
+def _require_unchanged(found: datasets.Dataset, run: Path) -> None:
     """Raises BadInput where files of the run's own data are others now: its split would be another
     too, and images that it was trained on be taken for new ones."""
-    digests = record.read_json(head).get("digests") if head.exists() else None
-    if isinstance(digests, dict) and (changed := found.changed(digests)):
+    if changed := training.changed_since(run, found):
         raise BadInput(
             f"expected the {changed} of {found.name} that the run was trained on, got others, "
             "of which it may have seen any; put them back, or train anew"

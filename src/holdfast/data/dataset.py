@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,6 +75,10 @@ class Split:
         fits = self.pixels.nbytes <= RESIDENT * _memory(y.device)
         return Split(pixels=self.pixels.to(device) if fits else self.pixels, y=y, index=index)
 
+    def relabelled(self, place: Labels) -> "Split":
+        """The same images, those labelled k now with place[k]."""
+        return dataclasses.replace(self, y=place.to(self.y.device)[self.y])
+
     def counts(self, classes: int) -> list[int]:
         """How many images there are of each class."""
         return torch.bincount(self.y, minlength=classes).tolist()
@@ -136,8 +140,7 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> "Dataset":
         """The same data set on another device."""
-        splits = {name: getattr(self, name).to(device) for name in ("train", "validation", "test")}
-        return dataclasses.replace(self, **splits)
+        return self._each(lambda split: split.to(device))
 
     def labelled_as(self, names: Sequence[str]) -> "Dataset":
         """The same images, each with the place of its class among these names, of which some may
@@ -151,7 +154,8 @@ class Dataset:
             return self
         place = [known.get(name, -1) for name in here]
         if -1 not in place:
-            return self._relabelled(tuple(names), torch.tensor(place))
+            moved = self._each(lambda split: split.relabelled(torch.tensor(place)))
+            return dataclasses.replace(moved, class_names=tuple(names))
         other = here[place.index(-1)]
         if any(at not in (-1, label) for label, at in enumerate(place)):
             raise BadInput(
@@ -173,13 +177,10 @@ class Dataset:
         other = [name for name, one in self.digests.items() if digests.get(name, one) != one]
         return next(iter([*other, *sorted(here ^ there)]), None)
 
-    def _relabelled(self, names: tuple[str, ...], place: Labels) -> "Dataset":
-        splits = {name: getattr(self, name) for name in ("train", "validation", "test")}
-        moved = {
-            name: dataclasses.replace(split, y=place.to(split.y.device)[split.y])
-            for name, split in splits.items()
-        }
-        return dataclasses.replace(self, class_names=names, **moved)
+    def _each(self, change: Callable[[Split], Split]) -> "Dataset":
+        """The same with each of its splits changed."""
+        splits = {name: change(getattr(self, name)) for name in ("train", "validation", "test")}
+        return dataclasses.replace(self, **splits)
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

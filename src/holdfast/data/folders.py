@@ -142,7 +142,8 @@ def _listed(root: Path, part: str, class_names: Sequence[str]) -> Files:
     y: list[int] = []
     for label, name in enumerate(class_names):
         found, passed = _images(root, os.path.join(part, name))
-        names, others = names + found, others + passed
+        names += found
+        others += passed
         y += [label] * len(found)
     if others:
         log.warning("passed over in the folders of classes of %s: %d folders and images of other "

@@ -89,10 +89,11 @@ def run_checked(
             case.said(name, int(rows[-1]) + 1, len(shown))
     found = _joined(parts, case)
     distance, counts = found.distance.cpu(), attacks_of.counts_queries(attack)
+    faults = {name: n for k, name in enumerate(FAULTS) if (n := int((found.fault == k).sum()))}
     result = AttackResult(
         name=name, settings=described(attack), norm=norm, radius=radius,
-        correct=distance > radius + SLACK, distance=distance, refused=int((found.fault >= 0).sum()),
-        faults={name: n for k, name in enumerate(FAULTS) if (n := int((found.fault == k).sum()))},
+        correct=distance > radius + SLACK, distance=distance, refused=sum(faults.values()),
+        faults=faults,
         queries=_believed(fell.cpu(), distance, radius) if counts else None,
         prediction=found.prediction.cpu(), target=found.target.cpu(),
         minimal=bool(getattr(attack, "minimal", False)),
@@ -118,8 +119,7 @@ def _run(
             raise
     adv = images_of(name, made, x)
     radius, norm = budget(attack, case.radius, case.norm)
-    reach = math.inf if getattr(attack, "minimal", False) else radius
-    fault = fault_of(x, adv, reach, norm)
+    fault = fault_of(x, adv, reach(attack, radius), norm)
     adv = torch.where(per_image(fault < 0, x), adv, x)
     height, distance, prediction = _judged(case, rows, adv, norm)
     return Checked(
@@ -208,6 +208,11 @@ def budget(attack: Attack, radius: float, norm: Norm) -> tuple[float, Norm]:
     """The attack's own radius and norm, where it states them; else these."""
     stated = getattr(attack, "radius", None)
     return radius if stated is None else stated, getattr(attack, "norm", norm)
+
+
+def reach(attack: Attack, radius: float) -> float:
+    """How far its images may be; one that looks for the nearest may go anywhere."""
+    return math.inf if getattr(attack, "minimal", False) else radius
 
 
 def described(attack: Attack) -> record.Row:

@@ -13,7 +13,7 @@ from holdfast import attack as attacks_of
 from holdfast import record
 from holdfast.errors import BadInput
 from holdfast.evaluation.inputs import as_attack, require_settings, usual_radius
-from holdfast.evaluation.judge import acceptable, budget, described, images_of
+from holdfast.evaluation.judge import acceptable, budget, described, images_of, reach
 from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32, is_correct
 from holdfast.model import clean_logits, eval_mode, map_batches, predict, resolve_batch_size, usable
@@ -123,13 +123,12 @@ def transfer_matrix(
     sources, x = models if sources is None else sources, at_least_fp32(x)
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct, refused = [], []
-    reach = math.inf if getattr(attack, "minimal", False) else radius
     for done, source in enumerate(sources.values(), 1):
         taken = usable(source, x, y, index)
         clean_logits(source, *taken[:2], batch_size)
         adv = _made(source, *taken, attack, resolve_batch_size(batch_size, x))
         valid = acceptable(taken[0], adv, radius, norm)  # as the source saw them
-        refused.append(fraction(~acceptable(taken[0], adv, reach, norm)))
+        refused.append(fraction(~acceptable(taken[0], adv, reach(attack, radius), norm)))
         adv = torch.where(per_image(valid, adv), adv, taken[0]).to(x)
         stands = [_stands(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)

@@ -38,12 +38,17 @@ def bare(rays: Rays) -> nn.Module | None:
     return model if isinstance(model, nn.Module) else None
 
 
+def as_they_are(rays: Rays) -> Rays:
+    """Rays that ask the model itself."""
+    return rays
+
+
 def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
     """Gives rays a cheaper form of their model, in fp32. Rays come back as they are where there is
     none, or where it says other things on some points of this sample: so of a model that draws."""
     model = bare(sample)
     if model is None or not is_deterministic(model, sample.x):
-        return lambda rays: rays
+        return as_they_are
     points = points_of(sample, TRIED)
     own = sample.at(*points)
     where = device_of(model, sample.x.device)
@@ -52,7 +57,7 @@ def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
         form = formed(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
         return form if same_up_to_rounding(own, form(sample).at(*points)) else None
 
-    return attempt(made) or (lambda rays: rays)
+    return attempt(made) or as_they_are
 
 
 def points_of(rays: Rays, count: int) -> tuple[Ids, Ids]:

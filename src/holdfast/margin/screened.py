@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from holdfast.engine import Engine, multiplies_bf16
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.margin.forms import bare, formed, points_of, with_faster_model
+from holdfast.margin.forms import as_they_are, bare, formed, points_of, with_faster_model
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
 from holdfast.model import attempt, is_deterministic
@@ -54,7 +54,7 @@ class Screened:
             return Linear()(sample)
 
         engine = _engine(model, sample, self.precision)
-        exact = with_faster_model(sample) if engine.precision == "bf16" else _itself
+        exact = with_faster_model(sample) if engine.precision == "bf16" else as_they_are
 
         def made() -> tuple[Callable[[Rays], Rays], float] | None:
             form = formed(sample, model, engine)
@@ -103,10 +103,6 @@ def _timed(rays: Rays, points: tuple[Ids, Ids]) -> tuple[Tensor, float]:
     """Logits at these points, and the seconds that they took."""
     start = time.perf_counter()
     return rays.at(*points), time.perf_counter() - start
-
-
-def _itself(rays: Rays) -> Rays:
-    return rays
 
 
 def _sift(rays: Rays, cheaper: Rays, width: float) -> Crossings:

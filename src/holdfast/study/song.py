@@ -114,8 +114,8 @@ def centres(rows: Sequence[Row], paper: Published) -> Table:
     """Table II: mean margins of class centre images, searched over the whole range of pixels; of
     the first seed that has any."""
     head = ["class centre images of", "network", *map(str, range(10)), "mean", "std"]
-    body, far = [], [row for row in rows if "far" in row]
-    far = [row for row in far if row["seed"] == min(row["seed"] for row in far)]
+    first = min((row["seed"] for row in rows if "far" in row), default=None)
+    body, far = [], [row for row in rows if "far" in row and row["seed"] == first]
     for whose in NETWORKS:
         for name, own in held([r for r in far if r["centres_of"] == whose], "far").items():
             row = own[0]

@@ -1,7 +1,7 @@
 """Training: the loop, its settings, its checkpoints."""
 
 from holdfast.training.epoch import Diverged
-from holdfast.training.folder import unbegun
+from holdfast.training.folder import changed_since, unbegun
 from holdfast.training.guard import Guard
 from holdfast.training.job import as_network
 from holdfast.training.loop import train
@@ -29,6 +29,7 @@ __all__ = [
     "Steps",
     "Watch",
     "as_network",
+    "changed_since",
     "rehearse",
     "train",
     "unbegun",

@@ -206,15 +206,20 @@ def _make(run: Path, exist_ok: bool) -> None:
         ) from None
 
 
+def changed_since(run: Path, data: Dataset) -> str | None:
+    """The first file of the data that is another than the run was started with, if it says so."""
+    head = run / record.PROVENANCE
+    digests = record.read_json(head).get("digests") if head.exists() else None
+    return data.changed(digests) if isinstance(digests, dict) else None
+
+
 def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Path) -> None:
     """Raises BadInput where a resumed run would be shorter, or of data that have changed."""
     if not isinstance(done := before.get("epochs"), int):
         raise BadInput(f"expected a number of epochs in {run / 'config.yaml'}, got {done}; mend it")
     if recipe.epochs < done:
         raise BadInput(f"expected {done} epochs or more for {run}, got {recipe.epochs}")
-    head = run / record.PROVENANCE
-    digests = record.read_json(head).get("digests") if head.exists() else None
-    if isinstance(digests, dict) and data.changed(digests):
+    if changed_since(run, data):
         raise BadInput(
             f"expected the data that {run} was started with, got other files; start anew"
         )
