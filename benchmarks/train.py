@@ -26,7 +26,7 @@ from holdfast import attack, feedback, model, record, training
 from holdfast.data import Augment
 from holdfast.engine import Engine, keep_memory, multiplies_bf16
 from holdfast.training.recipe import Recipe
-from holdfast.training.step import Bench, step
+from holdfast.training.step import StepContext, step
 from holdfast.types import Batch
 
 RADIUS, IMAGE, CLASSES = 8 / 255, (3, 32, 32), 10
@@ -92,7 +92,7 @@ def ours(network: nn.Module, x: Tensor, y: Tensor, method: str, precision: str) 
     optimizer = recipe.optimizer.build(network.parameters())
     index = torch.arange(len(x), device=x.device)
     batch = Batch(x=x.contiguous(memory_format=engine.memory_format), y=y, index=index)
-    bench = Bench(
+    bench = StepContext(
         model=network, optimizer=optimizer, recipe=recipe, engine=engine,
         adversary=recipe.adversary,
     )  # fmt: skip

@@ -20,7 +20,8 @@ from holdfast import feedback, kept, model, record
 from holdfast.attack import FGSM, PGD
 from holdfast.cli import main
 from holdfast.evaluation import evaluate
-from holdfast.margin import Orthonormal, pieces, search
+from holdfast.margin import Orthonormal, search
+from holdfast.margin.job import TENSORS
 from holdfast.retraining import Probe, retrain
 from holdfast.training import AWP, SGD, epoch, train
 
@@ -110,7 +111,7 @@ def first(out: Path, rank: int) -> None:
     if rank == 0:
         held = {attack.name: attack.distance for attack in judged.attacks}
         save_file(held | {"adv": judged.adv, "marks": judged.marks}, out / "judged")
-        save_file({name: getattr(found, name) for name in pieces.TENSORS}, out / "found")
+        save_file({name: getattr(found, name) for name in TENSORS}, out / "found")
     retrained(out / "retrained", processes=2)
     words = "train --data digits --epochs 1 --processes 2 --precision fp32 --batch_size 256 --out"
     assert main([*words.split(), str(out / "by-command")]) == 0
@@ -129,7 +130,7 @@ def first(out: Path, rank: int) -> None:
 def second(out: Path, rank: int) -> None:
     """What was killed is trained to its end; then a process is killed after a piece of a search."""
     if rank:
-        record.point = record.remove = record.replaced = None  # only the process that leads writes
+        record.link = record.remove = record.replacing = None  # only the process that leads writes
     trains(out / "killed", resume=True)
     trains(out / "twin")
     original = kept.write

@@ -43,7 +43,7 @@ TABLES = {
 }  # fmt: skip
 FRONTS = [
     training.train, margin.search, diagnosis.landscape, retraining.retrain, retraining.Probe,
-    feedback.Boundary, runs.options,
+    feedback.Boundary, runs.run_options,
 ]  # fmt: skip
 
 

@@ -49,15 +49,15 @@ def test_maps_and_figures_are_written_and_said(run, capsys):
 
 def test_a_killed_command_goes_on(run, capsys, monkeypatch):
     monkeypatch.setattr(mapped, "PIECE", 27)
-    made, calls = mapped._made, []
+    made, calls = mapped._piece, []
 
-    def killed(surface, plane, places, rows, file, seed):
+    def killed(surface, plane, places, rows, seed):
         calls.append(int(rows[0]))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return made(surface, plane, places, rows, file, seed)
+        return made(surface, plane, places, rows, seed)
 
-    monkeypatch.setattr(mapped, "_made", killed)
+    monkeypatch.setattr(mapped, "_piece", killed)
     assert told(run) == 130 and not (run / "landscape" / "attack.safetensors").exists()
     assert told(run) == 0 and calls == [0, 3, 6, 6]
     assert not (run / "landscape" / "drafts").exists()

@@ -83,15 +83,15 @@ def test_a_killed_search_goes_on(trained, capsys, monkeypatch):
     assert main(words) == 0
     whole = json.loads(capsys.readouterr().out)
     module = sys.modules["holdfast.margin.search"]
-    made, calls = module._made, []
+    made, calls = module._piece, []
 
-    def killed(job, finder, sample, images, file):
+    def killed(job, finder, sample, images):
         calls.append(int(images[0]))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return made(job, finder, sample, images, file)
+        return made(job, finder, sample, images)
 
-    monkeypatch.setattr(module, "_made", killed)
+    monkeypatch.setattr(module, "_piece", killed)
     assert main(words) == 130
     assert main(words) == 0
     again = json.loads(capsys.readouterr().out)
@@ -126,7 +126,7 @@ def test_two_commands_at_once_do_not_mix_their_files(
     monkeypatch.setattr(*measure, measures)
     monkeypatch.setattr(record, "set_aside", sets_aside)
     other = threading.Thread(target=main, args=([command, str(trained), *words],))
-    with record.alone(trained / command):
+    with record.locked(trained / command):
         other.start()
         assert measured.wait(60) and not written.wait(0.5)
     other.join()

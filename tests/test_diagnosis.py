@@ -20,10 +20,10 @@ from holdfast.diagnosis.adaptive import Adaptive
 from holdfast.diagnosis.comparisons import stronger
 from holdfast.diagnosis.failures import unfinished, unstable
 from holdfast.diagnosis.hidden import hidden
-from holdfast.diagnosis.views import VIEWS, Seen
+from holdfast.diagnosis.views import VIEWS, ThroughViews
 from holdfast.errors import BadInput
 from holdfast.evaluation import evaluate
-from holdfast.evaluation.flags import wavering
+from holdfast.evaluation.flags import output_spread
 from holdfast.loss import cross_entropy, gradient
 from holdfast.model import Metered
 from holdfast.result import Finding, Sign, Standing
@@ -448,11 +448,11 @@ def test_a_model_that_takes_gradients_inside_and_cannot_be_copied_is_diagnosed()
 def test_passes_of_a_wider_copy_count_and_it_lies_below_other_views():
     x, y = ill_worlds.some(5)
     meter = Metered(trained("plain"))
-    Seen(attack=PGD(radius=RADIUS, steps=3), views=("float64", "logged"))(meter, x, y)
+    ThroughViews(attack=PGD(radius=RADIUS, steps=3), views=("float64", "logged"))(meter, x, y)
     assert meter.forward == meter.backward == 15
     both = [Finding(name=n, evidence={}, meaning="", advice="")
             for n in ("probabilities for logits", "float32 gradients are wrong")]  # fmt: skip
-    stacks = [one.views for one in diagnosis.answer(both).attempts if isinstance(one, Seen)]
+    stacks = [one.views for one in diagnosis.answer(both).attempts if isinstance(one, ThroughViews)]
     assert ("float64", "logged") in stacks
 
 
@@ -464,8 +464,8 @@ def test_a_model_that_draws_seldom_is_known_to_be_random():
         return trained("plain")(x) + (len(calls) % 4 == 0) * torch.arange(10.0)
 
     x = ill_worlds.some(5)[0]
-    assert wavering(model, x, 250)[1].any()
-    assert not wavering(trained("plain"), x, 250)[1].any()
+    assert output_spread(model, x, 250)[1].any()
+    assert not output_spread(trained("plain"), x, 250)[1].any()
 
 
 def test_squashed_logits_are_masking_and_no_weak_claim():
@@ -524,7 +524,7 @@ def test_only_a_sign_of_a_weak_attack_leaves_the_gradient_its_word(sign):
 def test_each_sign_is_answered_with_its_view(sign):
     one = Finding(name=sign, evidence={}, meaning="", advice="")
     tried = diagnosis.answer([one], radius=RADIUS).attempts
-    views = {attack.views for attack in tried if isinstance(attack, Seen)}
+    views = {attack.views for attack in tried if isinstance(attack, ThroughViews)}
     asked = {
         "hidden operations": ("straight-through",), "zero gradients": ("straight-through",),
         "probabilities for logits": ("logged",), "gradients point the wrong way": ("turned",),

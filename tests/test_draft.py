@@ -235,7 +235,7 @@ def test_bad_input_that_one_process_meets_is_raised_in_all(monkeypatch):
     team = Team(rank=1, size=2)
     monkeypatch.setattr(Team, "gather", lambda self, value: [BadInput("theirs"), value])
     with pytest.raises(BadInput, match="theirs"):
-        team.agreed(lambda: "mine")
+        team.gather_or_raise(lambda: "mine")
 
 
 def test_a_partial_and_a_bound_method_are_known_by_what_they_hold(tmp_path):
@@ -279,8 +279,8 @@ def test_functions_that_hold_each_other_are_known(tmp_path):
     def other(x):
         return one(x[:1000])
 
-    named = [kept.place(tmp_path, "it", one, {"x": X}, []) for _ in range(2)]
-    assert named[0] == named[1] != kept.place(tmp_path, "it", other, {"x": X}, [])
+    named = [kept.folder_of(tmp_path, "it", one, {"x": X}, []) for _ in range(2)]
+    assert named[0] == named[1] != kept.folder_of(tmp_path, "it", other, {"x": X}, [])
 
 
 def claim(radius: float):

@@ -13,7 +13,7 @@ from holdfast.attack import ATTACKS, CW, FAB, FGSM, PGD, DeepFool, with_settings
 from holdfast.diagnosis import diagnose
 from holdfast.errors import BadInput
 from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge, shares, transfer_matrix
-from holdfast.model import clean_logits, usable
+from holdfast.model import check_inputs, clean_logits
 from holdfast.result import median, wilson
 from holdfast.types import Classifier, Norm
 
@@ -162,14 +162,14 @@ UNUSABLE = {
 
 def test_an_index_with_a_point_is_refused():
     with pytest.raises(BadInput, match="expected index as integers"):
-        usable(MODEL, X, Y, torch.linspace(0, 1, len(X)))
+        check_inputs(MODEL, X, Y, torch.linspace(0, 1, len(X)))
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_what_cannot_be_evaluated_is_said_in_one_line(case):
     model, x, y, said = UNUSABLE[case]
     with pytest.raises(BadInput, match=said) as refusal:
-        x, y, _ = usable(model, x, y)
+        x, y, _ = check_inputs(model, x, y)
         clean_logits(model, x, y, 250)
     assert "\n" not in str(refusal.value)
 
@@ -197,7 +197,10 @@ def test_images_take_the_dtype_of_the_weights(model, images):
     twin = copy.deepcopy(WORLD.model).to(model)
     found = evaluate(twin, WORLD.x.to(images), WORLD.y, radius=0.01)
     assert found.attacks[0].distance.dtype == model
-    assert usable(lambda x: x, X.to(images), Y)[0].dtype == loss.at_least_fp32(X.to(images)).dtype
+    assert (
+        check_inputs(lambda x: x, X.to(images), Y)[0].dtype
+        == loss.at_least_fp32(X.to(images)).dtype
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 150])
@@ -337,7 +340,7 @@ def test_images_that_do_not_count_are_said():
     assert (
         "(6.2% no numbers, 9.4% outside the pixel box, 12.5% beyond the budget)" in finding.meaning
     )
-    assert found.attacks[0].refused == 9 and found.attacks[0].as_row()["faults"] == faults
+    assert found.attacks[0].refused == 9 and found.attacks[0].as_dict()["faults"] == faults
     both = shares.joined([found, found]).attacks[0]
     assert both.refused == 18 and both.faults == {name: 2 * n for name, n in faults.items()}
     for name in ("clean", "worst case"):

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from holdfast import evaluation
 from holdfast.model import Metered, fast_form, layers, predict
-from holdfast.model.fast import folded
+from holdfast.model.fast import fold_batch_norm
 
 
 class Body(nn.Module):
@@ -137,7 +137,7 @@ def told(model: object, x: Tensor) -> Tensor:
 def test_a_thin_convolution_has_the_gradient_of_any(monkeypatch, settings, layout, chunk):
     monkeypatch.setattr(layers, "NUMBERS", chunk)
     conv = nn.Conv2d(2, 16, **settings, dtype=torch.float64)
-    model = layers.quickened(nn.Sequential(copy.deepcopy(conv)))
+    model = layers.with_fast_layers(nn.Sequential(copy.deepcopy(conv)))
     assert type(model.get_submodule("0")) is layers.Thin
     x = torch.rand(5, 2, 11, 9, dtype=torch.float64).contiguous(memory_format=layout)
     answers = []
@@ -161,7 +161,7 @@ def test_a_thin_convolution_has_the_gradient_of_any(monkeypatch, settings, layou
     ids=str,
 )
 def test_other_convolutions_stay(conv):
-    assert layers.quickened(nn.Sequential(conv)).get_submodule("0") is conv
+    assert layers.with_fast_layers(nn.Sequential(conv)).get_submodule("0") is conv
 
 
 def test_attacks_are_given_thin_convolutions_and_the_model_keeps_its_own():
@@ -176,7 +176,7 @@ def test_attacks_are_given_thin_convolutions_and_the_model_keeps_its_own():
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_dense_layer_has_the_answers_and_gradients_of_any(shape, bias):
     linear = nn.Linear(512, 128, bias=bias)
-    form = layers.quickened(nn.Sequential(copy.deepcopy(linear))).get_submodule("0")
+    form = layers.with_fast_layers(nn.Sequential(copy.deepcopy(linear))).get_submodule("0")
     assert type(form) is layers.Dense
     x, answers = torch.rand(*shape, 512) - 0.5, []
     for layer in (linear, form):
@@ -198,7 +198,7 @@ def test_a_dense_layer_works_under_autocast():
     "linear", [nn.Linear(64, 64), nn.Linear(512, 128, dtype=torch.float64), nn.Bilinear(64, 64, 64)]
 )
 def test_small_layers_and_those_of_other_precision_stay(linear):
-    assert layers.quickened(nn.Sequential(linear)).get_submodule("0") is linear
+    assert layers.with_fast_layers(nn.Sequential(linear)).get_submodule("0") is linear
 
 
 def test_a_network_of_dense_layers_alone_has_a_cheaper_form_in_its_own_layout():
@@ -216,7 +216,7 @@ def test_pooling_before_the_rectifier_is_the_same_to_the_bit(inplace):
         nn.Conv2d(1, 4, 3), relu, nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True),
         nn.Conv2d(4, 4, 1), relu, nn.Flatten(), nn.Linear(4 * 16, 3),
     )  # fmt: skip
-    form = folded(body.eval())
+    form = fold_batch_norm(body.eval())
     assert isinstance(form, fx.GraphModule)
     kinds = [type(part) for name, part in form.named_children() if name in "012"]
     order = [str(node.target) for node in form.graph.nodes if node.op == "call_module"]
@@ -245,16 +245,22 @@ def test_where_rounding_decides_float64_tells_whether_the_form_is_the_same(monke
     other = copy.deepcopy(body)
     with torch.no_grad():
         other.get_parameter("front.1.weight").mul_(1.01)
-    assert module._formed(body, lambda one: folded(other).to(one.head.weight), X) is None
-    late = lambda model: folded(body if model is body else other.double())  # noqa: E731
-    assert module._formed(body, late, X) is None, "float64 is asked where float32 is in doubt"
+    assert (
+        module._checked_form(body, lambda one: fold_batch_norm(other).to(one.head.weight), X)
+        is None
+    )
+    late = lambda model: fold_batch_norm(body if model is body else other.double())  # noqa: E731
+    assert module._checked_form(body, late, X) is None, "float64 is asked where float32 is in doubt"
 
 
 def test_the_same_gradient_is_not_enough():
     body = Body()
     other = copy.deepcopy(body)
     other.head.bias.data += 1
-    assert sys.modules["holdfast.model.fast"]._formed(body, lambda _: folded(other), X) is None
+    assert (
+        sys.modules["holdfast.model.fast"]._checked_form(body, lambda _: fold_batch_norm(other), X)
+        is None
+    )
 
 
 class LastPool(nn.Module):
@@ -275,7 +281,7 @@ def test_areas_of_one_value_do_not_cost_the_cheaper_form():
     )
     x = torch.full((4, 3, 16, 16), 0.8)
     assert not torch.allclose(slope(body, x), slope(other, x))
-    assert module._formed(body, lambda _: other, x) is other
+    assert module._checked_form(body, lambda _: other, x) is other
 
 
 class Coin(nn.Module):
@@ -330,7 +336,7 @@ def test_what_two_see_is_not_folded_for_one(kind):
         if isinstance(part, nn.BatchNorm2d):
             part.weight.data.uniform_(0.5, 2)
             part.bias.data.uniform_(-1, 1)
-    torch.testing.assert_close(folded(model)(x), model(x))
+    torch.testing.assert_close(fold_batch_norm(model)(x), model(x))
 
 
 class Forked(nn.Module):
@@ -348,6 +354,6 @@ class Forked(nn.Module):
 
 def test_a_layer_of_two_inputs_is_no_obstacle():
     model, x = Forked().eval(), torch.rand(3, 1, 4, 4)
-    form = folded(model)
+    form = fold_batch_norm(model)
     assert not any(isinstance(part, nn.BatchNorm2d) for part in form.modules())
     torch.testing.assert_close(form(x), model(x))

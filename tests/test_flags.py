@@ -7,7 +7,7 @@ from worlds import linear_world
 
 from holdfast.attack import DDN, PGD, Square, Targeted, Transfer, UniformNoise
 from holdfast.evaluation import SUITES, Task, evaluate
-from holdfast.evaluation.flags import wavering
+from holdfast.evaluation.flags import output_spread
 from holdfast.result import Evaluation
 from holdfast.types import Attack
 
@@ -65,9 +65,9 @@ def test_a_random_model_is_seen_to_be_one_where_a_class_is_masked():
     def masked(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([ill(x), torch.full((len(x), 1), -torch.inf)], 1)
 
-    assert wavering(masked, X, None)[1].all()
+    assert output_spread(masked, X, None)[1].all()
     ill.kind = "healthy"
-    assert not wavering(masked, X, None)[1].any()
+    assert not output_spread(masked, X, None)[1].any()
 
 
 def test_budgets_of_attacks_that_are_not_the_one_asked_for_are_said():

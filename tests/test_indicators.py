@@ -8,7 +8,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast.attack import PGD
-from holdfast.diagnosis import VIEWS, Averaged, Seen, answer, difference, hidden, spread
+from holdfast.diagnosis import VIEWS, Averaged, ThroughViews, answer, difference, hidden, spread
 from holdfast.diagnosis import dynamic as along_path
 from holdfast.diagnosis import static as at_image
 from holdfast.diagnosis.points import RandomPoints
@@ -178,7 +178,7 @@ def test_views_keep_predictions_and_the_turned_one_turns():
     policy = Averaged(model, draws=3)(x)
     torch.testing.assert_close(policy, model(x).log_softmax(1))
     with pytest.raises(BadInput, match="expected a view out of"):
-        Seen(views=("sideways",))
+        ThroughViews(views=("sideways",))
 
 
 def test_the_adaptive_attack_answers_what_was_found_within_the_budget():

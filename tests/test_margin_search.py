@@ -161,7 +161,7 @@ def test_near_ties_of_bf16_go_to_the_cheaper_form_in_fp32(monkeypatch, precision
     model, asked, sift = bumpy(), [], sieve._sift
 
     def spying(exact: Rays, cheaper: Rays, width: float) -> Crossings:
-        asked.append(sieve.bare(exact) is model)
+        asked.append(sieve.unwrapped(exact) is model)
         return sift(exact, cheaper, width)
 
     monkeypatch.setattr(sieve, "_sift", spying)
@@ -188,13 +188,13 @@ class Single(nn.Sequential):
 def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, kind, clip):
     model, asked = kind(*bumpy()), []
     cheaply = kind is nn.Sequential
-    own = forms._in
+    own = forms._runner
 
     def seen(engine, part):
         run = own(engine, part)
         return lambda x: asked.append(len(x)) or run(x)
 
-    monkeypatch.setattr(forms, "_in", seen)
+    monkeypatch.setattr(forms, "_runner", seen)
     found = search(model.eval(), X, Y, method=Traced(pilots=4), clip=clip, audit=0.0)
     share = sum(asked) / found.forward
     assert share > 0.8 if cheaply else share < 0.1
@@ -209,13 +209,13 @@ def test_traced_asks_a_cheaper_form_only_where_that_says_the_same(monkeypatch, k
 
 @pytest.mark.parametrize(("width", "channels"), [(2, 2), (3, 1)])
 def test_a_first_layer_that_makes_too_much_is_not_shared(monkeypatch, width, channels):
-    shown, own = set(), forms._in
+    shown, own = set(), forms._runner
 
     def seen(engine, part):
         run = own(engine, part)
         return lambda x: shown.add(x.shape[1]) or run(x)
 
-    monkeypatch.setattr(forms, "_in", seen)
+    monkeypatch.setattr(forms, "_runner", seen)
     search(bumpy(width=width), X, Y, clip=False, audit=0.0, method=Traced(pilots=4))
     assert shown == {channels}
 

@@ -58,7 +58,7 @@ def test_the_curve_falls_from_clean_accuracy_to_what_is_left(name):
     assert curve == sorted(curve, reverse=True)
     assert (curve[0], curve[-1]) == (31 / 32, found.accuracy)
     assert asked(found)[3] == 0 and (asked(found) >= 0).equal(~found.correct)
-    assert found.as_row()["over_queries"] == {"10": curve[10], "30": curve[30]}
+    assert found.as_dict()["over_queries"] == {"10": curve[10], "30": curve[30]}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -94,9 +94,9 @@ def liar(model, x, y, note):
 def test_what_the_evaluator_does_not_see_fall_did_not_fall():
     found = judged(liar)
     assert asked(found).tolist() == [0 if row == 3 else -1 for row in range(32)]
-    assert found.as_row()["over_queries"] == {}
+    assert found.as_dict()["over_queries"] == {}
     plain = judged(FGSM(radius=0.01), norm="linf")
-    assert plain.queries is None and "over_queries" not in plain.as_row()
+    assert plain.queries is None and "over_queries" not in plain.as_dict()
     with pytest.raises(BadInput, match="expected an attack that counts queries, got it"):
         plain.over_queries([10])
 
@@ -158,4 +158,4 @@ def test_the_short_curve_reaches_over_all_restarts():
         forward=1, backward=0, seconds=1.0, queries=torch.tensor([-1, 35]),
         prediction=torch.tensor([0, 1]), target=torch.tensor([-1, -1]),
     )  # fmt: skip
-    assert one.as_row()["over_queries"] == {"10": 1.0, "30": 1.0}
+    assert one.as_dict()["over_queries"] == {"10": 1.0, "30": 1.0}

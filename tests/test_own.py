@@ -268,7 +268,7 @@ def test_what_is_not_as_expected_is_one_line(words, said, capsys) -> None:
 
 
 def test_a_function_becomes_settings_that_can_be_had_anew() -> None:
-    kind = own.kind("mine:one_step", "an attack", ("model", "x", "y"), ("index",))
+    kind = own.factory_of("mine:one_step", "an attack", ("model", "x", "y"), ("index",))
     one = attack.with_settings(kind(radius=0.3), radius=0.05)
     assert attack.settings_of(one) == {"radius", "norm"}
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
@@ -358,7 +358,7 @@ def test_what_has_no_name_to_be_imported_by_is_said(tmp_path, caplog) -> None:
 
 def test_an_option_may_be_a_list_by_default() -> None:
     more("\ndef priced(action, y, *, prices=[1.0, 2.0]):\n    return prices[0] * (action == y)\n")
-    made = own.kind("mine:priced", "a reward", ("action", "y"))
+    made = own.factory_of("mine:priced", "a reward", ("action", "y"))
     assert made().prices == [1.0, 2.0] and made().prices is not made().prices
 
 
@@ -407,7 +407,7 @@ def test_what_has_settings_to_be_named_stays_as_it_is() -> None:
     thing = functools.partial(attack.PGD(radius=0.1), index=None)
     for one in (needs, many, places, named, wrapped, bound, thing, attack.PGD(),
                 lambda model, x, y, index: x):  # fmt: skip
-        assert own.valued(one, 3, attack.OPTIONAL_ARGUMENTS) is one
+        assert own.as_settings(one, 3, attack.OPTIONAL_ARGUMENTS) is one
 
 
 def test_a_partial_has_the_attributes_that_it_was_given() -> None:
@@ -417,7 +417,7 @@ def test_a_partial_has_the_attributes_that_it_was_given() -> None:
     changed = functools.partial(ours, radius=0.5)
     for one, norm in ((ours, "l1"), (changed, "l2")):
         one.__dict__["norm"] = norm
-    found = own.valued(changed, 3), own.valued(ours, 3)
+    found = own.as_settings(changed, 3), own.as_settings(ours, 3)
     assert [(one.radius, one.norm) for one in found] == [(0.5, "l2"), (0.1, "l1")]
 
 

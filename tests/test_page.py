@@ -44,7 +44,7 @@ def runs(tmp_path_factory) -> Path:
     probe = retraining.Probe(images=12, step=0.1, directions=margin.Orthonormal(count=3))
     fed = retraining.retrain(model, data, probe=probe, judge=probe, epochs=1, watch=watch)
     for one in fed.rounds:
-        record.append(run / "retraining.jsonl", one.as_row())
+        record.append(run / "retraining.jsonl", one.as_dict())
     return place
 
 

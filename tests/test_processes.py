@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from crew import SEARCH, X, Y, bumpy, pieces, retrained
+from crew import SEARCH, X, Y, bumpy, retrained
 from safetensors.torch import load_file
 from worlds import linear_world
 
@@ -17,6 +17,7 @@ from holdfast import record
 from holdfast.cli import main
 from holdfast.evaluation import evaluate
 from holdfast.margin import Margins, search
+from holdfast.margin.job import TENSORS
 
 pytestmark = pytest.mark.skipif(
     find_spec("lightning_fabric") is None, reason="needs lightning-fabric"
@@ -75,7 +76,7 @@ def test_replicas_are_equal_bit_for_bit_after_every_step(first):
 
 
 def same(found: Margins, held: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(getattr(found, name), held[name]) for name in pieces.TENSORS)
+    return all(torch.equal(getattr(found, name), held[name]) for name in TENSORS)
 
 
 def test_two_processes_evaluate_as_one_does(first):
@@ -98,7 +99,7 @@ def test_one_process_goes_on_behind_what_two_left(second):
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert len(list(second.glob("begun/*/[!.]*"))) == len(X)
     alone = search(bumpy(seed=1), X, Y, **SEARCH)
-    assert same(found, {name: getattr(alone, name) for name in pieces.TENSORS})
+    assert same(found, {name: getattr(alone, name) for name in TENSORS})
 
 
 def test_two_processes_retrain_on_the_examples_of_one(first, tmp_path):

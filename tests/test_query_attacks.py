@@ -9,7 +9,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast.attack import HopSkipJump, SimBA
-from holdfast.attack._decisions import wrong
+from holdfast.attack._decisions import is_wrong
 from holdfast.errors import BadInput
 from holdfast.geometry import length, steepest
 from holdfast.model import Metered, predict
@@ -121,7 +121,7 @@ def test_an_image_on_the_boundary_is_not_wrong_yet():
     """Seen again in another batch it may come out right."""
     y = torch.zeros(3).long()
     logits = torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.001], [1.0, -torch.inf]])
-    assert wrong(lambda x: logits, torch.zeros(3, 1, 2, 2), y).tolist() == [False, True, False]
+    assert is_wrong(lambda x: logits, torch.zeros(3, 1, 2, 2), y).tolist() == [False, True, False]
 
 
 def test_rounding_costs_hop_skip_jump_nothing_on_colour_images():

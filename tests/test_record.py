@@ -72,7 +72,7 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path):
 def test_a_link_always_leads_somewhere(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        record.point(tmp_path / "last", name)
+        record.link(tmp_path / "last", name)
         assert (tmp_path / "last").resolve().name == name
 
 
@@ -80,7 +80,7 @@ def test_a_link_takes_the_place_of_a_folder_also_where_it_leads_into_another(tmp
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "old").touch()
     (tmp_path / "round-1").mkdir()
-    record.point(tmp_path / "checkpoints", "round-1/checkpoints")
+    record.link(tmp_path / "checkpoints", "round-1/checkpoints")
     assert (tmp_path / "checkpoints").is_symlink() and (tmp_path / "checkpoints" / "old").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "round-1"}
 

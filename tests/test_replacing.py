@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from small import blobs, network
 
-from holdfast import record, training
+from holdfast import kept, record, training
 from holdfast.cli import main
 from holdfast.errors import BadInput
 from holdfast.feedback import Boundary
@@ -170,7 +170,7 @@ class Disk:
 
 def replacing(run: Path, fails: bool) -> None:
     """What training does with a folder, to its first checkpoint and beyond or not so far."""
-    with record.replaced(run):
+    with record.replacing(run):
         record.write(run / "config.yaml", "new")
         record.write(run / "metrics.jsonl", "new")
         if fails:
@@ -190,10 +190,12 @@ def test_a_folder_is_whole_wherever_a_call_is_killed(tmp_path, monkeypatch, last
     with monkeypatch.context() as patch, contextlib.suppress(Kill, OSError):
         Disk(patch, last)
         replacing(run, fails)
-    assert not folder.unbegun(run) or held(run / record.REPLACED), "nothing whole is begun again"
+    assert not folder.has_no_checkpoint(run) or held(run / record.REPLACED), (
+        "nothing whole is begun again"
+    )
     new = (run / "checkpoints" / "epoch-001").exists() and not (run / record.REPLACED).exists()
     assert not (new and fails)
-    with pytest.raises(OSError), record.replaced(run):
+    with pytest.raises(OSError), record.replacing(run):
         raise OSError
     assert new or held(run) == old
     assert not list(run.glob(".re*"))
@@ -228,14 +230,13 @@ def test_rounds_come_back_where_the_first_that_replaces_them_fails(rounds, monke
     with pytest.raises(BadInput, match="say --force"):  # and not: go on with what was to replace it
         retrain(*given, out=out, **ROUNDS)
     monkeypatch.undo()
-    search = importlib.import_module("holdfast.margin.search")
-    original = search._made
+    original = kept.write
 
-    def made(*given: Any) -> Any:
-        searched.append(given[-1])
-        return original(*given)
+    def written(file: Path | None, piece: Any) -> None:
+        searched.append(file)
+        original(file, piece)
 
-    monkeypatch.setattr(search, "_made", made)
+    monkeypatch.setattr(kept, "write", written)
     retrain(*given, out=out, force=True, **ROUNDS)
     assert not any(searched), "what was searched before is read"
     assert len(record.rows(out / record.ROUNDS)) == 1
@@ -355,5 +356,5 @@ def test_a_run_that_is_being_moved_is_whole_for_what_judges(run):
 def test_two_processes_do_not_retrain_in_one_folder(tmp_path):
     data = blobs()
     (tmp_path / "rounds").mkdir()
-    with record.alone(tmp_path / "rounds"), pytest.raises(BadInput, match="another process"):
+    with record.locked(tmp_path / "rounds"), pytest.raises(BadInput, match="another process"):
         retrain(network(data), data, out=tmp_path / "rounds", **ROUNDS)

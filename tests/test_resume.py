@@ -147,7 +147,7 @@ def die() -> None:
 def train_until(moment: str, run: Path) -> None:
     """Train, and kill the own process at this moment."""
     torch.set_num_threads(1)
-    write, append, point = record.write, record.append, record.point
+    write, append, point = record.write, record.append, record.link
 
     def tick(epoch: int, done: int, steps: int) -> None:
         if moment == "in an epoch" and (epoch, done) == (2, 3):
@@ -172,7 +172,7 @@ def train_until(moment: str, run: Path) -> None:
             die()
         point(link, target)
 
-    record.write, record.append, record.point = torn, no_row, no_link
+    record.write, record.append, record.link = torn, no_row, no_link
     training.train(network(blobs()), blobs(), out=run, tick=tick, **settings())
 
 
@@ -331,7 +331,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, how):
     data, run = blobs(), tmp_path / "run"
     training.train(network(data), data, out=run, epochs=1, precision="fp32")
     before = (run / "metrics.jsonl").read_text()
-    with record.alone(run), pytest.raises(BadInput, match="another process"):
+    with record.locked(run), pytest.raises(BadInput, match="another process"):
         training.train(network(data), data, out=run, epochs=2, **how)
     assert (run / "metrics.jsonl").read_text() == before
     training.train(network(data), data, out=run, epochs=2, **how)
@@ -403,8 +403,8 @@ def test_a_best_that_is_gone_is_forgotten_where_an_older_checkpoint_goes_on(tmp_
     place = run / "checkpoints"
     state = torch.load(place / "epoch-002" / "state.pt", weights_only=True)
     torch.save(state | {"best_epoch": 1, "best": 2.0}, place / "epoch-002" / "state.pt")
-    record.point(place / "last", "epoch-002")
-    record.point(place / "best", "epoch-001")
+    record.link(place / "last", "epoch-002")
+    record.link(place / "best", "epoch-001")
     shutil.rmtree(place / "epoch-001", ignore_errors=True)
     more = training.train(
         network(blobs()), blobs(), out=run, resume=True, **settings(), keep_every=2

@@ -29,7 +29,7 @@ from holdfast.training import (
 from holdfast.training.guard import hardened
 from holdfast.training.perturb import perturbed
 from holdfast.training.recipe import Recipe
-from holdfast.training.step import Bench, step, with_adversarial
+from holdfast.training.step import StepContext, step, with_adversarial
 from holdfast.types import Batch
 
 DATA = blobs()
@@ -70,10 +70,10 @@ def test_the_divergence_of_trades_buys_robustness():
     assert left[1] > left[0] + 0.05
 
 
-def bench(objective, adversary, **entry: Any) -> Bench:
+def bench(objective, adversary, **entry: Any) -> StepContext:
     model = network(DATA).eval()
     recipe = captured_recipe(objective=objective, adversary=adversary, **entry)
-    return Bench(
+    return StepContext(
         model=model, optimizer=torch.optim.SGD(model.parameters(), 0.1), recipe=recipe,
         engine=Engine(device=torch.device("cpu")), adversary=adversary,
     )  # fmt: skip
@@ -590,9 +590,9 @@ def test_rounding_of_the_radius_is_no_leaving_of_it(norm):
 
     x = torch.zeros(2, 3, 64, 64)
     change = full(None, x, None) - x
-    rehearsal._require_budget(change.half().float(), own.valued(full, 3))
+    rehearsal._require_budget(change.half().float(), own.as_settings(full, 3))
     with pytest.raises(BadInput, match=f"within {norm}"):
-        rehearsal._require_budget(1.2 * change, own.valued(full, 3))
+        rehearsal._require_budget(1.2 * change, own.as_settings(full, 3))
 
 
 def test_what_is_made_from_more_than_its_fields_keeps_its_seed():

@@ -110,8 +110,8 @@ def test_an_evaluation_says_how_many_reached_their_class(cascade, tmp_path):
     there = world.model(adv).argmax(1) == 2
     assert 0 < there[led].sum() < led.sum()
     assert torch.equal(aimed.reached.correct, there[led])
-    assert aimed.as_row()["reached"] == aimed.reached.accuracy
-    assert not len(plain.reached.correct) and "reached" not in plain.as_row()
+    assert aimed.as_dict()["reached"] == aimed.reached.accuracy
+    assert not len(plain.reached.correct) and "reached" not in plain.as_dict()
     assert len(sent.reached.correct) == int(
         (led & (aimed.correct & plain.correct if cascade else led)).sum()
     )

@@ -12,7 +12,7 @@ from torch import nn
 from holdfast import attack, engine, feedback, record, training
 from holdfast import data as datasets
 from holdfast.attack import FGSM, PGD
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput, require_field_types
 from holdfast.loss import resolve_loss
 from holdfast.model import predict
 from holdfast.training import (
@@ -356,7 +356,7 @@ def test_an_adversary_that_makes_no_sense_is_refused(settings, said):
 def test_words_in_the_place_of_numbers_are_refused():
     typed = make_dataclass("Typed", [("radius", float, "8/255")])
     with pytest.raises(BadInput, match="expected radius as a number, got '8/255'"):
-        require_words(typed())
+        require_field_types(typed())
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def _named(value: object) -> str:
     return getattr(value, "__name__", None) or f"{value!r:.60}"
 
 
-def require_words(settings: Any) -> None:
+def require_field_types(settings: Any) -> None:
     """Raises BadInput where a field of a dataclass that takes one of some words holds another, or
     one that takes a number holds a word."""
     for field in dataclasses.fields(settings):

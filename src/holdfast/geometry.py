@@ -13,7 +13,7 @@ from holdfast.types import Images, Labels, Norm, PerImage
 ORDER = {"linf": math.inf, "l2": 2, "l1": 1}
 
 
-def require_inside(radius: float | None, norm: str | None) -> None:
+def require_radius_in_box(radius: float | None, norm: str | None) -> None:
     """Raises BadInput for a radius with which every image of the pixel box is near every other."""
     if norm == "linf" and radius is not None and radius > 1:
         raise BadInput(

@@ -11,7 +11,7 @@ import inspect
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType
 
@@ -57,7 +57,18 @@ def write(file: Path | None, piece: Mapping[str, object]) -> None:
     record.write(file, tensors.save(held, metadata={"about": about}))
 
 
-def place(folder: Path | None, stem: str, model: object, held: Held, about: object) -> Path | None:
+def computed(file: Path | None, make: Callable[[], Mapping[str, object]]) -> Row:
+    """The piece in this file; made and written where there is none, or it is damaged."""
+    piece = read(file)
+    if piece is None:
+        piece = dict(make())
+        write(file, piece)
+    return piece
+
+
+def folder_of(
+    folder: Path | None, stem: str, model: object, held: Held, about: object
+) -> Path | None:
     """The folder of the pieces of this piece of work and no other: named by what decides it.
 
     Modules are known by their weights, their code and their plain settings, wherever they stand in

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, SupportsFloat
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput, require_field_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def require_range(name: str, value: Any, allowed: Range) -> None:
 def require_ranges(settings: Any, **ranges: Range) -> None:
     """Raises BadInput for a field of a dataclass outside its range, or of another kind than its
     type says."""
-    require_words(settings)
+    require_field_types(settings)
     for name, allowed in ranges.items():
         require_range(name, getattr(settings, name), allowed)
 

@@ -185,7 +185,7 @@ def is_clearly_wrong(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
     return margin(logits, y) > rounding(logits)
 
 
-def height_of(logits: Logits, y: Labels, stop: bool = True) -> PerImage:
+def margin_height(logits: Logits, y: Labels, stop: bool = True) -> PerImage:
     """The margin, and more than any once the image is clearly wrong and may rest."""
     height = margin(logits, y)
     return height.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else height

@@ -18,7 +18,7 @@ from typing import Any
 from holdfast.errors import BadInput, cause
 
 
-def imported(name: str, what: str) -> Any:
+def load_name(name: str, what: str) -> Any:
     """What `MODULE:NAME` names; `what` it is expected to be. Raises BadInput."""
     module, _, member = name.partition(":")
     if "/" in module or module.endswith(".py"):
@@ -39,14 +39,14 @@ def imported(name: str, what: str) -> Any:
         ) from error
 
 
-def kind(name: str, what: str, call: Sequence[str], offered: Sequence[str] = ()) -> Any:
+def factory_of(name: str, what: str, call: Sequence[str], offered: Sequence[str] = ()) -> Any:
     """The class or function that builds the user's own attack, objective or reward from options.
 
     `MODULE:NAME` is a class, or a function that makes the thing; or it is the thing itself: an
     object, or a function whose first parameters are those of `call`. The others of such a function
     are its options, but for those in `offered`, which whoever calls it fills in. Raises BadInput.
     """
-    found = imported(name, what)
+    found = load_name(name, what)
     if inspect.isclass(found):
         return found
     if not inspect.isfunction(found):
@@ -55,7 +55,7 @@ def kind(name: str, what: str, call: Sequence[str], offered: Sequence[str] = ())
     return _settings(found, len(call), offered) if first == list(call) else found
 
 
-def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+def build(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     """What the user's code makes of these options. Raises BadInput where it fails, and where that
     cannot be called."""
     try:
@@ -72,7 +72,7 @@ def made(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any
     return found
 
 
-def valued(found: Any, taken: int, offered: Sequence[str] = ()) -> Any:
+def as_settings(found: Any, taken: int, offered: Sequence[str] = ()) -> Any:
     """A function or a partial one whose parameters beyond the first `taken`, and but for those
     `offered`, all have defaults, as a value with these settings; anything else as it is."""
     bare = found.func if isinstance(found, functools.partial) and not found.args else found

@@ -97,7 +97,7 @@ class Team:
         dist.all_gather_object(box, value)
         return box
 
-    def agreed(self, work: Callable[[], T]) -> list[T]:
+    def gather_or_raise(self, work: Callable[[], T]) -> list[T]:
         """What the work gives in every process, in the order of their ranks. Bad input that one of
         them meets is raised in all, so that none is left waiting."""
         if self.size == 1:

@@ -13,7 +13,7 @@ MOMENTUM = 0.75  # share of the new step in a move; the rest repeats the last mo
 ENOUGH = 0.8  # a batch is packed again once less than this share of it still stands
 
 
-def pushed(
+def momentum_step(
     x: Images, adv: Images, old: Images | None, change: Images, radius: float, norm: Norm
 ) -> Images:
     """A step with momentum: three quarters of the change and one of the step before, from `old`;
@@ -23,7 +23,7 @@ def pushed(
     return confine(x, adv + move, radius, norm)
 
 
-def levelled(slope: Images) -> Images:
+def mean_normalised(slope: Images) -> Images:
     """Each image's gradient divided by its mean absolute value; zero stays zero.
 
     It is first divided by its largest entry, so that the mean cannot underflow.
@@ -38,7 +38,7 @@ def _or_one(size: PerImage, like: Images) -> Tensor:
 
 
 @torch.no_grad()
-def shortened(
+def bisected(
     model: Classifier, x: Images, y: Labels, adv: Images, halvings: int = HALVINGS
 ) -> Images:
     """The nearest wrong image that bisection finds on the way from each image to its wrong one."""
@@ -55,7 +55,7 @@ def positions(x: Tensor, index: Labels | None) -> Labels:
     return torch.arange(len(x), device=x.device) if index is None else index
 
 
-def require_dense(norm: Norm) -> None:
+def require_not_l1(norm: Norm) -> None:
     """Raises BadInput for l1, whose sparse steps an attack must be made for."""
     if norm == "l1":
         raise BadInput("expected norm linf or l2, got l1; fgsm, pgd, uniform-noise, simba know it")

@@ -11,7 +11,7 @@ from holdfast.types import Classifier, Images, Labels, Norm, Note
 TRIES = 100  # noise images tried for a start
 
 
-def wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
+def is_wrong(model: Classifier, x: Images, y: Labels) -> Tensor:
     """`[batch]` flags: predicted as another class, and by more than rounding can undo."""
     return is_clearly_wrong(at_least_fp32(model(x)), y)
 
@@ -21,14 +21,14 @@ def noise_start(
 ) -> tuple[Images, Labels]:
     """A misclassified image each, uniform noise of this key, and the queries used; x itself where
     it is misclassified already, or where no start is found, with all queries spent."""
-    done = wrong(model, x, y)
+    done = is_wrong(model, x, y)
     start, used = x.clone(), torch.where(done, queries, torch.ones_like(y))
     rows = (~done).nonzero().flatten()
     for turn in range(min(TRIES, queries - 1)):
         if not len(rows):
             break
         drawn = noise.uniform(index[rows], tuple(x.shape[1:]), *key, turn).to(x)
-        done = wrong(model, drawn, y[rows])
+        done = is_wrong(model, drawn, y[rows])
         used[rows] += 1
         start[rows[done]] = drawn[done]
         rows = rows[~done]

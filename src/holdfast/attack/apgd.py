@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import ENOUGH, positions, pushed, require_dense
+from holdfast.attack._common import ENOUGH, momentum_step, positions, require_not_l1
 from holdfast.errors import BadInput
 from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
@@ -76,7 +76,7 @@ class APGD:
             self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, targets=AT_LEAST_0,
             draws=AT_LEAST_1, rho=SHARE,
         )  # fmt: skip
-        require_dense(self.norm)
+        require_not_l1(self.norm)
         resolve_loss(self.loss)
         if self.targets and self.loss != "dlr":
             raise BadInput(f"expected loss 'dlr' where there are targets, got {self.loss!r:.60}")
@@ -146,7 +146,7 @@ class APGD:
         loss, step_size = self._loss(path.target), per_image(path.step_size, path.adv)
         change = step_size * steepest(path.climb, self.norm)
         old = path.old if step > 1 else None
-        adv = pushed(path.x, path.adv, old, change, self.radius, self.norm)
+        adv = momentum_step(path.x, path.adv, old, change, self.radius, self.norm)
         if step < self.steps:
             climb, logits = gradient(model, adv, path.y, loss, self.draws)
         else:

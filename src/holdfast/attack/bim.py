@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from holdfast.attack._common import require_dense
+from holdfast.attack._common import require_not_l1
 from holdfast.attack.pgd import PGD
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, resolve_loss
@@ -37,7 +37,7 @@ class BIM:
 
     def __post_init__(self) -> None:
         require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0)
-        require_dense(self.norm)
+        require_not_l1(self.norm)
         resolve_loss(self.loss)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, stop: bool = False) -> Images:

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import positions, shortened
-from holdfast.attack._decisions import noise_start, note_start, wrong
+from holdfast.attack._common import bisected, positions
+from holdfast.attack._decisions import is_wrong, noise_start, note_start
 from holdfast.attack._run import unheard
 from holdfast.geometry import length, per_image, steepest
 from holdfast.limits import AT_LEAST_1, SHARE_ABOVE_0, SHARE_INSIDE, require_ranges
@@ -66,7 +66,7 @@ class BoundaryAttack:
         note_start(note, x, adv, used, self.norm)
         rows = (used + HALVINGS <= self.queries).nonzero().flatten()
         if len(rows):
-            adv[rows] = shortened(model, x[rows], y[rows], adv[rows], HALVINGS)
+            adv[rows] = bisected(model, x[rows], y[rows], adv[rows], HALVINGS)
             used[rows] += HALVINGS
         sizes = torch.tensor([self.along, self.ahead]).to(x).repeat(len(x), 1)
         turn = 0
@@ -93,10 +93,10 @@ class BoundaryAttack:
         along, ahead = sizes.T
         beside = self._beside(x, adv, along, index, turn)
         if looks:
-            stays = wrong(model, beside, y)
+            stays = is_wrong(model, beside, y)
             along = (along * torch.where(stays, CHANGE, 1 / CHANGE)).clamp_max(1)
         rival = beside + per_image(ahead, x) * (x - beside)
-        stays = wrong(model, rival, y)
+        stays = is_wrong(model, rival, y)
         ahead = (ahead * torch.where(stays, GAIN**3, 1 / GAIN)).clamp_max(0.5)
         return torch.where(per_image(stays, x), rival, adv), torch.stack([along, ahead], 1)
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.attack._common import shortened
+from holdfast.attack._common import bisected
 from holdfast.geometry import length, per_image
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import at_least_fp32, margin, pixel_gradient, rounding
@@ -83,7 +83,7 @@ class CW:
             every.high = torch.where(every.hit, every.c, every.high)
             every.low = torch.where(every.hit, every.low, every.c)
             every.c = _between(every.low, every.high, every.c)
-        return every.best if self.confidence else shortened(model, x, y, every.best)
+        return every.best if self.confidence else bisected(model, x, y, every.best)
 
     def _step(self, model: Classifier, now: "_Images") -> None:
         """One forward and backward pass: what is met is judged, and Adam moves on."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._common import shortened
+from holdfast.attack._common import bisected
 from holdfast.geometry import higher, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
 from holdfast.loss import at_least_fp32, cross_entropy, gradient, is_clearly_wrong, margin
@@ -70,7 +70,7 @@ class DDN:
             adv = (x + per_image(radius, x) * steepest(moved, "l2")).clamp(0, 1)
         wrong = is_clearly_wrong(at_least_fp32(model(adv)), y)
         best = higher(*best, adv, (-length(adv - x, "l2")).where(wrong, -torch.inf))
-        return shortened(model, x, y, best[0])
+        return bisected(model, x, y, best[0])
 
 
 def _tempered(logits: Logits, y: Labels) -> PerImage:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._common import positions, require_dense
+from holdfast.attack._common import positions, require_not_l1
 from holdfast.geometry import per_image, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, require_ranges
 from holdfast.loss import (
@@ -49,7 +49,7 @@ class DeepFool:
 
     def __post_init__(self) -> None:
         require_ranges(self, steps=AT_LEAST_1, overshoot=AT_LEAST_0, candidates=AT_LEAST_2)
-        require_dense(self.norm)
+        require_not_l1(self.norm)
 
     @torch.no_grad()
     def __call__(self, model: Classifier, x: Images, y: Labels) -> Images:

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import positions, require_dense
+from holdfast.attack._common import positions, require_not_l1
 from holdfast.geometry import length, per_image, sample, to_plane
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
 from holdfast.loss import (
@@ -68,7 +68,7 @@ class FAB:
             self, radius=AT_LEAST_0, steps=AT_LEAST_1, restarts=AT_LEAST_1, targets=AT_LEAST_1,
             pull=SHARE, back=SHARE, overshoot=AT_LEAST_1,
         )  # fmt: skip
-        require_dense(self.norm)
+        require_not_l1(self.norm)
 
     @torch.no_grad()
     def __call__(

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._common import positions, require_dense
-from holdfast.attack._decisions import noise_start, note_start, wrong
+from holdfast.attack._common import positions, require_not_l1
+from holdfast.attack._decisions import is_wrong, noise_start, note_start
 from holdfast.attack._run import unheard
 from holdfast.geometry import length, per_image, steepest
 from holdfast.limits import AT_LEAST_1, AT_LEAST_2, require_ranges
@@ -49,7 +49,7 @@ class HopSkipJump:
 
     def __post_init__(self) -> None:
         require_ranges(self, queries=AT_LEAST_1, probes=AT_LEAST_2)
-        require_dense(self.norm)
+        require_not_l1(self.norm)
 
     @torch.no_grad()
     def __call__(
@@ -93,7 +93,7 @@ class HopSkipJump:
         low, high = torch.zeros(len(x)).to(x), torch.ones(len(x)).to(x)
         for _ in range(halvings):
             middle = (low + high) / 2
-            stays = wrong(model, self._between(x, adv, middle), y)
+            stays = is_wrong(model, self._between(x, adv, middle), y)
             high, low = torch.where(stays, middle, high), torch.where(stays, low, middle)
         return self._between(x, adv, high)
 
@@ -125,7 +125,7 @@ class HopSkipJump:
             drawn = steepest(drawn.flatten(0, 1), "l2").view_as(drawn)
             near = (adv[:, None] + reach * drawn).clamp(0, 1)
             drawn = (near - adv[:, None]) / reach  # what the pixel box leaves of it
-            stays = wrong(model, near.flatten(0, 1), y.repeat_interleave(count))
+            stays = is_wrong(model, near.flatten(0, 1), y.repeat_interleave(count))
             sign = 2.0 * stays.view(len(x), count).to(x) - 1
             plain += drawn.sum(1)
             signed += (sign.view(*sign.shape, *(1,) * (x.ndim - 1)) * drawn).sum(1)
@@ -148,7 +148,7 @@ class HopSkipJump:
             if not len(rows):
                 break
             ahead = (adv[rows] + per_image(size[rows], adv[rows]) * normal[rows]).clamp(0, 1)
-            stays = wrong(model, ahead, y[rows])
+            stays = is_wrong(model, ahead, y[rows])
             asked[rows] += 1
             moved[rows[stays]] = ahead[stays]
             size[rows] /= 2

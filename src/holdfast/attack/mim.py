@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.attack._common import ENOUGH, levelled, positions, require_dense
+from holdfast.attack._common import ENOUGH, mean_normalised, positions, require_not_l1
 from holdfast.geometry import confine, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import Loss, LossName, gradient, is_clearly_wrong, resolve_loss
@@ -47,7 +47,7 @@ class MIM:
             self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0, decay=AT_LEAST_0,
             draws=AT_LEAST_1,
         )  # fmt: skip
-        require_dense(self.norm)
+        require_not_l1(self.norm)
         resolve_loss(self.loss)
 
     @torch.no_grad()
@@ -56,7 +56,7 @@ class MIM:
         out, rows, adv, velocity = x.clone(), positions(x, None), x, torch.zeros_like(x)
         for _ in range(self.steps):
             slope, logits = gradient(model, adv, y, loss, self.draws)
-            velocity = self.decay * velocity + levelled(slope)
+            velocity = self.decay * velocity + mean_normalised(slope)
             moved = confine(x, adv + size * steepest(velocity, self.norm), self.radius, self.norm)
             if not stop:
                 adv = moved

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import positions, pushed, require_dense
+from holdfast.attack._common import momentum_step, positions, require_not_l1
 from holdfast.geometry import confine, higher, sample, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE, require_ranges
-from holdfast.loss import Loss, at_least_fp32, gradient, height_of, lead, margin, rivals
+from holdfast.loss import Loss, at_least_fp32, gradient, lead, margin, margin_height, rivals
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 
@@ -52,7 +52,7 @@ class MinMargin:
 
     def __post_init__(self) -> None:
         require_ranges(self, radius=AT_LEAST_0, steps=AT_LEAST_1, targets=AT_LEAST_0, near=SHARE)
-        require_dense(self.norm)
+        require_not_l1(self.norm)
 
     @torch.no_grad()
     def __call__(
@@ -62,7 +62,7 @@ class MinMargin:
         index = positions(x, index)
         adv = confine(x, x if start is None else start, self.radius, self.norm)
         logits = at_least_fp32(model(adv))
-        height, worth = height_of(logits, y, stop), self._worth(model, x, y, logits)
+        height, worth = margin_height(logits, y, stop), self._worth(model, x, y, logits)
         wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             at = (worth & (height < torch.inf)).nonzero().flatten()
@@ -91,7 +91,7 @@ class MinMargin:
         for step in range(self.steps):
             slope, logits = gradient(model, adv, y, self._loss(rival))
             top[rows], height[rows] = higher(
-                top[rows], height[rows], adv, height_of(logits, y, stop)
+                top[rows], height[rows], adv, margin_height(logits, y, stop)
             )
             stands = height[rows] < torch.inf
             if not stands.all():
@@ -102,8 +102,8 @@ class MinMargin:
             step_size = self.radius * (1 + math.cos(math.pi * step / self.steps))
             change = step_size * steepest(slope, self.norm)
             before = old if step else None
-            old, adv = adv, pushed(x, adv, before, change, self.radius, self.norm)
-        last = adv, height_of(at_least_fp32(model(adv)), y, stop)
+            old, adv = adv, momentum_step(x, adv, before, change, self.radius, self.norm)
+        last = adv, margin_height(at_least_fp32(model(adv)), y, stop)
         top[rows], height[rows] = higher(top[rows], height[rows], *last)
         return top, height
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from holdfast import noise
-from holdfast.attack._common import positions, require_dense
+from holdfast.attack._common import positions, require_not_l1
 from holdfast.geometry import confine, higher, sample
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
 from holdfast.loss import at_least_fp32, margin
@@ -80,7 +80,7 @@ class GaussianNoise:
 
     def __post_init__(self) -> None:
         require_ranges(self, radius=AT_LEAST_0, repeats=AT_LEAST_1, deviation=AT_LEAST_0)
-        require_dense(self.norm)
+        require_not_l1(self.norm)
 
     @torch.no_grad()
     def __call__(

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import positions, require_dense, require_images
+from holdfast.attack._common import positions, require_images, require_not_l1
 from holdfast.attack._run import unheard
 from holdfast.geometry import confine, higher, length, steepest
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, SHARE_ABOVE_0, require_ranges
-from holdfast.loss import at_least_fp32, height_of
+from holdfast.loss import at_least_fp32, margin_height
 from holdfast.types import Classifier, Images, Labels, Norm, Note, PerImage, image_shape
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000
@@ -59,7 +59,7 @@ class Square:
         require_ranges(
             self, radius=AT_LEAST_0, restarts=AT_LEAST_1, queries=AT_LEAST_1, share=SHARE_ABOVE_0
         )
-        require_dense(self.norm)
+        require_not_l1(self.norm)
 
     def covered(self, step: int) -> float:
         """Share of the image that the square of this step covers, by the published schedule."""
@@ -74,7 +74,7 @@ class Square:
         require_images(x)
         known = confine(x, start, self.radius, self.norm) if self.warm and start is not None else x
         index, adv = positions(x, index), known.clone()
-        height = height_of(at_least_fp32(model(known)), y)
+        height = margin_height(at_least_fp32(model(known)), y)
         for restart in range(self.restarts):
             left = (height != torch.inf).nonzero().flatten()
             if not len(left):
@@ -97,7 +97,7 @@ class Square:
         """One restart: the images reached, their height, inf where fooled, and the queries of
         each."""
         adv = self._start(x, index, restart)
-        height = height_of(at_least_fp32(model(adv)), y)
+        height = margin_height(at_least_fp32(model(adv)), y)
         if self.warm:
             adv, height = higher(adv, height, *best)
         found, reached, asked = adv.clone(), height.clone(), torch.full_like(y, self.queries)
@@ -111,7 +111,7 @@ class Square:
             if not len(rows):
                 break
             rival = self._proposal(x, adv, index, restart, step)
-            rival_height = height_of(at_least_fp32(model(rival)), y)
+            rival_height = margin_height(at_least_fp32(model(rival)), y)
             adv, height = higher(adv, height, rival, rival_height)
         found[rows], reached[rows] = adv, height
         return found, reached, asked

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from holdfast.attack._common import positions
 from holdfast.attack._run import aimed_at, inner_setting, run
-from holdfast.model import Metered, frozen, usable
+from holdfast.model import Metered, check_inputs, frozen
 from holdfast.types import Attack, Classifier, Images, Labels
 
 
@@ -36,7 +36,9 @@ class Transfer:
         self, model: Classifier, x: Images, y: Labels, index: Labels | None = None
     ) -> Images:
         meter = Metered(self.source)
-        seen = usable(self.source, x, y, positions(x, index))  # it may be elsewhere, or of fp64
+        seen = check_inputs(
+            self.source, x, y, positions(x, index)
+        )  # it may be elsewhere, or of fp64
         with frozen(self.source):
             adv = run(self.attack, meter, *seen)
         if isinstance(model, Metered):
@@ -46,7 +48,7 @@ class Transfer:
 
     def aimed_at(self, model: Classifier, x: Images, y: Labels, index: Labels) -> Labels | None:
         """The class to which the attack within leads each image on the source, if any."""
-        seen = usable(self.source, x, y, index)
+        seen = check_inputs(self.source, x, y, index)
         with frozen(self.source):
             target = aimed_at(self.attack, self.source, *seen)
         return target if target is None else target.to(y)

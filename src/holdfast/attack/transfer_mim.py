@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.attack._common import levelled, positions, require_dense, require_images
+from holdfast.attack._common import mean_normalised, positions, require_images, require_not_l1
 from holdfast.geometry import confine, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE, SHARE_ABOVE_0, require_ranges
 from holdfast.loss import Loss, LossName, gradient, resolve_loss
@@ -59,7 +59,7 @@ class TransferMIM:
             self, radius=AT_LEAST_0, steps=AT_LEAST_1, rel_stepsize=ABOVE_0, decay=AT_LEAST_0,
             diversity=SHARE, smallest=SHARE_ABOVE_0, smoothing=AT_LEAST_0,
         )  # fmt: skip
-        require_dense(self.norm)
+        require_not_l1(self.norm)
         resolve_loss(self.loss)
 
     @torch.no_grad()
@@ -73,7 +73,7 @@ class TransferMIM:
             drawn = noise.uniform(index, (4,), self.seed, noise.Stream.TRANSFER_MIM, step).to(x)
             drawn[:, 0] = drawn[:, 0] < self.diversity
             slope, _ = gradient(lambda v, d=drawn: model(_moved(v, d, self.smallest)), adv, y, loss)
-            velocity = self.decay * velocity + levelled(_smoothed(slope, self.smoothing))
+            velocity = self.decay * velocity + mean_normalised(_smoothed(slope, self.smoothing))
             ahead = adv + self.rel_stepsize * self.radius * steepest(velocity, self.norm)
             adv = confine(x, ahead, self.radius, self.norm)
         return adv

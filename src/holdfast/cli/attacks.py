@@ -14,7 +14,10 @@ ATTACK = Slot(
     default="none",
     skip=SKIP,
     find=partial(
-        own.kind, what="an attack", call=("model", "x", "y"), offered=attack.OPTIONAL_ARGUMENTS
+        own.factory_of,
+        what="an attack",
+        call=("model", "x", "y"),
+        offered=attack.OPTIONAL_ARGUMENTS,
     ),
     others=("MODULE:NAME",),
 )

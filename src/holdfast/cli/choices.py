@@ -107,7 +107,7 @@ def build(choice: Choice, **filled: object) -> Any:
     inner = {name: build(one) for name, one in choice.inner.items()}
     options = choice.options | inner | filled
     if ":" in choice.name:
-        return own.made(choice.name, choice.kind, options)
+        return own.build(choice.name, choice.kind, options)
     return choice.kind(**options)
 
 

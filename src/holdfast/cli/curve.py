@@ -34,7 +34,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)
 
 
 def curve(argv: Sequence[str]) -> None:
-    parsed = parse("curve", {curve_options: frozenset(), runs.options: frozenset()}, {}, argv)
+    parsed = parse("curve", {curve_options: frozenset(), runs.run_options: frozenset()}, {}, argv)
     o = parsed.values
     listed = battery.read(o["suite"])
     battery.require_open(listed or {})

@@ -42,8 +42,8 @@ def diagnose_options(
 
 def diagnose(argv: Sequence[str]) -> None:
     parsed = parse(
-        "diagnose", {diagnose_options: frozenset(), runs.options: OWN}, {"claim": attacks.ATTACK},
-        argv,
+        "diagnose", {diagnose_options: frozenset(), runs.run_options: OWN},
+        {"claim": attacks.ATTACK}, argv,
     )  # fmt: skip
     o, claim = parsed.values, parsed.slots["claim"]
     run = Path(o["run"])

@@ -61,7 +61,7 @@ def evaluate_options(
 
 def evaluate(argv: Sequence[str]) -> None:
     parsed = parse(
-        "evaluate", {evaluate_options: frozenset(), runs.options: frozenset()},
+        "evaluate", {evaluate_options: frozenset(), runs.run_options: frozenset()},
         {"attack": ATTACK}, argv,
     )  # fmt: skip
     o = parsed.values

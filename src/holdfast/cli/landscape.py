@@ -43,7 +43,7 @@ def landscape_options(
 
 def landscape(argv: Sequence[str]) -> None:
     functions = {
-        landscape_options: frozenset(), diagnosis.landscape: SUPPLIED, runs.options: OWN,
+        landscape_options: frozenset(), diagnosis.landscape: SUPPLIED, runs.run_options: OWN,
     }  # fmt: skip
     o = parse("landscape", functions, {}, argv).values
     run = Path(o["run"])
@@ -57,7 +57,7 @@ def landscape(argv: Sequence[str]) -> None:
             network, split.x, split.y, **settings, radius=radius, norm=norm,
             index=split.index, folder=drafts, said=show.bars(bar),
         )  # fmt: skip
-    with record.alone(place, wait=True):
+    with record.locked(place, wait=True):
         earlier = record.set_aside(place, f"{found.axes}[-.]*")
         found.save(place, {name: o[name] for name in ("checkpoint", "split", "seed")})
         _draw(found, place, o["run"])

@@ -14,7 +14,7 @@ OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
 DIRECTIONS = Slot(
     table=margin.FAMILIES,
     default="orthonormal",
-    find=partial(own.kind, what="directions", call=("model", "x", "y", "index", "seed")),
+    find=partial(own.factory_of, what="directions", call=("model", "x", "y", "index", "seed")),
     others=("MODULE:NAME",),
 )
 SLOTS = {
@@ -41,7 +41,7 @@ def margins_options(
 
 
 def margins(argv: Sequence[str]) -> None:
-    functions = {margins_options: frozenset(), margin.search: SUPPLIED, runs.options: OWN}
+    functions = {margins_options: frozenset(), margin.search: SUPPLIED, runs.run_options: OWN}
     parsed = parse("margins", functions, SLOTS, argv)
     o = parsed.values
     network = runs.network(o)
@@ -56,7 +56,7 @@ def margins(argv: Sequence[str]) -> None:
             folder=drafts, said=show.bars(bar),
         )  # fmt: skip
     if team.leads():
-        with record.alone(folder, wait=True):
+        with record.locked(folder, wait=True):
             earlier = record.set_aside(folder)
             margin.save(found, folder, split.y, about | {"directions": chosen["directions"]})
             report.heat(folder / "matrix.png", {o["run"]: found.matrix()}, "Mean margin matrix")

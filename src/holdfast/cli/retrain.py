@@ -54,7 +54,7 @@ def retrain_options(
 def retrain(argv: Sequence[str]) -> None:
     functions = {
         retrain_options: frozenset(), retraining.retrain: SUPPLIED, training.train: TRAINED,
-        runs.options: OWN,
+        runs.run_options: OWN,
     }  # fmt: skip
     parsed = parse("retrain", functions, SLOTS, argv)
     o = dict(parsed.values)
@@ -97,7 +97,7 @@ def _warn_of_the_recipe(run: Path, slots: Mapping[str, Choice]) -> None:
 
 def _say(found: retraining.Retrained, front: Mapping[str, Any]) -> None:
     if front["json"]:
-        print(record.as_json({"run": front["out"], "rounds": [r.as_row() for r in found.rounds]}))
+        print(record.as_json({"run": front["out"], "rounds": [r.as_dict() for r in found.rounds]}))
         return
     show.table(f"{front['run']} retrained as {front['out']}", found.as_table())
     if found.rounds[0].kept:

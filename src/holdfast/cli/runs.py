@@ -24,7 +24,7 @@ log = logging.getLogger("holdfast")
 OUTSIDE = {"json", "device", "processes"}  # options that change nothing in what is found
 
 
-def options(
+def run_options(
     *,
     checkpoint: str = "best",
     model: str | None = None,

@@ -19,7 +19,7 @@ from holdfast.errors import BadInput
 from holdfast.model import is_own
 from holdfast.record import Row
 from holdfast.result import Trained
-from holdfast.training import unbegun
+from holdfast.training import has_no_checkpoint
 from holdfast.types import Objective, Reward
 
 ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")
@@ -27,13 +27,13 @@ SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"}
 OBJECTIVE = Slot(
     table=feedback.OBJECTIVES,
     default="ce",
-    find=partial(own.kind, what="an objective", call=("model", "batch", "state")),
+    find=partial(own.factory_of, what="an objective", call=("model", "batch", "state")),
     others=("MODULE:NAME",),
 )
 REWARD = Slot(
     table=feedback.REWARDS,
     default="signed",
-    find=partial(own.kind, what="a reward", call=("action", "y")),
+    find=partial(own.factory_of, what="a reward", call=("action", "y")),
     others=("MODULE:NAME",),
 )
 SLOTS = {
@@ -50,7 +50,7 @@ SLOTS = {
     "schedule": Slot(
         table=training.SCHEDULES,
         default="constant",
-        find=partial(own.kind, what="a schedule", call=("update", "per_epoch", "total")),
+        find=partial(own.factory_of, what="a schedule", call=("update", "per_epoch", "total")),
         others=("MODULE:NAME",),
     ),
 }
@@ -202,7 +202,7 @@ def _new_model(
 def _may_begin_again(run: Path) -> bool:
     """Whether a run was stopped before its first checkpoint and says what weights it began with:
     one that Python made does not."""
-    return unbegun(run) and "weights" in record.read_yaml(run / record.CONFIG)
+    return has_no_checkpoint(run) and "weights" in record.read_yaml(run / record.CONFIG)
 
 
 def _fresh_name(parsed: Parsed, data: str) -> str:

@@ -27,7 +27,7 @@ def transfer_options(runs: list[str]) -> None:
 
 def transfer(argv: Sequence[str]) -> None:
     parsed = parse(
-        "transfer", {transfer_options: frozenset(), runs.options: frozenset()},
+        "transfer", {transfer_options: frozenset(), runs.run_options: frozenset()},
         {"attack": ATTACK}, argv,
     )  # fmt: skip
     o = parsed.values

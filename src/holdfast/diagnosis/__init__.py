@@ -12,7 +12,7 @@ from holdfast.diagnosis.patient import DEFAULT, QUICK, Depth
 from holdfast.diagnosis.spread import Difference, Spread, difference, spread
 from holdfast.diagnosis.static import Static, static
 from holdfast.diagnosis.verdict import Diagnosis, Remedy
-from holdfast.diagnosis.views import VIEWS, Averaged, Seen
+from holdfast.diagnosis.views import VIEWS, Averaged, ThroughViews
 
 __all__ = [
     "DEFAULT",
@@ -28,10 +28,10 @@ __all__ = [
     "Evidence",
     "Landscape",
     "Remedy",
-    "Seen",
     "Spread",
     "Static",
     "StraightThrough",
+    "ThroughViews",
     "answer",
     "diagnose",
     "difference",

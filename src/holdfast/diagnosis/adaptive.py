@@ -12,10 +12,10 @@ import torch
 
 from holdfast import attack as attacks
 from holdfast.attack import MIM, PGD, MinMargin, Square, Transfer, TransferMIM
-from holdfast.diagnosis.views import Seen
+from holdfast.diagnosis.views import ThroughViews
 from holdfast.evaluation import acceptable
 from holdfast.geometry import confine, higher
-from holdfast.loss import at_least_fp32, height_of
+from holdfast.loss import at_least_fp32, margin_height
 from holdfast.result import Finding, Sign
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, PerImage
 
@@ -73,7 +73,7 @@ class Adaptive:
 
 @torch.no_grad()
 def _height(model: Classifier, x: Images, y: Labels) -> PerImage:
-    return height_of(at_least_fp32(model(x)), y)
+    return margin_height(at_least_fp32(model(x)), y)
 
 
 def answer(
@@ -116,7 +116,7 @@ def answer(
     queries *= 4 if Sign.GRADIENT_FREE_FINDS_MORE in names else 1
     tries += [_LOSSES[loss](slow) for loss in sorted(_losses(findings)) if loss in _LOSSES]
     for views in _stacks(names):
-        tries += [Seen(attack=longest, views=views), Seen(attack=slow, views=views)]
+        tries += [ThroughViews(attack=longest, views=views), ThroughViews(attack=slow, views=views)]
     if twin is not None:
         sources: list[Attack] = [TransferMIM(**drawn)] if images else []
         sources += [PGD(steps=steps, loss="margin", **drawn)]
@@ -133,7 +133,7 @@ def answer(
 
 _LOSSES: dict[str, Callable[[Attack], Attack]] = {
     "dlr": lambda slow: attacks.with_settings(slow, loss="dlr", restarts=2),
-    "rescaled": lambda slow: Seen(
+    "rescaled": lambda slow: ThroughViews(
         attack=attacks.with_settings(slow, loss="ce"), views=("rescaled",)
     ),
 }

@@ -20,14 +20,14 @@ from holdfast.errors import BadInput, require_value
 from holdfast.evaluation import (
     as_attack,
     budget,
+    default_radius,
     described,
     evaluate,
+    output_spread,
     require_settings,
-    usual_radius,
-    wavering,
 )
 from holdfast.loss import is_correct
-from holdfast.model import clean_logits, eval_mode, predict, usable
+from holdfast.model import check_inputs, clean_logits, eval_mode, predict
 from holdfast.result import Evaluation, Finding, Flags, Sign, Standing, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
@@ -78,7 +78,7 @@ def diagnose(
         require_value("twin", twin, "model.load('runs/other/checkpoints/best')")
     if norm == "l1":
         raise BadInput("expected norm linf or l2 for a diagnosis, got l1; evaluate knows l1")
-    radius = usual_radius(norm) if radius is None else radius
+    radius = default_radius(norm) if radius is None else radius
     if claim is None:
         claim = PGD(radius=radius, norm=norm, steps=20, seed=seed)
     claim = as_attack("claim", claim)
@@ -89,12 +89,12 @@ def diagnose(
             f"expected a claim within {norm} {radius:g}, got one within {own} {held:g}; give both "
             "the same radius and norm"
         )
-    x, y, index = usable(model, x, y, index)
+    x, y, index = check_inputs(model, x, y, index)
     with noise.forked(x.device), eval_mode(model):
         noise.settle(seed)  # for a model that draws
         classes = clean_logits(model, x, y, batch_size).shape[1]
         _require_twin(twin, x, y, classes)
-        random = wavering(model, x[:100], batch_size)[1].any()
+        random = output_spread(model, x[:100], batch_size)[1].any()
         judged = Averaged(model) if random else model
         patient = Patient(
             model=model, judged=judged, x=x, y=y, index=index, claim=claim, twin=twin,
@@ -108,7 +108,7 @@ def _require_twin(twin: Classifier | None, x: Images, y: Labels, classes: int) -
     if twin is None:
         return
     try:
-        x, y, _ = usable(twin, x[:1], y[:1])
+        x, y, _ = check_inputs(twin, x[:1], y[:1])
         got = clean_logits(twin, x, 0 * y, None).shape[1]
     except BadInput as error:
         raise BadInput(f"of the twin: {error}") from None
@@ -139,7 +139,7 @@ def _examined(
 
     everything = torch.arange(len(patient.x))
     name = str(described(patient.claim)["name"])
-    claimed = run({name: patient.aimed(patient.claim)}, everything)
+    claimed = run({name: patient.per_draw(patient.claim)}, everything)
     _require_images(name, claimed)
     evidence = gather(patient, claimed, depth, run)
     signs = tuple(findings(evidence))

@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from holdfast.diagnosis.slope import along, climb
-from holdfast.diagnosis.spread import Spread, spread, told
+from holdfast.diagnosis.spread import Spread, spread, spread_table
 from holdfast.diagnosis.static import FLOOR
 from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
 from holdfast.loss import Loss, LossName, at_least_fp32, margin, resolve_loss
-from holdfast.model import eval_mode, resolve_batch_size, usable
+from holdfast.model import check_inputs, eval_mode, resolve_batch_size
 from holdfast.record import Row
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -75,7 +75,7 @@ class Dynamic:
         return {name: spread(values) for name, values in self.indicators.items()}
 
     def __repr__(self) -> str:
-        return f"Dynamic of {len(self.size)} images ({self.loss})\n{told(self.spreads())}"
+        return f"Dynamic of {len(self.size)} images ({self.loss})\n{spread_table(self.spreads())}"
 
     def as_dict(self) -> Row:
         about: Row = {"loss": self.loss, "floor": self.floor, "images": len(self.size)}
@@ -116,7 +116,7 @@ def dynamic(
         ("floor", floor, AT_LEAST_0),
     ):  # fmt: skip
         require_range(name, value, allowed)
-    x, y, _ = usable(model, x, y)
+    x, y, _ = check_inputs(model, x, y)
     run = partial(_path, model, loss=resolve_loss(loss), radius=radius, norm=norm, steps=steps,
                   rel_stepsize=rel_stepsize, floor=floor)  # fmt: skip
     with eval_mode(model):

@@ -11,7 +11,7 @@ from holdfast import loss
 from holdfast.diagnosis.spread import Spread, spread
 from holdfast.errors import BadInput
 from holdfast.limits import COUNT, require_range
-from holdfast.model import predict, usable
+from holdfast.model import check_inputs, predict
 from holdfast.record import Row
 from holdfast.result import Flags
 from holdfast.types import Classifier, Images, Labels, PerImage
@@ -90,7 +90,7 @@ def entropy(model: Classifier, x: Images, y: Labels, batch_size: int | None = No
 
     Raises BadInput: images and labels that do not fit each other, a batch_size below 1."""
     require_range("batch_size", batch_size, COUNT)
-    x, y, _ = usable(model, x, y)
+    x, y, _ = check_inputs(model, x, y)
     logits = predict(model, x, batch_size)
     return Entropy(
         bits=(loss.entropy(logits) / math.log(2)).cpu(),

@@ -37,7 +37,7 @@ def _sizes(weight: Tensor) -> Tensor:
     return weight.flatten(1).norm(dim=1).reshape(-1, *(1,) * (weight.ndim - 1))
 
 
-def over(
+def weight_surface(
     model: nn.Module, x: Images, y: Labels, one: Weights, two: Weights, batch_size: int
 ) -> Surface:
     """Mean losses over all images at weights moved along two directions; the model itself is not

@@ -18,13 +18,13 @@ from holdfast.diagnosis.evidence import Evidence, Ladder, climbed
 from holdfast.diagnosis.hidden import hidden
 from holdfast.diagnosis.patient import Depth, Patient
 from holdfast.diagnosis.points import RandomPoints
-from holdfast.diagnosis.remedies import able, remedies, repairs
+from holdfast.diagnosis.remedies import full_range_claim, remedies, repairs
 from holdfast.diagnosis.spread import Difference, difference
 from holdfast.diagnosis.static import Static, static
 from holdfast.evaluation import acceptable
 from holdfast.geometry import ORDER, confine, per_image, sample
 from holdfast.loss import LossName
-from holdfast.model import eval_mode, map_batches, resolve_batch_size, usable
+from holdfast.model import check_inputs, eval_mode, map_batches, resolve_batch_size
 from holdfast.result import Evaluation, Flags, fraction
 from holdfast.types import Attack, Classifier, Images, Labels
 
@@ -123,7 +123,7 @@ def _entropies(part: Patient) -> dict[str, Entropy]:
 def under_claim(part: Patient) -> Images:
     """The images under the claim with all its steps; those that it takes beyond the budget, as an
     attack of minimal norm does, as they are."""
-    work = partial(attacks_of.run, part.aimed(part.claim), part.judged)
+    work = partial(attacks_of.run, part.per_draw(part.claim), part.judged)
     with eval_mode(part.model):
         adv = map_batches(work, part.batch_size, part.x, part.y, part.index).detach().to(part.x)
     within = acceptable(part.x, adv, part.radius, part.norm)
@@ -151,7 +151,7 @@ def _beside(
 
 def _shown(part: Patient, twin: Classifier) -> Patient:
     """The same with images of the twin's own precision, on its device."""
-    x, y, index = usable(twin, part.x, part.y, part.index)
+    x, y, index = check_inputs(twin, part.x, part.y, part.index)
     return replace(part, x=x, y=y, index=index)
 
 
@@ -172,7 +172,7 @@ def _doubled(
     ladder = [(float(count), fraction(left))]
     while 0 < 2 * count <= most and idle < 2 and left.any():
         count, rows = 2 * count, left.nonzero().flatten()
-        again = part.aimed(attacks_of.with_settings(part.claim, **{setting: count}))
+        again = part.per_draw(attacks_of.with_settings(part.claim, **{setting: count}))
         stands = run({f"{setting} {count}": again}, rows).worst_case.correct
         idle = idle + 1 if stands.all() else 0
         left[rows] = stands
@@ -183,7 +183,7 @@ def _doubled(
 def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     """Accuracy of the sample under the claim, or an attack that can cross the ball where it
     cannot, at growing budgets, the last the whole box."""
-    attack = able(part)
+    attack = full_range_claim(part)
     if not part.radius:
         return ()
     whole = float(part.x[0].numel()) ** (1 / ORDER[part.norm])
@@ -191,7 +191,7 @@ def _budgets(part: Patient, claim: Flags, run: Run) -> Ladder:
     growing = [share * part.radius for share in ((2, 4) if own else (1, 2, 4))]
     radii = [radius for radius in growing if radius < whole] + [whole]
     wanted = {
-        f"budget {i}": part.aimed(attacks_of.with_settings(attack, radius=radius))
+        f"budget {i}": part.per_draw(attacks_of.with_settings(attack, radius=radius))
         for i, radius in enumerate(radii)
     }
     found = run(wanted, torch.arange(len(part.x))).attacks

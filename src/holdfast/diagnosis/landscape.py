@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from holdfast import kept, noise, record
 from holdfast.attack import PGD
-from holdfast.diagnosis.filters import normalised, over
-from holdfast.diagnosis.mapped import MAPS, mapped, remembered
-from holdfast.diagnosis.planes import Surface, directions, through
+from holdfast.diagnosis.filters import normalised, weight_surface
+from holdfast.diagnosis.mapped import MAPS, mapped
+from holdfast.diagnosis.planes import Surface, directions, image_surface
 from holdfast.errors import BadInput, choose, require_value
 from holdfast.evaluation import require_settings
 from holdfast.limits import ABOVE_0, Range, require_range
-from holdfast.model import clean_logits, eval_mode, resolve_batch_size, usable
+from holdfast.model import check_inputs, clean_logits, eval_mode, resolve_batch_size
 from holdfast.record import Row
 from holdfast.result import Table, fraction
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
@@ -153,7 +153,7 @@ def landscape(
     model without weights where those are the axes.
     """
     _require(axes, size, span, radius, norm, batch_size)
-    x, y, index = usable(model, x, y, index)
+    x, y, index = check_inputs(model, x, y, index)
     batch_size = resolve_batch_size(batch_size, x)
     places = torch.linspace(-1, 1, size) * (SPAN[axes] if span is None else span)
     if attack is None:
@@ -162,7 +162,7 @@ def landscape(
     attack = attack if axes == "attack" else None
     with noise.forked(x.device), eval_mode(model):
         noise.settle(seed)  # for a model that draws
-        place = kept.place(
+        place = kept.folder_of(
             Path(folder) if folder else None, "landscape", model,
             {"x": x, "y": y, "index": index, "clean": clean_logits(model, x, y, batch_size)},
             [axes, size, span, radius, norm, attack, clip, batch_size, seed],
@@ -172,8 +172,9 @@ def landscape(
         else:
             make = partial(directions, model, x, y, index, attack, radius=radius, norm=norm,
                            batch_size=batch_size, seed=seed)  # fmt: skip
-            pairs = remembered(place, make).to(x)
-            surface = through(model, x, y, pairs, clip, batch_size)
+            file = place and place / "directions.safetensors"
+            pairs = kept.computed(file, lambda: {"directions": make()})["directions"].to(x)
+            surface = image_surface(model, x, y, pairs, clip, batch_size)
         planes, passes = (1, len(x)) if axes == "weights" else (len(x), 1)
         maps = mapped(surface, places, planes, passes, place, seed, said)
     return Landscape(
@@ -191,7 +192,7 @@ def _over_weights(model: Classifier, x: Images, y: Labels, batch_size: int, seed
             "expected a torch.nn.Module with weights for a landscape over them, got a "
             f"{type(model).__name__}; take the axes attack or random"
         )
-    return over(network, x, y, one, two, batch_size)
+    return weight_surface(network, x, y, one, two, batch_size)
 
 
 def _require(axes: str, size: Any, span: Any, radius: Any, norm: str, batch_size: Any) -> None:

@@ -65,7 +65,7 @@ class Patient:
     def random(self) -> bool:
         return self.judged is not self.model
 
-    def aimed(self, attack: Attack) -> Attack:
+    def per_draw(self, attack: Attack) -> Attack:
         """The attack as somebody runs it who does not know that the model is random."""
         return Transfer(attack=attack, source=self.model) if self.random else attack
 

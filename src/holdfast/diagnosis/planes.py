@@ -76,7 +76,7 @@ def _scaled(change: Images, radius: float, norm: Norm) -> Images:
     return change * per_image(radius / length(change, norm), change)
 
 
-def through(
+def image_surface(
     model: Classifier, x: Images, y: Labels, pairs: Pairs, clip: bool, batch_size: int
 ) -> Surface:
     """The surface over the plane through each image.

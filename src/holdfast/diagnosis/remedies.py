@@ -8,7 +8,7 @@ from holdfast import attack as attacks_of
 from holdfast.attack import FGSM, MIM, PGD, Square, Transfer
 from holdfast.diagnosis.failures import ALIKE
 from holdfast.diagnosis.patient import Depth, Patient
-from holdfast.diagnosis.views import Seen
+from holdfast.diagnosis.views import ThroughViews
 from holdfast.loss import LossName, resolve_loss
 from holdfast.types import Attack
 
@@ -22,18 +22,18 @@ def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
     base = _climber(part)
     found: dict[str, Attack] = {
         "one step": FGSM(**ball),
-        "margin": _on(base, "margin"),
-        "rescaled": Seen(attack=base, views=("rescaled",)),
+        "margin": _with_loss(base, "margin"),
+        "rescaled": ThroughViews(attack=base, views=("rescaled",)),
         "momentum": MIM(steps=20, loss="margin", **ball),
-        "smoothed": Seen(
+        "smoothed": ThroughViews(
             attack=PGD(steps=10, loss="margin", seed=part.seed, **ball), views=("smoothed",)
         ),
     }
     if base is not part.claim:
         found["cross-entropy"] = base
     if part.classes >= 3:
-        found["dlr"] = _on(base, "dlr")
-    found = {name: part.aimed(one) for name, one in found.items()}
+        found["dlr"] = _with_loss(base, "dlr")
+    found = {name: part.per_draw(one) for name, one in found.items()}
     if part.random:
         found["averaged"] = base
     if part.twin is not None:
@@ -54,35 +54,39 @@ def repairs(
         "float64": bool((agreement < ALIKE).any()),
     }
     base = _climber(part)
-    by_margin = _on(base, "margin")
+    by_margin = _with_loss(base, "margin")
     return {
-        view: part.aimed(Seen(attack=base if view == "float64" else by_margin, views=(view,)))
+        view: part.per_draw(
+            ThroughViews(attack=base if view == "float64" else by_margin, views=(view,))
+        )
         for view, wanted in views.items()
         if wanted
     }
 
 
-def able(part: Patient) -> Attack:
+def full_range_claim(part: Patient) -> Attack:
     """The claim where it climbs a loss and its steps reach across its ball, else PGD."""
     base = _climber(part)
     known = "radius" in attacks_of.settings_of(base)
-    return base if known and not 0 < attacks_of.share_crossed(base) < 1 - 1e-9 else _usual(part)
+    return (
+        base if known and not 0 < attacks_of.share_crossed(base) < 1 - 1e-9 else _default_pgd(part)
+    )
 
 
 def _climber(part: Patient) -> Attack:
     """The claim where it climbs a loss, else PGD."""
     claim: Any = part.claim
     if "loss" not in attacks_of.settings_of(claim) or getattr(claim, "targets", 0):
-        return _usual(part)
-    return claim if callable(claim.loss) or claim.loss in get_args(LossName) else _usual(part)
+        return _default_pgd(part)
+    return claim if callable(claim.loss) or claim.loss in get_args(LossName) else _default_pgd(part)
 
 
-def _on(climber: Any, loss: LossName) -> Attack:
+def _with_loss(climber: Any, loss: LossName) -> Attack:
     """The same climb on another loss, by name or as a function, whichever its own is."""
     return attacks_of.with_settings(
         climber, loss=loss if isinstance(climber.loss, str) else resolve_loss(loss)
     )
 
 
-def _usual(part: Patient) -> Attack:
+def _default_pgd(part: Patient) -> Attack:
     return PGD(radius=part.radius, norm=part.norm, steps=20, seed=part.seed)

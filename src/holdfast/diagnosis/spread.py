@@ -29,7 +29,7 @@ class Spread:
     count: int
 
 
-def told(spreads: Mapping[str, Spread]) -> str:
+def spread_table(spreads: Mapping[str, Spread]) -> str:
     """Means, intervals and medians as aligned text."""
     rows = [
         [name, f"{one.mean:.4g}", f"{one.low:.4g} to {one.high:.4g}", f"{one.median:.4g}",

@@ -10,13 +10,13 @@ import torch
 
 from holdfast import noise
 from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
-from holdfast.diagnosis.spread import Spread, spread, told
+from holdfast.diagnosis.spread import Spread, spread, spread_table
 from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
 from holdfast.loss import Loss, LossName, at_least_fp32, gradient, resolve_loss
 from holdfast.loss import margin as margin_of
-from holdfast.model import eval_mode, predict, resolve_batch_size, usable
+from holdfast.model import check_inputs, eval_mode, predict, resolve_batch_size
 from holdfast.record import Row
 from holdfast.result import Flags, fraction, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -69,7 +69,7 @@ class Static:
         return {name: spread(values) for name, values in self.indicators.items()}
 
     def __repr__(self) -> str:
-        return f"Static of {len(self.size)} images ({self.loss})\n{told(self.spreads())}"
+        return f"Static of {len(self.size)} images ({self.loss})\n{spread_table(self.spreads())}"
 
     def as_dict(self) -> Row:
         shares = {"zero": self.zero, "vanishing": self.vanishing}
@@ -121,7 +121,7 @@ def static(
     require_range("rounds", rounds, COUNT)
     require_range("probes", probes, WHOLE)
     require_range("floor", floor, AT_LEAST_0)
-    x, y, index = usable(model, x, y, index)
+    x, y, index = check_inputs(model, x, y, index)
     measure = partial(
         _measured, model, loss=resolve_loss(loss), radius=radius, norm=norm, floor=floor,
         probes=probes, rounds=rounds, seed=seed,

@@ -93,7 +93,7 @@ def smoothed(model: Classifier) -> Classifier:
     return seen
 
 
-def turned(model: Classifier) -> Classifier:
+def reversed_gradient(model: Classifier) -> Classifier:
     """The same predictions; gradients point the other way."""
 
     def seen(x: Images) -> Logits:
@@ -102,7 +102,7 @@ def turned(model: Classifier) -> Classifier:
     return seen
 
 
-def doubled(model: Classifier) -> Classifier:
+def in_float64(model: Classifier) -> Classifier:
     """A copy with weights in float64 for an `nn.Module`; anything else as it is."""
     within = model.model if isinstance(model, Metered) else model
     if not isinstance(within, nn.Module):
@@ -131,13 +131,13 @@ VIEWS: dict[str, Callable[[Classifier], Classifier]] = {
     "logged": logged,
     "rescaled": rescaled,
     "smoothed": smoothed,
-    "turned": turned,
-    "float64": doubled,
+    "turned": reversed_gradient,
+    "float64": in_float64,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ThroughViews:
     """An attack that climbs a model through views.
 
     All its steps are taken, as an image that is wrong in the view may be right without it.

@@ -46,7 +46,7 @@ class Classification(gymnasium.Env[np.ndarray, np.integer | int]):
     ) -> None:
         self.lanes = Lanes(task(options), 1)
         self.policy = policy
-        self.render_mode = shown(render_mode)
+        self.render_mode = require_render_mode(render_mode)
         self.seeded = False
         self.observation_space, self.action_space = spaces(self.lanes)
 
@@ -87,7 +87,7 @@ def spaces(lanes: Lanes) -> tuple[Box, Discrete]:
     return Box(0, 255, lanes.task.shape, np.uint8), Discrete(len(lanes.told))
 
 
-def shown(mode: str | None) -> str | None:
+def require_render_mode(mode: str | None) -> str | None:
     """The render mode. Raises BadInput for one that there is not."""
     if mode not in (None, *RENDER_MODES):
         raise BadInput(f"expected render_mode rgb_array or None, got {mode!r:.60}")

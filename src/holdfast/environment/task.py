@@ -14,7 +14,7 @@ import torch
 from holdfast import data as datasets
 from holdfast import feedback
 from holdfast.data import Dataset, Split, root_of
-from holdfast.errors import BadInput, choose, require_words
+from holdfast.errors import BadInput, choose, require_field_types
 from holdfast.feedback import Signed
 from holdfast.types import Attack, Reward
 
@@ -54,7 +54,7 @@ class Task:
     root: Path | str | None = None
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_field_types(self)
         if not 0 <= self.flip <= 1:
             raise BadInput(f"expected a flip in [0, 1], got {self.flip}; it is a probability")
         if not isinstance(self.length, Integral) or self.length < 1:

@@ -13,8 +13,8 @@ from holdfast.environment.picture import picture
 from holdfast.environment.single import (
     RENDER_MODES,
     require_no_options,
+    require_render_mode,
     require_seeds,
-    shown,
     spaces,
 )
 from holdfast.environment.task import task
@@ -61,11 +61,11 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> None:
         if num_envs < 1:
             raise BadInput(f"expected num_envs of 1 or more, got {num_envs}; raise it")
-        self.mode = resetting(autoreset_mode)
+        self.mode = require_autoreset_mode(autoreset_mode)
         self.metadata = self.metadata | {"autoreset_mode": self.mode}
         self.lanes = Lanes(task(options), num_envs)
         self.num_envs, self.policy = num_envs, policy
-        self.render_mode = shown(render_mode)
+        self.render_mode = require_render_mode(render_mode)
         self.seeded = False
         self.single_observation_space, self.single_action_space = spaces(self.lanes)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -101,9 +101,9 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         picked = picks(actions, len(self.lanes.told), self.num_envs, ~waiting)
         answer = self.lanes.answer(picked, ~waiting)
         ended = self.lanes.over & ~waiting
-        info = told(answer, ~waiting)
+        info = masked_info(answer, ~waiting)
         if self.mode is AutoresetMode.SAME_STEP:
-            info |= final(self.lanes.seen, answer, ended)
+            info |= final_info(self.lanes.seen, answer, ended)
             self.lanes.go_on(ended, self.lanes.all, self.policy)
         else:
             self.lanes.go_on(waiting, ~ended, self.policy)
@@ -127,7 +127,7 @@ class VectorClassification(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return [int(new) if own is None else own for own, new in zip(seed, drawn, strict=True)]
 
 
-def resetting(mode: AutoresetMode | str) -> AutoresetMode:
+def require_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     """The autoreset mode. Raises BadInput for one that there is not."""
     names = {name: found for found in MODES for name in (found, found.value, found.name)}
     if mode not in names:
@@ -135,13 +135,13 @@ def resetting(mode: AutoresetMode | str) -> AutoresetMode:
     return names[mode]
 
 
-def told(answer: Answer, lanes: np.ndarray) -> dict[str, Any]:
+def masked_info(answer: Answer, lanes: np.ndarray) -> dict[str, Any]:
     """The answer as Gymnasium's vector environments tell it: each entry, and where it holds."""
     info = answer.info()
     return info | {f"_{name}": lanes.copy() for name in info}
 
 
-def final(seen: np.ndarray, answer: Answer, ended: np.ndarray) -> dict[str, Any]:
+def final_info(seen: np.ndarray, answer: Answer, ended: np.ndarray) -> dict[str, Any]:
     """The last images and infos of the episodes that ended; nothing where none did."""
     if not ended.any():
         return {}

@@ -3,8 +3,8 @@
 from holdfast.evaluation.compare import Comparison, compare, paired, require_common
 from holdfast.evaluation.curve import Curve, curve
 from holdfast.evaluation.evaluate import evaluate
-from holdfast.evaluation.flags import wavering
-from holdfast.evaluation.inputs import as_attack, require_settings, usual_radius
+from holdfast.evaluation.flags import output_spread
+from holdfast.evaluation.inputs import as_attack, default_radius, require_settings
 from holdfast.evaluation.judge import acceptable, budget, described
 from holdfast.evaluation.reference import Reference
 from holdfast.evaluation.store import latest, load, save
@@ -24,15 +24,15 @@ __all__ = [
     "budget",
     "compare",
     "curve",
+    "default_radius",
     "described",
     "evaluate",
     "latest",
     "load",
+    "output_spread",
     "paired",
     "require_common",
     "require_settings",
     "save",
     "transfer_matrix",
-    "usual_radius",
-    "wavering",
 ]

@@ -15,7 +15,7 @@ from holdfast.evaluation.inputs import as_attacks, require_settings
 from holdfast.evaluation.suites import SUITES, Task
 from holdfast.limits import require_numbers
 from holdfast.loss import is_correct
-from holdfast.model import clean_logits, usable
+from holdfast.model import check_inputs, clean_logits
 from holdfast.record import Row
 from holdfast.result import WORST, Evaluation, Finding, Flags, Standing, Table, curve_table, doubted
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
@@ -130,7 +130,7 @@ def curve(
             )
     else:
         require_call("battery", battery, ("radius",))
-    x, y, index = usable(model, x, y, index)
+    x, y, index = check_inputs(model, x, y, index)
     clean = is_correct(clean_logits(model, x, y, batch_size), y).cpu()
     held, path, doubts = {WORST: clean}, [], {}
     for done, radius in enumerate(wanted, 1):

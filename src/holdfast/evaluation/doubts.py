@@ -13,7 +13,7 @@ SHORT = 0.5  # of the radius: a way that all steps together should pass
 GAIN = 0.002  # share of images that only attacks without gradients felled (AutoAttack's own bound)
 
 
-def of_results(found: Evaluation) -> Iterator[Finding]:
+def doubts_of_results(found: Evaluation) -> Iterator[Finding]:
     """What casts doubt on an evaluation's results over all images."""
     yield from refusals(found.attacks)
     yield from blind_gain(found)

@@ -3,21 +3,22 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from holdfast import loss
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose
-from holdfast.evaluation.doubts import budgets, of_results
-from holdfast.evaluation.draft import draft
-from holdfast.evaluation.flags import of_model
-from holdfast.evaluation.front import moved, over_all, untouched
-from holdfast.evaluation.inputs import as_attacks, require_settings, usual_radius
+from holdfast.evaluation.doubts import budgets, doubts_of_results
+from holdfast.evaluation.draft import draft_folder, recalled
+from holdfast.evaluation.flags import doubts_of_model
+from holdfast.evaluation.front import advanced, expanded, initial_front
+from holdfast.evaluation.inputs import as_attacks, default_radius, require_settings
 from holdfast.evaluation.judge import Case, budget, run_checked
 from holdfast.evaluation.shares import joined, share
 from holdfast.evaluation.store import marks
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
-from holdfast.model import clean_logits, fast_form, resolve_batch_size, usable
+from holdfast.model import check_inputs, clean_logits, fast_form, resolve_batch_size
 from holdfast.result import Evaluation, Standing
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
 
@@ -87,7 +88,7 @@ def evaluate(
     norm = _common(attacks) if norm is None else norm
     asked, radius = radius, _largest(attacks, norm) if radius is None else radius
     require_settings(radius, norm, batch_size)
-    x, y, index = usable(model, x, y, index)
+    x, y, index = check_inputs(model, x, y, index)
     team = teams.join(processes, str(x.device))
     x, y, index = (share(part, team) for part in (x, y, index))
     said = said if team.leads else None
@@ -101,8 +102,8 @@ def evaluate(
         own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
         return _fought(case, own or _battery(case, suite or "quick", seed), folder, keep)
 
-    whole = joined(team.agreed(fought))
-    doubts = [*of_results(whole)]
+    whole = joined(team.gather_or_raise(fought))
+    doubts = [*doubts_of_results(whole)]
     if attacks is not None:
         doubts += budgets(whole, asked)
     return replace(whole, findings=(*whole.findings, *doubts))
@@ -120,7 +121,7 @@ def _largest(attacks: Mapping[str, Attack] | None, norm: Norm) -> float:
     own = attacks.values() if attacks else ()
     stated = [budget(one, math.nan, norm) for one in own]
     known = [radius for radius, kind in stated if kind == norm and not math.isnan(radius)]
-    return max(known) if known else usual_radius(norm)
+    return max(known) if known else default_radius(norm)
 
 
 def _battery(case: Case, suite: str, seed: int) -> Suite:
@@ -133,22 +134,19 @@ def _battery(case: Case, suite: str, seed: int) -> Suite:
 
 def _fought(case: Case, battery: Suite, folder: Path | str | None, keep: bool) -> Evaluation:
     """All attacks of the battery, one after the other."""
-    notes = draft(Path(folder) if folder else None, case, battery)
-    begun = front = untouched(case)
-    results = []
+    draft, front = draft_folder(folder, case, battery), initial_front(case)
+    right, results = front.standing, []
     for place, (name, attack) in enumerate(battery.attacks.items()):
         shown = (front.standing | (not battery.cascade)).nonzero().flatten()
         start = front.lead[shown] if battery.cascade else None
-        outcome = notes.recall(place, name, case)
-        if outcome is None:
-            judged = replace(case, radius=battery.radii.get(name, case.radius))
-            outcome = run_checked(name, attack, judged, shown, start)
-            notes.keep(place, name, outcome)
-        results.append(over_all(outcome, case, shown, front.standing, keep))
-        front = moved(front, case, shown, outcome)
+        judged = replace(case, radius=battery.radii.get(name, case.radius))
+        run = partial(run_checked, name, attack, judged, shown, start)
+        outcome = recalled(draft, f"{place:02d}-{name}", case, run)
+        results.append(expanded(outcome, case, shown, front.standing, keep))
+        front = advanced(front, case, shown, outcome)
     return Evaluation(
-        clean=Standing(correct=begun.standing.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
+        clean=Standing(correct=right.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
         entropy=loss.entropy(case.clean).mean().item() / math.log(2),
-        findings=(*battery.findings, *of_model(case)), cascade=battery.cascade,
+        findings=(*battery.findings, *doubts_of_model(case)), cascade=battery.cascade,
         norm=case.norm, radius=case.radius, marks=marks(case.x),
     )  # fmt: skip

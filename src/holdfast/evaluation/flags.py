@@ -26,7 +26,7 @@ ENOUGH = 10  # images that one prediction for all of them is no chance
 FEW = 0.01  # share of zero gradients that is worth a word
 
 
-def of_model(case: Case) -> Iterator[Finding]:
+def doubts_of_model(case: Case) -> Iterator[Finding]:
     """What in the model casts doubt on any result; nothing where all is well."""
     rows = loss.is_correct(case.clean, case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
@@ -55,7 +55,7 @@ def sameness(case: Case) -> Iterator[Finding]:
 
 def randomness(case: Case, x: Images) -> Iterator[Finding]:
     """Logits that differ from pass to pass by more than rounding."""
-    apart, differs = wavering(case.model, x, case.batch_size)
+    apart, differs = output_spread(case.model, x, case.batch_size)
     if differs.any():
         share = fraction(differs)
         yield Finding(
@@ -66,7 +66,7 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def wavering(model: Classifier, x: Images, batch_size: int | None) -> tuple[PerImage, Flags]:
+def output_spread(model: Classifier, x: Images, batch_size: int | None) -> tuple[PerImage, Flags]:
     """By how much each image's logits differ over a few passes, and where by more than rounding."""
     looks = torch.stack([predict(model, x, batch_size) for _ in range(LOOKS)])
     looks = torch.where(looks.isinf(), 0.0, looks)  # of a class that is masked

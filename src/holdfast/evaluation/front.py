@@ -28,7 +28,7 @@ class Front:
     height: PerImage
 
 
-def untouched(case: Case) -> Front:
+def initial_front(case: Case) -> Front:
     """Before the first attack."""
     stands = is_correct(case.clean, case.y)
     return Front(
@@ -38,7 +38,7 @@ def untouched(case: Case) -> Front:
     )  # fmt: skip
 
 
-def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Front:
+def advanced(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Front:
     """After an attack on the images of the rows `shown`."""
     offered, result = outcome.offered, outcome.result
     fooled = result.fooled(case.norm, case.radius).to(shown.device)
@@ -57,7 +57,7 @@ def moved(front: Front, case: Case, shown: torch.Tensor, outcome: Outcome) -> Fr
     return Front(**{name: _put(getattr(front, name), shown, some) for name, some in keep.items()})
 
 
-def over_all(
+def expanded(
     outcome: Outcome, case: Case, shown: torch.Tensor, standing: Flags, keep: bool = False
 ) -> AttackResult:
     """The result of an attack that saw some images, as one over all of them. Images that it was

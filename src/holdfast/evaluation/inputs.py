@@ -8,7 +8,7 @@ from typing import Any, get_args
 from holdfast import own
 from holdfast.attack import OPTIONAL_ARGUMENTS
 from holdfast.errors import BadInput, require_call, require_value
-from holdfast.geometry import require_inside
+from holdfast.geometry import require_radius_in_box
 from holdfast.limits import AT_LEAST_0, COUNT, require_range
 from holdfast.result import WORST
 from holdfast.types import Attack, Norm
@@ -23,11 +23,11 @@ def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
     require_range("radius", radius, AT_LEAST_0)
     if norm not in get_args(Norm):
         raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
-    require_inside(radius, norm)
+    require_radius_in_box(radius, norm)
     require_range("batch_size", batch_size, COUNT)
 
 
-def usual_radius(norm: str) -> float:
+def default_radius(norm: str) -> float:
     """8/255 within linf. Raises BadInput for another norm, of which no radius is usual."""
     if norm != "linf":
         raise BadInput(
@@ -68,4 +68,4 @@ def as_attack(name: str, attack: Any) -> Attack:
         if "radius" not in names and (called := {"eps", "epsilon"} & names.keys()):
             log.warning("%s keeps its own %s, which nothing compares with the radius asked for; "
                         "call it radius", name, called.pop())  # fmt: skip
-    return own.valued(attack, 3, OPTIONAL_ARGUMENTS)
+    return own.as_settings(attack, 3, OPTIONAL_ARGUMENTS)

@@ -12,11 +12,18 @@ from torch import Tensor
 from holdfast import attack as attacks_of
 from holdfast import record
 from holdfast.errors import BadInput
-from holdfast.evaluation.inputs import as_attack, require_settings, usual_radius
+from holdfast.evaluation.inputs import as_attack, default_radius, require_settings
 from holdfast.evaluation.judge import acceptable, budget, described, images_of, reach
 from holdfast.geometry import per_image
 from holdfast.loss import at_least_fp32, is_correct
-from holdfast.model import clean_logits, eval_mode, map_batches, predict, resolve_batch_size, usable
+from holdfast.model import (
+    check_inputs,
+    clean_logits,
+    eval_mode,
+    map_batches,
+    predict,
+    resolve_batch_size,
+)
 from holdfast.record import Row
 from holdfast.result import Table, fraction, refusals, transfer_table
 from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
@@ -116,7 +123,7 @@ def transfer_matrix(
             raise BadInput(f"expected {name} by name, {{name: model}}, got {type(given).__name__}")
     if not models or (sources is not None and not sources):
         raise BadInput("expected at least 1 model to attack and 1 to show the images to, got none")
-    usable(next(iter(models.values())), x, y, index)
+    check_inputs(next(iter(models.values())), x, y, index)
     attack = as_attack("attack", attack)
     radius, norm = _budget(attack, radius, norm)
     require_settings(radius, norm, batch_size)
@@ -124,7 +131,7 @@ def transfer_matrix(
     clean = torch.stack([_right(model, x, y, batch_size) for model in models.values()])
     correct, refused = [], []
     for done, source in enumerate(sources.values(), 1):
-        taken = usable(source, x, y, index)
+        taken = check_inputs(source, x, y, index)
         clean_logits(source, *taken[:2], batch_size)
         adv = _made(source, *taken, attack, resolve_batch_size(batch_size, x))
         valid = acceptable(taken[0], adv, radius, norm)  # as the source saw them
@@ -146,7 +153,7 @@ def _budget(attack: Attack, radius: float | None, norm: Norm | None) -> tuple[fl
     wanted = math.nan if radius is None else radius, norm or "linf"
     held = budget(attack, *wanted)
     if math.isnan(held[0]):
-        held = usual_radius(held[1]), held[1]
+        held = default_radius(held[1]), held[1]
     if (radius is not None and held[0] != radius) or (norm is not None and held[1] != norm):
         raise BadInput(
             f"expected an attack within {wanted[1]} {wanted[0]:g}, got one within {held[1]} "
@@ -170,11 +177,11 @@ def _made(
 
 def _right(model: Classifier, x: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
     """Which clean images the model classifies right."""
-    x, y, _ = usable(model, x, y)
+    x, y, _ = check_inputs(model, x, y)
     return is_correct(clean_logits(model, x, y, size), y).cpu()
 
 
 def _stands(model: Classifier, adv: Images, y: Labels, size: int | None) -> Bool[Tensor, " images"]:
     """Which attacked images it classifies right; logits that are no numbers are no prediction."""
-    adv, y, _ = usable(model, adv, y)
+    adv, y, _ = check_inputs(model, adv, y)
     return is_correct(predict(model, adv, size), y).cpu()

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from holdfast import noise
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput, require_field_types
 from holdfast.types import Labels
 
 log = logging.getLogger("holdfast")
@@ -65,7 +65,7 @@ class Boundary:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_field_types(self)
         counts = (self.low, self.medium, self.high)
         if min(counts) < 0 or max(counts) < 1 or self.rays < 1:
             raise BadInput(

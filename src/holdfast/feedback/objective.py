@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from holdfast.errors import BadInput
 from holdfast.feedback.repeated import Repeated
 from holdfast.feedback.reward import Matrix, Signed, table
-from holdfast.feedback.sampling import along
+from holdfast.feedback.sampling import interpolated
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.limits import AT_LEAST_1, FINITE, SHARE, SHARE_BELOW_1, require_ranges
 from holdfast.loss import at_least_fp32, cross_entropy, entropy
@@ -73,7 +73,7 @@ class GCE:
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         loss = cross_entropy(at_least_fp32(model(batch.x)), batch.y)
-        q = along(self.q, self.final, batch.epoch, self.over)
+        q = interpolated(self.q, self.final, batch.epoch, self.over)
         return (-torch.expm1(-q * loss) / q if q else loss), state
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from holdfast.errors import BadInput, require_words
+from holdfast.errors import BadInput, require_field_types
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.limits import FINITE, require_ranges
 from holdfast.types import Labels, Logits, PerImage, Reward
@@ -66,7 +66,7 @@ class Weighted:
     wrong: float = -1.0
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_field_types(self)
         Signed(correct=self.correct, wrong=self.wrong)
         require_weights(self.weights)
 
@@ -100,7 +100,7 @@ class Matrix:
     values: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        require_words(self)
+        require_field_types(self)
         sizes = {len(row) for row in self.values}
         if sizes != {len(self.values)}:
             raise BadInput(

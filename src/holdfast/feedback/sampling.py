@@ -17,7 +17,7 @@ PerAction = Float[Tensor, "batch actions"]
 Baseline = Literal["none", "expected", "leave_one_out"]
 
 
-def along(first: float, final: float | None, epoch: int, over: int) -> float:
+def interpolated(first: float, final: float | None, epoch: int, over: int) -> float:
     """From `first` to `final` in a straight line over so many epochs; None: `first` throughout."""
     return first if final is None else first + (final - first) * min(epoch / over, 1)
 
@@ -50,7 +50,7 @@ class EpsilonGreedy:
 
     def at(self, epoch: int) -> float:
         """The probability of exploring in this epoch."""
-        return along(self.epsilon, self.final, epoch, self.over)
+        return interpolated(self.epsilon, self.final, epoch, self.over)
 
 
 def draw(

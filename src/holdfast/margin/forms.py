@@ -20,10 +20,10 @@ from holdfast.model import (
     Metered,
     Network,
     attempt,
-    folded,
+    fold_batch_norm,
     is_deterministic,
-    quickened,
     same_up_to_rounding,
+    with_fast_layers,
 )
 from holdfast.types import Classifier, device_of
 
@@ -32,7 +32,7 @@ TRIED = 64  # points on which they are compared
 SHARED = 2
 
 
-def bare(rays: Rays) -> nn.Module | None:
+def unwrapped(rays: Rays) -> nn.Module | None:
     """The module that is asked on these rays, without its meter; None: it is none."""
     model = rays.model.model if isinstance(rays.model, Metered) else rays.model
     return model if isinstance(model, nn.Module) else None
@@ -46,7 +46,7 @@ def as_they_are(rays: Rays) -> Rays:
 def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
     """Gives rays a cheaper form of their model, in fp32. Rays come back as they are where there is
     none, or where it says other things on some points of this sample: so of a model that draws."""
-    model = bare(sample)
+    model = unwrapped(sample)
     if model is None or not is_deterministic(model, sample.x):
         return as_they_are
     points = points_of(sample, TRIED)
@@ -54,7 +54,7 @@ def with_faster_model(sample: Rays) -> Callable[[Rays], Rays]:
     where = device_of(model, sample.x.device)
 
     def made() -> Callable[[Rays], Rays] | None:
-        form = formed(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
+        form = make_form(sample, model, Engine(device=where, channels_last=where.type == "cpu"))
         return form if same_up_to_rounding(own, form(sample).at(*points)) else None
 
     return attempt(made) or as_they_are
@@ -68,34 +68,36 @@ def points_of(rays: Rays, count: int) -> tuple[Ids, Ids]:
 
 
 @torch.no_grad()
-def formed(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], Rays]:
+def make_form(sample: Rays, model: nn.Module, engine: Engine) -> Callable[[Rays], Rays]:
     """Gives rays the cheaper form of this model that the engine runs; unchecked."""
-    front, rest = (None, model) if sample.grid.clip else parted(model)
+    front, rest = (None, model) if sample.grid.clip else split_first_layer(model)
     if front is not None and front(sample.x[:1]).numel() > SHARED * sample.x[0].numel():
         front, rest = None, model
-    cheap = _in(engine, quickened(folded(rest)))
-    return lambda rays: _asked(rays, cheap) if front is None else _behind(rays, cheap, front)
+    cheap = _runner(engine, with_fast_layers(fold_batch_norm(rest)))
+    return lambda rays: (
+        _with_model(rays, cheap) if front is None else _after_first_layer(rays, cheap, front)
+    )
 
 
-def _asked(rays: Rays, cheap: Classifier) -> Rays:
+def _with_model(rays: Rays, cheap: Classifier) -> Rays:
     """The same rays, which ask the cheaper form; passes are still counted."""
     meter = rays.model
     return replace(rays, model=meter.through(cheap) if isinstance(meter, Metered) else cheap)
 
 
-def _behind(rays: Rays, cheap: Classifier, front: Classifier) -> Rays:
+def _after_first_layer(rays: Rays, cheap: Classifier, front: Classifier) -> Rays:
     """The same rays behind the first layer, for a form that lacks it."""
     origin = torch.zeros_like(rays.x[:1])
     with torch.no_grad():
         flat = rays.directions.flatten(0, rays.directions.ndim - rays.x.ndim)
         moved = torch.cat([front(part) - front(origin) for part in flat.split(rays.batch)])
         return replace(
-            _asked(rays, cheap), x=front(rays.x),
+            _with_model(rays, cheap), x=front(rays.x),
             directions=moved.unflatten(0, rays.directions.shape[: rays.directions.ndim - 3]),
         )  # fmt: skip
 
 
-def _in(engine: Engine, model: nn.Module) -> Classifier:
+def _runner(engine: Engine, model: nn.Module) -> Classifier:
     """The module as a function that runs in the engine's precision and layout."""
     placed = engine.place(model)
 
@@ -107,7 +109,7 @@ def _in(engine: Engine, model: nn.Module) -> Classifier:
     return run
 
 
-def parted(model: nn.Module) -> tuple[Classifier | None, nn.Module]:
+def split_first_layer(model: nn.Module) -> tuple[Classifier | None, nn.Module]:
     """The first layer with the normalisation before it, and the rest; none where it is not linear.
 
     Known are sequences that begin with a convolution or with a dense layer on all pixels.

@@ -1,4 +1,4 @@
-"""What a search of rays is made of, and one piece of it."""
+"""A search of rays, and one piece of it: what was found on the rays of some images."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,29 @@ from torch import Tensor
 from holdfast import noise
 from holdfast.margin.directions import Family, drawn
 from holdfast.margin.linear import linear
-from holdfast.margin.pieces import Piece
 from holdfast.margin.rays import Crossings, Finder, Grid, Ids, Rays, nowhere
 from holdfast.model import Metered
 from holdfast.types import Classifier, Images, Labels, Logits
 
 SAMPLE = 32  # images on whose rays a method prepares
+TENSORS = ("step", "entered", "distance")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Piece:
+    """What was found on the rays of some images.
+
+    step, entered, distance: `[image, ray]`. audited, differing: rays of the audit. forward: passes
+    through the network, without the audit's. seconds: wall time, with it.
+    """
+
+    step: Tensor
+    entered: Tensor
+    distance: Tensor
+    audited: int
+    differing: int
+    forward: int
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

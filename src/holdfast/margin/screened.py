@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from holdfast.engine import Engine, multiplies_bf16
 from holdfast.limits import AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.margin.forms import as_they_are, bare, formed, points_of, with_faster_model
+from holdfast.margin.forms import as_they_are, make_form, points_of, unwrapped, with_faster_model
 from holdfast.margin.linear import Linear, linear
 from holdfast.margin.rays import Crossings, Finder, Ids, Rays
 from holdfast.model import attempt, is_deterministic
@@ -49,7 +49,7 @@ class Screened:
         require_ranges(self, sample=AT_LEAST_1, safety=AT_LEAST_0)
 
     def __call__(self, sample: Rays) -> Finder:
-        model = bare(sample)
+        model = unwrapped(sample)
         if model is None or not is_deterministic(model, sample.x):
             return Linear()(sample)
 
@@ -57,7 +57,7 @@ class Screened:
         exact = with_faster_model(sample) if engine.precision == "bf16" else as_they_are
 
         def made() -> tuple[Callable[[Rays], Rays], float] | None:
-            form = formed(sample, model, engine)
+            form = make_form(sample, model, engine)
             width, share = self._tried(exact(sample), form(sample))
             pays = self.precision != "auto" or share <= PAYS
             return (form, width) if pays and math.isfinite(width) else None

@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,16 +13,14 @@ from holdfast import kept, record
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose, require_call, require_value
 from holdfast.limits import ABOVE_0, COUNT, SHARE, require_range
-from holdfast.margin import pieces
 from holdfast.margin.directions import Family, Orthonormal
-from holdfast.margin.job import RaySearch, known_directions, passes_of, searched
+from holdfast.margin.job import TENSORS, Piece, RaySearch, known_directions, passes_of, searched
 from holdfast.margin.linear import Linear
 from holdfast.margin.margins import Audit, Margins
-from holdfast.margin.pieces import Piece
 from holdfast.margin.rays import PIECE, Finder, Grid, Method, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
-from holdfast.model import clean_logits, eval_mode, resolve_batch_size, usable
+from holdfast.model import check_inputs, clean_logits, eval_mode, resolve_batch_size
 from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels, Said
 
@@ -104,7 +101,7 @@ def search(
         require_call("directions", directions, ("model", "x", "y", "index", "seed"))
     finding = choose(METHODS, method, "a method")() if isinstance(method, str) else method
     require_value("method", finding, "margin.Traced()")
-    x, y, index = usable(model, x, y, index)
+    x, y, index = check_inputs(model, x, y, index)
     if x.ndim != 4:
         raise BadInput(
             f"expected images [batch, channel, height, width], got {list(x.shape)}; reshape them, "
@@ -146,19 +143,22 @@ def _in_pieces(
     every = torch.arange(len(job.x), device=job.x.device)
     parts = every.split(_images_of_a_piece(len(every), sample.each, size))
     place = Path(folder) if folder else None
-    where = kept.place(place, "search", job.model, *_deciding(job, method))
+    where = kept.folder_of(place, "search", job.model, *_deciding(job, method))
 
     def share() -> dict[int, Piece]:
         mine: dict[int, Piece] = {}
         for number in range(team.rank, len(parts), team.size):
             images = parts[number]
             file = where and where / f"images-{int(images[0])}-{int(images[-1])}.safetensors"
-            mine[number] = pieces.read(file) or _made(job, finder, sample, images, file)
+            piece = kept.computed(file, partial(_piece, job, finder, sample, images))
+            mine[number] = Piece(**piece)
             if said and team.leads:
                 said("search", min(int(images[-1]) + 1, len(every)), len(every))
         return mine
 
-    joined = {number: piece for part in team.agreed(share) for number, piece in part.items()}
+    joined = {
+        number: piece for part in team.gather_or_raise(share) for number, piece in part.items()
+    }
     return [joined[number] for number in range(len(parts))]
 
 
@@ -169,16 +169,14 @@ def _images_of_a_piece(images: int, rays: int, size: int) -> int:
     return max(1, min(size, share) // rays)
 
 
-def _made(
-    job: RaySearch, finder: Callable[[], Finder], sample: Rays, images: Labels, file: Path | None
-) -> Piece:
-    """The piece of these images, searched and saved. The one for which the method was prepared,
-    on the sample, bears those passes too."""
+def _piece(
+    job: RaySearch, finder: Callable[[], Finder], sample: Rays, images: Labels
+) -> record.Row:
+    """The piece of these images. The one for which the method was prepared, on the sample, bears
+    those passes too."""
     before = passes_of(sample)
     found = searched(job, finder, images)
-    found = replace(found, forward=found.forward + passes_of(sample) - before)
-    kept.write(file, vars(found))
-    return found
+    return vars(found) | {"forward": found.forward + passes_of(sample) - before}
 
 
 def _deciding(job: RaySearch, method: Method) -> tuple[dict[str, Tensor], object]:
@@ -194,7 +192,7 @@ def _whole(found: Sequence[Piece], signs: int) -> dict[str, Tensor]:
     """The pieces' tensors as `[image, direction, sign]`."""
     return {
         name: torch.cat([getattr(piece, name) for piece in found]).unflatten(1, (-1, signs))
-        for name in pieces.TENSORS
+        for name in TENSORS
     }
 
 

@@ -2,9 +2,15 @@
 
 from holdfast.model.create import Card, Network, create, function, is_own
 from holdfast.model.ensemble import ensemble
-from holdfast.model.fast import attempt, fast_form, folded, is_deterministic, same_up_to_rounding
-from holdfast.model.inputs import clean_logits, usable
-from holdfast.model.layers import quickened
+from holdfast.model.fast import (
+    attempt,
+    fast_form,
+    fold_batch_norm,
+    is_deterministic,
+    same_up_to_rounding,
+)
+from holdfast.model.inputs import check_inputs, clean_logits
+from holdfast.model.layers import with_fast_layers
 from holdfast.model.modes import (
     AsModule,
     Metered,
@@ -51,12 +57,13 @@ __all__ = [
     "ZouCNN4",
     "ZouCNN6",
     "attempt",
+    "check_inputs",
     "clean_logits",
     "create",
     "ensemble",
     "eval_mode",
     "fast_form",
-    "folded",
+    "fold_batch_norm",
     "frozen",
     "function",
     "is_deterministic",
@@ -64,7 +71,6 @@ __all__ = [
     "load",
     "map_batches",
     "predict",
-    "quickened",
     "read_card",
     "read_weights",
     "resolve_batch_size",
@@ -73,6 +79,6 @@ __all__ = [
     "save",
     "save_run",
     "trained_on",
-    "usable",
     "weights",
+    "with_fast_layers",
 ]

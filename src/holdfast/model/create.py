@@ -128,7 +128,7 @@ def function(name: str) -> Callable[..., nn.Module]:
     module, _, entry = name.partition(":")
     if module in LIBRARIES:
         return LIBRARIES[module](entry)
-    found: Callable[..., nn.Module] = own.imported(name, "a function to build the model")
+    found: Callable[..., nn.Module] = own.load_name(name, "a function to build the model")
     if taken := TAKEN & set(inspect.signature(found).parameters):
         raise BadInput(
             f"expected a function to build the model at '{name}', got one with a parameter called "

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from holdfast import noise
 from holdfast.errors import cause
 from holdfast.loss import at_least_fp32
-from holdfast.model.layers import is_dense, quickened
+from holdfast.model.layers import is_dense, with_fast_layers
 from holdfast.model.modes import eval_mode
 from holdfast.types import Classifier, Images, Logits
 
@@ -46,7 +46,7 @@ def fast_form(model: Classifier, x: Images) -> Classifier:
         return model
     if not is_deterministic(model, x):
         return model
-    found = (_formed(model, way, x) for way in _ways(x))
+    found = (_checked_form(model, way, x) for way in _ways(x))
     return next((form for form in found if form is not None), model)
 
 
@@ -60,7 +60,7 @@ def is_deterministic(model: Classifier, x: Images) -> bool:
     )
 
 
-def folded(model: nn.Module) -> nn.Module:
+def fold_batch_norm(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose batch normalisations are part of the layer before them, and
     whose rectifiers come after the pooling.
 
@@ -133,15 +133,17 @@ def _ways(x: Images) -> list[Way]:
 
 
 def _laid_out(model: nn.Module) -> nn.Module | None:
-    form = folded(model).requires_grad_(False)
+    form = fold_batch_norm(model).requires_grad_(False)
     none = not any(isinstance(part, nn.Conv2d) for part in form.modules())
-    return None if none or any(map(_unsafe, form.modules())) else ChannelsLast(quickened(form))
+    return (
+        None if none or any(map(_unsafe, form.modules())) else ChannelsLast(with_fast_layers(form))
+    )
 
 
 def _folded_alone(model: nn.Module) -> nn.Module | None:
-    form = folded(model).requires_grad_(False)
+    form = fold_batch_norm(model).requires_grad_(False)
     gained = isinstance(form, fx.GraphModule) or any(map(is_dense, form.modules()))
-    return quickened(form) if gained else None
+    return with_fast_layers(form) if gained else None
 
 
 def _unsafe(part: nn.Module) -> bool:
@@ -151,7 +153,7 @@ def _unsafe(part: nn.Module) -> bool:
     return max(part.kernel_size) == 1 and min(part.in_channels, part.out_channels) < 8
 
 
-def _formed(model: nn.Module, way: Way, x: Images) -> nn.Module | None:
+def _checked_form(model: nn.Module, way: Way, x: Images) -> nn.Module | None:
     """The form that this way leads to, where it says what the model says.
 
     Where rounding sends some unit of a deep network the other way, and its gradient with it, a

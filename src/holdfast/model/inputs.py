@@ -11,7 +11,9 @@ from holdfast.model.modes import eval_mode, predict
 from holdfast.types import Classifier, Images, Labels, Logits, device_of
 
 
-def usable(model: Classifier, x: Any, y: Any, index: Any = None) -> tuple[Images, Labels, Labels]:
+def check_inputs(
+    model: Classifier, x: Any, y: Any, index: Any = None
+) -> tuple[Images, Labels, Labels]:
     """Images, labels and positions, moved to the model's device and the images to its dtype.
 
     A model that is a function gets the images' own dtype, or float32 where that is narrower.

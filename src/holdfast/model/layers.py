@@ -84,7 +84,7 @@ class Multiplied(autograd.Function):
         return Multiplied.apply(grad_outputs[0], weight.t(), None), None, None
 
 
-def quickened(model: nn.Module) -> nn.Module:
+def with_fast_layers(model: nn.Module) -> nn.Module:
     """The module with its layers in these forms where they are faster, in place."""
     for name, part in list(model.named_modules()):
         if name and type(part) is nn.Conv2d and _thin(part):

@@ -46,7 +46,7 @@ def save_run(model: Network, run: Path | str, data: str | None = None) -> Path:
     card = replace(model.card, data=data or model.card.data, provenance=record.provenance())
     with record.folder(run / record.CHECKPOINTS / "last") as draft:
         save(model, draft, card)
-    record.point(run / record.CHECKPOINTS / "best", "last")
+    record.link(run / record.CHECKPOINTS / "best", "last")
     return run
 
 

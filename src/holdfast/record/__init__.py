@@ -2,10 +2,10 @@
 
 from holdfast.record.files import (
     NO_ROOM,
-    alone,
     folder,
+    link,
     lock,
-    point,
+    locked,
     remove,
     set_aside,
     write,
@@ -36,7 +36,7 @@ from holdfast.record.layout import (
     WEIGHTS,
 )
 from holdfast.record.origin import commit, cpu, provenance, version
-from holdfast.record.replacing import REPLACED, SETTLED, recovered, replaced, settled
+from holdfast.record.replacing import REPLACED, SETTLED, recovered, replacing, settled
 from holdfast.record.settings import Row, plain
 
 __all__ = [
@@ -56,22 +56,22 @@ __all__ = [
     "TRANSFERS",
     "WEIGHTS",
     "Row",
-    "alone",
     "append",
     "as_json",
     "commit",
     "cpu",
     "folder",
     "keep_rows",
+    "link",
     "lock",
+    "locked",
     "plain",
-    "point",
     "provenance",
     "read_json",
     "read_yaml",
     "recovered",
     "remove",
-    "replaced",
+    "replacing",
     "rows",
     "set_aside",
     "settled",

@@ -105,7 +105,7 @@ def set_aside(folder: Path, pattern: str = "*") -> Path | None:
     return place
 
 
-def point(link: Path, target: str) -> None:
+def link(link: Path, target: str) -> None:
     """Make `link` lead to `target`, a path from its folder, replacing what it led to in one step. A
     folder in its place, as in a copy of a run whose links were followed, becomes the target that is
     missing, or goes once the link stands."""
@@ -120,7 +120,7 @@ def point(link: Path, target: str) -> None:
 
 
 @contextmanager
-def alone(run: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(run: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder, made where it is missing, while the block runs. Raises BadInput where another
     process holds it and `wait` is off; where the system knows no such lock, nobody is kept out."""
     run.mkdir(parents=True, exist_ok=True)

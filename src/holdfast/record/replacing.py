@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast.record.files import alone, remove
+from holdfast.record.files import locked, remove
 
 REPLACING, REPLACED, SETTLED = ".replacing", ".replaced", ".settled"
 
 
 @contextmanager
-def replaced(run: Path, spared: Collection[str] = ()) -> Iterator[None]:
+def replacing(run: Path, spared: Collection[str] = ()) -> Iterator[None]:
     """Empty a folder, but for the names that are spared, for what the block writes; where that
     fails before the folder is `settled`, it is as it was, which the error's notes tell."""
     put_back(run, spared)
@@ -58,7 +58,7 @@ def recovered(run: Path) -> None:
     """Things that a call was killed moving aside or back are where they were. For a folder that is
     not held: raises BadInput where a process does."""
     if (run / REPLACING).exists():
-        with alone(run):
+        with locked(run):
             _mended(run)
 
 

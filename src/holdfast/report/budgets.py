@@ -6,7 +6,7 @@ from pathlib import Path
 
 from holdfast.errors import BadInput
 from holdfast.record import Row
-from holdfast.report.figures import COLOURS, dressed, listed, panels
+from holdfast.report.figures import COLOURS, label_axes, listed, panels
 from holdfast.result import WORST
 
 
@@ -39,7 +39,7 @@ def budgets(path: Path | str, curves: Mapping[str, Row], title: str) -> None:
                 axes.plot(places, values, linestyle=style, lw=1.2, label=label, color=own)
         axes.set_ylabel("accuracy left (%)")
         axes.set_ylim(0, 100)
-        dressed(axes, "", f"radius ({norm})")
+        label_axes(axes, "", f"radius ({norm})")
         axes.legend(frameon=False, fontsize=8)
 
 

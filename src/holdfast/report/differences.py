@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast import record
 from holdfast.errors import BadInput
-from holdfast.report.groups import in_common, laid_out, said, shown
+from holdfast.report.groups import cell_text, column_name, in_common, layout
 from holdfast.report.intervals import Interval, of_difference, of_mean
 from holdfast.report.measured import Measured, require_list
 from holdfast.report.summary import Summary
@@ -46,7 +46,7 @@ def differences(
     Raises BadInput where `against` is none of the runs that have an evaluation.
     """
     require_list(runs)
-    found, names, scores, groups = laid_out([*runs, against], suite, over_seeds=True)
+    found, names, scores, groups = layout([*runs, against], suite, over_seeds=True)
     place = Path(against).resolve()
     base = next((g for g in groups if any(Path(one.run).resolve() == place for one in g)), None)
     if base is None or len(groups) == 1:
@@ -58,7 +58,7 @@ def differences(
     others = [group for group in groups if group is not base]
     lines = [_line(base, names, scores, base), *(_line(g, names, scores, base) for g in others)]
     return Summary(
-        head=("runs", *map(shown, names), "paired", *scores),
+        head=("runs", *map(column_name, names), "paired", *scores),
         lines=tuple(cells for cells, _ in lines), rows=tuple(row for _, row in lines),
         about=" ".join([*in_common(found), READING]),
     )  # fmt: skip
@@ -68,9 +68,9 @@ def _line(
     group: Sequence[Measured], names: Sequence[str], scores: Sequence[str], base: Sequence[Measured]
 ) -> tuple[tuple[str, ...], record.Row]:
     """The cells of a line, and the same for machines: of the base its means alone."""
-    settings = {shown(name): group[0].settings.get(name) for name in names}
+    settings = {column_name(name): group[0].settings.get(name) for name in names}
     row: record.Row = {"runs": len(group)} | settings | {"paired": None}
-    cells = [str(len(group)), *map(said, settings.values())]
+    cells = [str(len(group)), *map(cell_text, settings.values())]
     found = {name: None if group is base else difference(group, base, name) for name in scores}
     if any(found.values()):
         row["paired"] = all(one.paired for one in found.values() if one)

@@ -46,7 +46,7 @@ def panels(
     record.write(Path(path), content.getvalue())
 
 
-def dressed(axes: Any, title: str, label: str) -> None:
+def label_axes(axes: Any, title: str, label: str) -> None:
     """A panel's title and the label of its horizontal axis; no frame above and beside it."""
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_xlabel(label)
@@ -67,7 +67,7 @@ def bars(path: Path | str, groups: Mapping[str, Mapping[str, float]], title: str
         axes.set_xticks(range(len(groups)), [fill(name, 12) for name in groups])
         axes.set_ylabel("accuracy (%)")
         axes.set_ylim(0, 109)
-        dressed(axes, "", "")
+        label_axes(axes, "", "")
         axes.legend(ncols=len(series), loc="upper right", frameon=False, bbox_to_anchor=(1, 1.12))
 
 
@@ -92,7 +92,7 @@ def curves(
                     color=COLOURS[i % len(COLOURS)],
                     ls=STROKES[i // len(COLOURS) % len(STROKES)],
                 )  # fmt: skip
-            dressed(axes, label, "epoch")
+            label_axes(axes, label, "epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
         drawn[0].legend(frameon=False, fontsize=8)
 
@@ -116,7 +116,7 @@ def histograms(
                     places, counts.numpy(), wide * 0.92, bottom=under, label=part, color=colour
                 )
                 under = under + counts.numpy()
-            dressed(axes, name, label)
+            label_axes(axes, name, label)
         drawn[0].set_ylabel("images")
         drawn[-1].legend(frameon=False, fontsize=8)
 

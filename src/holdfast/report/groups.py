@@ -12,7 +12,7 @@ from holdfast.result import WORST
 log = logging.getLogger("holdfast")
 
 
-def laid_out(
+def layout(
     runs: Sequence[Path | str], suite: str | None, over_seeds: bool, every: bool = False
 ) -> tuple[list[Measured], list[str], list[str], list[list[Measured]]]:
     """What a table is made of: the evaluated runs, the settings and the scores that are its
@@ -123,12 +123,12 @@ def in_common(found: Sequence[Measured]) -> list[str]:
     return lines
 
 
-def shown(path: str) -> str:
+def column_name(path: str) -> str:
     """What the column of this setting is called."""
     return "evaluated on" if path == "evaluation.data" else path.removeprefix("evaluation.")
 
 
-def said(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A setting as a cell."""
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from holdfast.report.figures import COLOURS, dressed, panels
+from holdfast.report.figures import COLOURS, label_axes, panels
 
 Runs = Mapping[str, Sequence[Sequence[float]]]
 
@@ -26,6 +26,6 @@ def ranges(
                 values = torch.tensor(runs)
                 axes.plot(places, values.mean(0), label=label, color=colour)
                 axes.fill_between(places, values.amin(0), values.amax(0), color=colour, alpha=0.2)
-            dressed(axes, name, labels[0])
+            label_axes(axes, name, labels[0])
         drawn[0].set_ylabel(labels[1])
         drawn[0].legend(frameon=False, fontsize=8)

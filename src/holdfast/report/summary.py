@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast import record
-from holdfast.report.groups import in_common, laid_out, said, shown
+from holdfast.report.groups import cell_text, column_name, in_common, layout
 from holdfast.report.intervals import of_mean
 from holdfast.report.measured import Measured
 from holdfast.result import Table
@@ -83,16 +83,16 @@ def summary(
         on the same images, a line each.
     Raises BadInput where nothing is left.
     """
-    found, names, scores, groups = laid_out(runs, suite, over_seeds, every)
+    found, names, scores, groups = layout(runs, suite, over_seeds, every)
     lines = [
         (str(len(group)) if over_seeds else group[0].run,
-         *(said(group[0].settings.get(name)) for name in names),
+         *(cell_text(group[0].settings.get(name)) for name in names),
          *(_share([o.accuracy[name] for o in group if name in o.accuracy], interval)
            for name in scores),
          *(() if over_seeds else [_range(group[0].interval)]))
         for group in groups
     ]  # fmt: skip
-    head = ("runs" if over_seeds else "run", *map(shown, names), *scores)
+    head = ("runs" if over_seeds else "run", *map(column_name, names), *scores)
     told = _over_runs if over_seeds else _alone
     return Summary(
         head=head if over_seeds else (*head, "95 % interval"), lines=tuple(lines),
@@ -103,7 +103,7 @@ def summary(
 
 def _alone(group: Sequence[Measured], names: Sequence[str], scores: Sequence[str]) -> record.Row:
     (one,) = group
-    settings = {shown(name): one.settings.get(name) for name in names}
+    settings = {column_name(name): one.settings.get(name) for name in names}
     shares = {name: one.accuracy.get(name) for name in scores}
     return (
         {"run": one.run} | settings | shares | dict(zip(("low", "high"), one.interval, strict=True))
@@ -114,7 +114,7 @@ def _over_runs(
     group: Sequence[Measured], names: Sequence[str], scores: Sequence[str]
 ) -> record.Row:
     row: record.Row = {"runs": len(group)}
-    row |= {shown(name): group[0].settings.get(name) for name in names}
+    row |= {column_name(name): group[0].settings.get(name) for name in names}
     for name in scores:
         values = [one.accuracy[name] for one in group if name in one.accuracy]
         mean = statistics.fmean(values) if values else math.nan

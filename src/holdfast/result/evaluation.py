@@ -106,7 +106,7 @@ class AttackResult(Standing):
     def __repr__(self) -> str:
         return f"{self.name} ({self.norm} {self.radius:.4g}): {super().__repr__()} stand"
 
-    def as_row(self) -> Row:
+    def as_dict(self) -> Row:
         return self._short_curve() | self._arrived() | {
             "name": self.name, "accuracy": self.accuracy, "low": self.interval.low,
             "high": self.interval.high, "images": len(self.correct), "norm": self.norm,
@@ -198,7 +198,7 @@ class Evaluation:
             "radius": self.radius,
             "cascade": self.cascade,
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
-            "attacks": [attack.as_row() for attack in self.attacks],
+            "attacks": [attack.as_dict() for attack in self.attacks],
         }
 
     def as_table(self) -> Table:
@@ -224,7 +224,7 @@ class Evaluation:
     def remarks(self) -> list[str]:
         """Which attacks are in another norm; how many images each attack that leads to a class led
         there, in a line each."""
-        return remarks([attack.as_row() for attack in self.attacks], self.norm)
+        return remarks([attack.as_dict() for attack in self.attacks], self.norm)
 
     def table(self) -> str:
         """The same as aligned text, and what casts doubt on it."""

@@ -8,7 +8,7 @@ import torch
 from holdfast.data import Dataset, Split
 from holdfast.feedback import Boundary
 from holdfast.margin import Family, Margins, Rays, drawn
-from holdfast.model import usable
+from holdfast.model import check_inputs
 from holdfast.types import Classifier
 
 AT_ONCE = 1000  # examples made in floating point
@@ -35,7 +35,7 @@ def examples(
     places, row = chosen.image.unique(return_inverse=True)
     some = images.to("cpu").only(places)
     x = some.x
-    vectors = drawn(directions, model, *usable(model, x, some.y, some.index), seed).to(x)
+    vectors = drawn(directions, model, *check_inputs(model, x, some.y, some.index), seed).to(x)
     rays = Rays(
         model=model, x=x, directions=vectors,
         unit=margins.grid.unit(x[0].numel()), grid=dataclasses.replace(margins.grid, clip=True),

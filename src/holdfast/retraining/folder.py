@@ -20,7 +20,7 @@ def opened(out: Path | None, force: bool, team: Team) -> Iterator[None]:
     holds other things, or finished rounds and there is no `force`, or another process has it."""
     with ExitStack() as held:
         if out is not None:
-            team.agreed(partial(_taken, out, force, team, held))
+            team.gather_or_raise(partial(_taken, out, force, team, held))
         yield
 
 
@@ -53,12 +53,12 @@ def _taken(out: Path, force: bool, team: Team, held: ExitStack) -> None:
     if out.exists() and not out.is_dir():
         raise BadInput(f"expected a folder for the rounds, got {out}, which is none")
     record.recovered(out)
-    held.enter_context(record.alone(out))
+    held.enter_context(record.locked(out))
     if (out / record.REPLACED).exists() and (out / record.ROUNDS).exists():
         settled(out)  # by a call that was killed there
     _require_folder(out, force)
     if force:
-        held.enter_context(record.replaced(out, spared=(DRAFTS, HELD)))
+        held.enter_context(record.replacing(out, spared=(DRAFTS, HELD)))
 
 
 def _require_folder(out: Path, force: bool) -> None:

@@ -249,9 +249,9 @@ def _written(folder: Path, job: _Retraining, done: list[Round]) -> None:
         data=job.data.name,
     )  # fmt: skip
     if len(record.rows(folder / record.ROUNDS)) < len(done):  # else a killed call has written it
-        record.append(folder / record.ROUNDS, done[-1].as_row() | about)
+        record.append(folder / record.ROUNDS, done[-1].as_dict() | about)
     if done[-1].kept:
         made = folder / f"round-{len(done)}" / record.CHECKPOINTS
-        record.point(made / "best", (made / "last").readlink().name)  # what was judged
+        record.link(made / "best", (made / "last").readlink().name)  # what was judged
         for name in (record.CHECKPOINTS, record.CONFIG, record.PROVENANCE, record.METRICS):
-            record.point(folder / name, f"round-{len(done)}/{name}")
+            record.link(folder / name, f"round-{len(done)}/{name}")

@@ -51,7 +51,7 @@ class Round:
     def __repr__(self) -> str:
         return f"Round of {sum(self.examples)} examples, {'kept' if self.kept else 'undone'}"
 
-    def as_row(self) -> Row:
+    def as_dict(self) -> Row:
         return {
             "examples": self.examples, "measured": self.measured.as_dict(),
             "before": self.before.as_dict(), "after": self.after.as_dict(),
@@ -71,7 +71,7 @@ class Retrained:
 
     def as_table(self) -> Table:
         """Of each round what grew, what it cost, and whether it was kept."""
-        return round_table(one.as_row() for one in self.rounds)
+        return round_table(one.as_dict() for one in self.rounds)
 
     def table(self) -> str:
         """The same as aligned text."""

@@ -1,7 +1,7 @@
 """Training: the loop, its settings, its checkpoints."""
 
 from holdfast.training.epoch import Diverged
-from holdfast.training.folder import changed_since, unbegun
+from holdfast.training.folder import changed_since, has_no_checkpoint
 from holdfast.training.guard import Guard
 from holdfast.training.job import as_network
 from holdfast.training.loop import train
@@ -30,7 +30,7 @@ __all__ = [
     "Watch",
     "as_network",
     "changed_since",
+    "has_no_checkpoint",
     "rehearse",
     "train",
-    "unbegun",
 ]

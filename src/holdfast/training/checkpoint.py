@@ -62,9 +62,9 @@ def save(session: Session, run: Path, data: Dataset, keep_every: int) -> None:
     with record.folder(place / name) as draft:
         models.save(session.judged, draft, card)
         record.write(draft / "state.pt", _packed(session))
-    record.point(place / "last", name)
+    record.link(place / "last", name)
     if session.best_epoch == session.epoch:
-        record.point(place / "best", name)
+        record.link(place / "best", name)
     _prune(place, keep_every)
     record.settled(run)
 
@@ -136,9 +136,9 @@ def tidy(session: Session, run: Path) -> None:
     """
     place = run / record.CHECKPOINTS
     if not (place / "last").is_dir():
-        record.point(place / "last", _newest(run).name)
+        record.link(place / "last", _newest(run).name)
     if session.best_epoch:
-        record.point(place / "best", _of_epoch(run, session.best_epoch).name)
+        record.link(place / "best", _of_epoch(run, session.best_epoch).name)
     elif (place / "best").is_symlink():
         (place / "best").unlink()
     for draft in place.glob(".*"):

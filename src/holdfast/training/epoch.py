@@ -10,7 +10,7 @@ from holdfast.training import checkpoint
 from holdfast.training.checkpoint import Session
 from holdfast.training.guard import hardened
 from holdfast.training.job import TrainingJob, epoch_of
-from holdfast.training.step import Bench, Tally, step
+from holdfast.training.step import StepContext, Tally, step
 from holdfast.types import Attack
 
 
@@ -60,9 +60,9 @@ def _check_finite(row: record.Row, session: Session) -> None:
         )
 
 
-def bench(job: TrainingJob, session: Session) -> Bench:
+def bench(job: TrainingJob, session: Session) -> StepContext:
     """What the steps of the coming epoch work with."""
-    return Bench(
+    return StepContext(
         model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,
         adversary=noise.reseeded(present_adversary(job, session), session.epoch), team=job.team,
     )  # fmt: skip

@@ -25,7 +25,7 @@ FREE = {"epochs", "precision", "device", "weights"}  # may differ when a run is 
 Start = Literal["new", "replace", "begin again", "resume"]
 
 
-def start_of(run: Path | None, resume: Any, force: bool) -> Start:
+def entry_mode(run: Path | None, resume: Any, force: bool) -> Start:
     """How a run folder is entered.
 
     `new`: nothing may be there; `replace`: whatever run is there goes; `resume`: behind its last
@@ -42,7 +42,7 @@ def start_of(run: Path | None, resume: Any, force: bool) -> Start:
         return "new"
     if _trained(run):
         return "resume"
-    return "begin again" if unbegun(run) else "new"
+    return "begin again" if has_no_checkpoint(run) else "new"
 
 
 def _trained(run: Path) -> bool:
@@ -50,7 +50,7 @@ def _trained(run: Path) -> bool:
     return any((run / record.CHECKPOINTS).glob("[!.]*"))
 
 
-def unbegun(run: Path) -> bool:
+def has_no_checkpoint(run: Path) -> bool:
     """Whether a folder holds no more than a run does that was stopped before its first checkpoint,
     what was being written too."""
     known = {record.CONFIG, record.PROVENANCE, record.METRICS, record.CHECKPOINTS, "tensorboard",
@@ -61,7 +61,7 @@ def unbegun(run: Path) -> bool:
     return all(name in known for name in there)
 
 
-def prepare(
+def require_resumable(
     run: Path | None, recipe: Recipe, data: Dataset, network: models.Network, start: Start
 ) -> Recipe:
     """Check the folder before anything is done; a resumed run keeps the precision it measured."""
@@ -105,11 +105,11 @@ def opened(
     before its first checkpoint. Raises BadInput where another process holds it."""
     with ExitStack() as held:
         if run is not None:
-            team.agreed(partial(_taken, run, start, team, held))
+            team.gather_or_raise(partial(_taken, run, start, team, held))
             if start == "resume":
                 checkpoint.restore(session, run)
             team.barrier()  # all have read before one writes
-            team.agreed(partial(_begun, run, recipe, data, session, start, team))
+            team.gather_or_raise(partial(_begun, run, recipe, data, session, start, team))
         yield
 
 
@@ -119,11 +119,11 @@ def _taken(run: Path, start: Start, team: Team, held: ExitStack) -> None:
         return
     if start != "resume":
         _make(run, exist_ok=start != "new")
-    held.enter_context(record.alone(run))
+    held.enter_context(record.locked(run))
     if start == "replace":
         _require_run(run)
-        held.enter_context(record.replaced(run))
-    if start == "begin again" and not unbegun(run):
+        held.enter_context(record.replacing(run))
+    if start == "begin again" and not has_no_checkpoint(run):
         raise BadInput(
             f"expected {run} to be without a checkpoint, got one that another process has made "
             "meanwhile; say the same again to go on behind it"

@@ -64,7 +64,7 @@ class Guard:
             f"{row[pgd]:.1%} with clean accuracy at {row[clean]:.1%}"
         )
 
-    def tired(self, epoch: int, best_epoch: int) -> str | None:
+    def out_of_patience(self, epoch: int, best_epoch: int) -> str | None:
         """What to say where the best epoch lies too far back."""
         if not self.patience or not best_epoch or epoch - best_epoch < self.patience:
             return None

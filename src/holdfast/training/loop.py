@@ -24,12 +24,12 @@ from holdfast.training.job import (
 )
 from holdfast.training.optimizer import AdamW, Optimizer
 from holdfast.training.perturb import AWP
-from holdfast.training.ready import ready, recipe_of, warn_beforehand
+from holdfast.training.ready import recipe_of, set_up, warn_beforehand
 from holdfast.training.recipe import Adversarial, Watch
 from holdfast.training.rehearsal import rehearse_model
 from holdfast.training.schedule import Constant, Schedule
 from holdfast.training.watching import collapse
-from holdfast.training.watching import watch as watch_model
+from holdfast.training.watching import measure as watch_model
 from holdfast.types import Attack, Objective
 
 log = logging.getLogger("holdfast")
@@ -114,11 +114,11 @@ def train(
     rehearse_model(network, data)
     team = teams.join(processes, device)
     run = team.broadcast_object(None if out is None else Path(out))
-    team.agreed(lambda: record.recovered(run) if run and team.leads else None)
-    start: folder.Start = team.broadcast_object(folder.start_of(run, resume, force))
-    recipe = folder.prepare(run, recipe, data, network, start)
+    team.gather_or_raise(lambda: record.recovered(run) if run and team.leads else None)
+    start: folder.Start = team.broadcast_object(folder.entry_mode(run, resume, force))
+    recipe = folder.require_resumable(run, recipe, data, network, start)
     require_batches(network, recipe, team, len(data.train))
-    recipe, job, session = ready(network, data, recipe, team, run, tick, tell)
+    recipe, job, session = set_up(network, data, recipe, team, run, tick, tell)
     if team.leads:
         warn_beforehand(recipe)
     with folder.opened(run, recipe, data, session, start, team):
@@ -170,7 +170,7 @@ def _over(job: TrainingJob, session: Session, history: list[record.Row]) -> str 
         return alarm
     if job.recipe.criterion not in history[-1]:  # only a measurement can say so
         return None
-    return guard.tired(session.epoch, session.best_epoch)
+    return guard.out_of_patience(session.epoch, session.best_epoch)
 
 
 def _warn(job: TrainingJob, row: record.Row, history: list[record.Row], alarm: str | None) -> None:

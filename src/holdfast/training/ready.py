@@ -41,7 +41,7 @@ def recipe_of(data: Any, **settings: Any) -> Recipe:
             raise BadInput(f"expected images in the {name} split, got none; give it some")
     counts = data.train.counts(data.classes)
     objective = feedback.suited(_valued(settings["objective"]), counts)
-    adversary = own.valued(settings["adversary"], 3, attack.OPTIONAL_ARGUMENTS)
+    adversary = own.as_settings(settings["adversary"], 3, attack.OPTIONAL_ARGUMENTS)
     return Recipe(**settings | {"objective": objective, "adversary": adversary})
 
 
@@ -52,10 +52,10 @@ def rehearse(model: nn.Module, data: Dataset, team: Team, **settings: Any) -> No
     network = as_network(model, data)
     rehearse_model(network, data)
     measured = "fp32" if recipe.precision == "auto" else recipe.precision  # without measuring
-    ready(network, data, replace(recipe, precision=measured), team)
+    set_up(network, data, replace(recipe, precision=measured), team)
 
 
-def ready(
+def set_up(
     network: Network, data: Dataset, recipe: Recipe, team: Team, run: Path | None = None,
     tick: Tick | None = None, tell: Tell | None = None,
 ) -> tuple[Recipe, TrainingJob, Session]:  # fmt: skip
@@ -96,4 +96,4 @@ def _valued(objective: Objective) -> Objective:
         return replace(objective, first=first, second=second)
     if isinstance(objective, feedback.Trades):
         return replace(objective, base=_valued(objective.base))
-    return own.valued(objective, 3)
+    return own.as_settings(objective, 3)

@@ -8,7 +8,7 @@ from holdfast import attack, noise
 from holdfast.data import Augment, Dataset
 from holdfast.errors import BadInput, require_call, require_value
 from holdfast.feedback import OBJECTIVES, adversary_loss, leaves, needs_pairs
-from holdfast.geometry import require_inside
+from holdfast.geometry import require_radius_in_box
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
 from holdfast.model import Mode
 from holdfast.training.guard import Guard, hardened
@@ -152,7 +152,7 @@ class Recipe:
 
     def _check_adversary(self, adversary: Attack) -> None:
         """Raises BadInput for an adversary that cannot do what is asked of it."""
-        require_inside(getattr(adversary, "radius", 0.0), getattr(adversary, "norm", "linf"))
+        require_radius_in_box(getattr(adversary, "radius", 0.0), getattr(adversary, "norm", "linf"))
         if self.adversarial.start >= self.epochs:
             raise BadInput(
                 f"expected adversarial.start below the {self.epochs} epochs, got "

@@ -15,7 +15,7 @@ from holdfast.feedback import leaves, needs_pairs
 from holdfast.geometry import length
 from holdfast.model import Network, frozen
 from holdfast.result import SLACK
-from holdfast.training.step import Bench, objective, with_adversarial
+from holdfast.training.step import StepContext, objective, with_adversarial
 from holdfast.types import Batch, Images, Norm, device_of
 
 
@@ -38,7 +38,7 @@ def rehearse_model(network: Network, data: Dataset) -> None:
         raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")
 
 
-def rehearse_update(bench: Bench, batch: Batch) -> None:
+def rehearse_update(bench: StepContext, batch: Batch) -> None:
     """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn.
     Of a model that cannot be copied it is the loss alone, in evaluation mode.
 

@@ -32,7 +32,7 @@ Losses = Callable[[], tuple[PerImage, State]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Bench:
+class StepContext:
     """What a step works with.
 
     adversary: the recipe's, or what a guard has made of it, with the seed of this epoch.
@@ -47,7 +47,7 @@ class Bench:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Stepped:
+class StepResult:
     """loss: of each image, at the last update; norm: of the gradient, before clipping, a mean over
     the updates; state: the objective's; forward, backward: passes, one for each image that went
     through."""
@@ -68,7 +68,7 @@ class Tally:
     forward: int = 0
     backward: int = 0
 
-    def add(self, found: Stepped) -> None:
+    def add(self, found: StepResult) -> None:
         self.loss, self.norm = self.loss + found.loss.sum(), self.norm + found.norm
         self.forward, self.backward = self.forward + found.forward, self.backward + found.backward
 
@@ -84,7 +84,7 @@ class Tally:
         }  # fmt: skip
 
 
-def step(bench: Bench, batch: Batch, share: float, state: State) -> Stepped:
+def step(bench: StepContext, batch: Batch, share: float, state: State) -> StepResult:
     """Make the batch's adversarial twins, then take as many updates as the objective wants.
 
     share: of the adversary's radius.
@@ -102,19 +102,21 @@ def step(bench: Bench, batch: Batch, share: float, state: State) -> Stepped:
         norms.append(norm)
     share_of_batch = len(batch.y) / (batch.whole or len(batch.y))
     merged = bench.team.merge(state, persistent(current), share_of_batch)
-    return Stepped(
+    return StepResult(
         loss=loss, norm=torch.stack(norms).mean(), state=merged,
         forward=meter.forward, backward=meter.backward,
     )  # fmt: skip
 
 
-def _losses(bench: Bench, meter: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
+def _losses(
+    bench: StepContext, meter: Classifier, batch: Batch, state: State
+) -> tuple[PerImage, State]:
     with bench.engine.autocast():
         return objective(meter, batch, bench.recipe, state)
 
 
 def with_adversarial(
-    bench: Bench, meter: Classifier, batch: Batch, share: float, state: State
+    bench: StepContext, meter: Classifier, batch: Batch, share: float, state: State
 ) -> Batch:
     """The batch with its adversarial twins; the attack runs on the bare model, frozen."""
     if bench.adversary is None or share == 0:
@@ -170,7 +172,7 @@ def objective(
     return loss + recipe.adversarial.weight * extra, state
 
 
-def update(bench: Bench, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor, State]:
+def update(bench: StepContext, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor, State]:
     """One step down the mean loss over the whole batch, on all processes together."""
     model, recipe, team = bench.model, bench.recipe, bench.team
     images = batch.whole or len(batch.y)

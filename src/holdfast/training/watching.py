@@ -24,7 +24,7 @@ ADVICE = (
 )
 
 
-def watch(
+def measure(
     model: nn.Module, splits: Mapping[str, Split], recipe: Recipe, engine: Engine, team: Team,
     epoch: int, attacked: bool,
 ) -> dict[str, float]:  # fmt: skip
