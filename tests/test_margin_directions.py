@@ -69,6 +69,16 @@ def test_principal_components_come_in_the_order_of_their_variance():
     assert first[1, 2, 1] > 0.99 and second[0, 0, 0] > 0.99
 
 
+def test_components_without_variance_are_none():
+    images = noise.normal(torch.arange(40), SHAPE, 1)
+    images[:, :, 0] = 0.5  # as the borders of digits
+    found = made(margin.Principal(images=images))
+    assert len(found) == 24 - 6
+    assert found[:, :, 0].abs().max() < 1e-6
+    with pytest.raises(BadInput, match="1 to 18"):
+        made(margin.Principal(images=images, count=19))
+
+
 def test_gradient_and_mixtures_with_it():
     world = linear_world(count=5, side=4)
     rows = drawn(margin.Gradient(count=200), world.model, world.x, world.y, INDEX, 0).flatten(2)

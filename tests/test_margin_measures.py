@@ -241,6 +241,12 @@ def test_one_image_is_told_in_json_and_grids_are_not_mixed():
         growth(found, finer)
 
 
+def test_of_equal_classes_the_lower_number_is_taken_and_halves_round_up():
+    strength = torch.tensor([0.1, 0.2, 0.3, torch.inf, torch.inf])
+    assert levels(strength) == ["low", "low", "low", "high", "medium"]
+    assert levels(torch.tensor([1.0, 1, 1, 1, 1]), 0.2, 0.2)[:2] == ["low", "high"]
+
+
 def test_a_class_is_low_or_high_and_never_both():
     assert levels(torch.tensor([1.0, 2, 3]), 0.5, 0.5) == ["low", "low", "high"]
 
@@ -258,5 +264,5 @@ def test_an_end_that_is_infinite_is_no_nan():
 
 def test_a_class_that_no_ray_leaves_is_not_low():
     assert levels(torch.tensor([torch.inf, 0.0, torch.inf, torch.inf])) == [
-        "medium", "low", "medium", "high"
+        "high", "low", "medium", "medium"
     ]  # fmt: skip

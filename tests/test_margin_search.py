@@ -13,9 +13,10 @@ from worlds import linear_world
 
 from holdfast import margin, noise
 from holdfast.errors import BadInput
-from holdfast.margin import Linear, Orthonormal, Screened, Traced, forms, search
+from holdfast.margin import Gradient, Linear, Orthonormal, Screened, Traced, forms, search
 from holdfast.margin import screened as sieve
 from holdfast.margin.rays import Crossings, Grid, Rays
+from holdfast.model import predict
 
 WORLD = linear_world(count=6, side=6, classes=3)
 RAYS: dict[str, Any] = {"reach": 1.0, "step": 0.02, "clip": False}
@@ -478,3 +479,12 @@ def test_classes_of_any_number_are_entered():
     found = search(model, x, torch.zeros(1).long(), directions=torch.ones(1, 1, 2, 2), step=0.1,
                    signs=1, method="linear")  # fmt: skip
     assert found.entered.item() == 39_999 and found.none_share() == 0
+
+
+def test_a_gradient_leads_out_of_the_class_that_is_left():
+    """Of images taken for another class too, whose label's gradient leads further into that."""
+    model = WORLD.model
+    y = (predict(model, WORLD.x).argmax(1) + 1) % 3
+    found = search(model, WORLD.x, y, directions=Gradient(count=1), signs=1, audit=0.0)
+    right = search(model, WORLD.x, found.origin, directions=Gradient(count=1), signs=1, audit=0.0)
+    assert torch.equal(found.distance, right.distance) and (found.entered >= 0).any()

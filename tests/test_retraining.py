@@ -120,6 +120,41 @@ def test_examples_are_points_of_their_rays_that_the_model_gets_wrong(trained):
     assert (along[inside] > 0.99).all() and (along > 0.6).all()
 
 
+def mean_image(model, x, y, index, seed):
+    return x.mean(0, keepdim=True)
+
+
+def test_examples_lie_on_the_rays_that_were_searched(trained):
+    model, data = trained
+    images = PROBE.sample(data.train)
+    probe = dataclasses.replace(PROBE, directions=mean_image)
+    measured = probe(model, images, seed=5)
+    just = dataclasses.replace(FEW, low=20, medium=20, high=20, nearest=1.01, furthest=1.01)
+    made = examples(model, images, measured, probe.directions, just, seed=5)
+    wrong = models.predict(model, made.x).argmax(1) != made.y
+    assert len(wrong) > 10 and wrong.float().mean() > 0.95
+
+
+def test_a_judge_without_directions_of_its_own_is_said(trained, caplog):
+    model = copy.deepcopy(trained[0])
+    some = dataclasses.replace(PROBE, images=6, directions=margin.LowFrequency(count=5))
+    for judge, said in ((some, True), (dataclasses.replace(PROBE, images=20), False)):
+        caplog.clear()
+        retrain(model, trained[1], **SETTINGS | {"probe": PROBE if not said else some,
+                "judge": judge, "epochs": 1})  # fmt: skip
+        assert ("directions that examples come from" in caplog.text) is said
+
+
+def test_of_rays_of_one_length_each_image_gives_others():
+    distance, entered = torch.full((400, 50), 0.1), torch.ones(400, 50).long()
+    distance[:, 25:] = 0.2
+    given = distance, entered, torch.zeros(400).long(), torch.arange(400), ["medium"]
+    chosen = Boundary(medium=400, rays=5)(*given)
+    counts = torch.bincount(chosen.ray, minlength=50)
+    assert counts.sum() == 2000 and (counts[:25] > 0).all() and not counts[25:].any()
+    assert torch.equal(chosen.ray, Boundary(medium=400, rays=5)(*given).ray)
+
+
 def test_a_mixed_set_holds_every_training_image_and_every_example_once():
     data = blobs()
     some = data.train.only(torch.arange(7))
@@ -324,7 +359,8 @@ def test_what_was_judged_is_what_other_commands_take(trained, tmp_path, monkeypa
     model, data = copy.deepcopy(trained[0]), trained[1]
     monkeypatch.setattr("holdfast.retraining.rounds.Round.kept", True)
     settings: dict[str, Any] = SETTINGS | {"epochs": 3, "watch": training.Watch(images=30, every=1)}
-    retrain(model, data, out=tmp_path / "run", **settings)
+    found = retrain(model, data, out=tmp_path / "run", **settings)
+    assert found.rounds[0].trained.best_epoch == 3
     best, last = (models.load(tmp_path / "run" / "checkpoints" / name) for name in ("best", "last"))
     for one, other in zip(best.parameters(), last.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -200,6 +200,29 @@ def test_a_guard_waits_for_the_adversary(monkeypatch):
         assert len(trained.history) == epochs, trained.stopped
 
 
+def test_without_an_adversary_nothing_waits_for_one(monkeypatch):
+    seen = iter([0.9, 0.5, 0.5, 0.8])
+    looks = {"validation_pgd": 0.5, "validation_largest_class": 0.3}
+    monkeypatch.setattr("holdfast.training.loop.watch_model",
+                        lambda *_: looks | {"validation_clean": next(seen)})  # fmt: skip
+    trained = train(
+        network(DATA), DATA, adversarial=Adversarial(start=2), best="clean", **fast(epochs=4)
+    )
+    assert trained.best_epoch == 1
+
+
+def test_a_hardened_adversary_has_the_seed_of_the_run(monkeypatch):
+    seeds = []
+    real = PGD.__call__
+    monkeypatch.setattr(PGD, "__call__", lambda self, *rest: seeds.append(self.seed) or real(
+        self, *rest))  # fmt: skip
+    for seed in (1, 2):
+        falls(monkeypatch, at=2, until=3)
+        train(network(DATA), DATA, adversary=FGSM(radius=0.1), seed=seed,
+              guard=Guard(catastrophe="rollback"), **fast(epochs=3))  # fmt: skip
+    assert len(set(seeds)) == 4  # two epochs of each run
+
+
 def falls(monkeypatch, at: int, until: int = 10**9) -> None:
     """A watch that sees robustness vanish at one epoch (counted in looks, not in epochs)."""
     looks = []

@@ -29,6 +29,7 @@ from holdfast.training import (
     Watch,
     train,
 )
+from holdfast.training.watching import collapse
 
 DATA = blobs()
 
@@ -166,6 +167,11 @@ def test_the_adversary_may_climb_the_trained_objective(loss):
         **fast(epochs=1),
     )
     assert seen and all(seen)
+
+
+def test_one_class_alone_is_no_collapse():
+    one = DATA.train.only((DATA.train.y == 0).nonzero().flatten())
+    assert collapse(1.0, one, 3) is None and collapse(1.0, DATA.train, 3)
 
 
 def test_a_collapse_is_noticed_and_said(caplog):

@@ -108,7 +108,10 @@ class Boundary:
                 f"got none; ask for more of the levels {', '.join(sorted(set(levels)))}"
             )
         near = distance[images].where(crossing[images], torch.inf)
-        margin, ray = near.topk(min(self.rays, near.shape[1]), dim=1, largest=False)
+        tie = noise.uniform(index[images], near.shape[1:], self.seed, noise.Stream.EXAMPLES, 1)
+        order = tie.argsort(1)  # on a grid many rays are as long as each other
+        order = order.gather(1, near.gather(1, order).argsort(stable=True, dim=1))[:, : self.rays]
+        margin, ray = near.gather(1, order), order
         short = int((crossing[images].sum(1) < self.rays).sum())
         if short:
             log.warning("%d images have fewer than %d rays that cross", short, self.rays)

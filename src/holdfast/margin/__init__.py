@@ -9,6 +9,7 @@ from holdfast.margin.directions import (
     Orthonormal,
     Principal,
     drawn,
+    known_directions,
 )
 from holdfast.margin.linear import Linear
 from holdfast.margin.margins import Audit, Margins, growth
@@ -55,6 +56,7 @@ __all__ = [
     "drawn",
     "growth",
     "jackknife",
+    "known_directions",
     "levels",
     "load",
     "mean_margins",

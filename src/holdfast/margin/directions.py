@@ -2,7 +2,9 @@
 
 A family is called as `family(model, x, y, index, seed)` with some images and gives directions
 `[direction, channel, height, width]` that all images share, or `[image, direction, channel,
-height, width]`, each image's own. Any function of this form is a family, and so is a tensor.
+height, width]`, each image's own. `y` are the classes that the rays are to leave: the search's
+reference, so the predictions unless it is `label`. Directions that all share are asked for with all
+images of the search. Any function of this form is a family, and so is a tensor.
 """
 
 import math
@@ -127,9 +129,10 @@ class Principal:
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         rows = self.images.flatten(1).double()
-        known = min(len(rows) - 1, rows.shape[1])
-        count = _within(self.count, known, "components of the images given")
-        components = torch.linalg.svd(rows - rows.mean(0), full_matrices=False).Vh[:count]
+        _, spread, components = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+        least = spread[0] * max(rows.shape) * torch.finfo(spread.dtype).eps  # of a numerical rank
+        count = _within(self.count, int((spread > least).sum()), "components of the images given")
+        components = components[:count]
         largest = components.gather(1, components.abs().argmax(1, keepdim=True))
         return (components * largest.sign()).reshape(count, *self.images.shape[1:]).to(x)
 
@@ -203,6 +206,21 @@ def drawn(
     if len(units) == 0 or not (units.isfinite().all() and units.flatten(1).any(1).all()):
         raise BadInput("expected directions that are finite and not zero, got others; drop those")
     return units.reshape(made.shape)
+
+
+def known_directions(
+    directions: Family | Tensor, model: Classifier, x: Images, y: Labels, index: Labels, seed: int
+) -> Tensor | None:
+    """A tensor of directions, or those that a family gives to all images; None: each has its own.
+
+    A family is asked with one image which it does, since each image's own may be too many at once.
+    Raises BadInput as `drawn` does.
+    """
+    if not isinstance(directions, Tensor):
+        one = drawn(directions, model, x[:1], y[:1], index[:1], seed)
+        if one.ndim > x.ndim:
+            return None
+    return drawn(directions, model, x, y, index, seed)
 
 
 def cosines(size: int) -> Tensor:

@@ -43,7 +43,6 @@ class RaySearch:
 
     model: Classifier
     x: Images
-    y: Labels
     index: Labels
     clean: Logits
     origin: Labels
@@ -67,14 +66,14 @@ class RaySearch:
 
     def rays(self, images: Labels) -> Rays:
         """The rays of the images at these places, their passes counted anew."""
-        x, y, index = self.x[images], self.y[images], self.index[images]
+        x, origin, index = self.x[images], self.origin[images], self.index[images]
         if self.shared is None:
-            vectors = drawn(self.family, self.model, x, y, index, self.seed)
+            vectors = drawn(self.family, self.model, x, origin, index, self.seed)
         else:
             vectors = self.shared if self.shared.ndim == x.ndim else self.shared[images]
         return Rays(
             model=Metered(self.model), x=x, directions=vectors, unit=self.grid.unit(x[0].numel()),
-            grid=self.grid, origin=self.origin[images], key=index, place=images,
+            grid=self.grid, origin=origin, key=index, place=images,
             batch=self.batch,
         )  # fmt: skip
 
@@ -82,19 +81,6 @@ class RaySearch:
         """The rays on which a method prepares: a function of all images, not of a piece."""
         inside = self.inside.nonzero().flatten()[:SAMPLE]
         return self.rays(inside if len(inside) else inside.new_zeros(1))
-
-
-def known_directions(
-    family: Family | Tensor, model: Classifier, x: Images, y: Labels, index: Labels, seed: int
-) -> Tensor | None:
-    """A tensor of directions, or those that a family gives to all images; None: each has its own.
-
-    Raises BadInput as `drawn` does.
-    """
-    if isinstance(family, Tensor):
-        return drawn(family, model, x, y, index, seed)
-    made = drawn(family, model, x[:1], y[:1], index[:1], seed)
-    return made if made.ndim == x.ndim else None
 
 
 def searched(job: RaySearch, finder: Callable[[], Finder], images: Labels) -> Piece:

@@ -6,6 +6,7 @@ A margin is the distance along a ray to the first change of class; a ray without
 them. What has no rays at all is NaN.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -113,9 +114,10 @@ def levels(
     """ "high", "medium" or "low" for each class (section IV-B).
 
     The classes whose R_i is among the largest share `top` are high, those among the smallest share
-    `bottom` are low. Shares are rounded to whole classes, the low first; ties go to the lower class
-    number, but no class that none leaves (inf) is low. Classes without R_i (NaN) are medium, and
-    the shares are those of the others. Raises BadInput for shares that do not fit into 1.
+    `bottom` are low. Shares are rounded to whole classes, halves up, the low first. Of classes with
+    the same R_i the lower number is taken first, but no class that none leaves (inf) is low.
+    Classes without R_i (NaN) are medium, and the shares are those of the others. Raises BadInput
+    for shares that do not fit into 1.
     """
     if not (top >= 0 and bottom >= 0 and top + bottom <= 1):
         raise BadInput(
@@ -123,11 +125,12 @@ def levels(
         )
     named = ["medium"] * len(robustness)
     known = (~robustness.isnan()).nonzero().flatten()
-    order, count = known[robustness[known].argsort(stable=True)].tolist(), len(known)
-    below = round(bottom * count)
-    for place in order[:below]:
+    rising = known[robustness[known].argsort(stable=True)].tolist()
+    falling = known[robustness[known].argsort(stable=True, descending=True)].tolist()
+    few, many = (math.floor(share * len(known) + 0.5) for share in (bottom, top))
+    for place in rising[:few]:
         named[place] = "low" if robustness[place].isfinite() else "medium"
-    for place in order[max(below, count - round(top * count)) :]:
+    for place in [one for one in falling if named[one] != "low"][:many]:
         named[place] = "high"
     return named
 

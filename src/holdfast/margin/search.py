@@ -13,8 +13,8 @@ from holdfast import kept, record
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose, require_call, require_value
 from holdfast.limits import ABOVE_0, COUNT, SHARE, require_range
-from holdfast.margin.directions import Family, Orthonormal
-from holdfast.margin.job import TENSORS, Piece, RaySearch, known_directions, passes_of, searched
+from holdfast.margin.directions import Family, Orthonormal, known_directions
+from holdfast.margin.job import TENSORS, Piece, RaySearch, passes_of, searched
 from holdfast.margin.linear import Linear
 from holdfast.margin.margins import Audit, Margins
 from holdfast.margin.rays import PIECE, Finder, Grid, Method, Rays, Scale
@@ -111,10 +111,10 @@ def search(
     logits = clean_logits(model, x, y, batch_size)
     _warn_of_probabilities(logits)
     with eval_mode(model):
+        origin = y if reference == "label" else logits.argmax(1)
         job = RaySearch(
-            model=model, x=x, y=y, index=index, clean=logits,
-            origin=y if reference == "label" else logits.argmax(1), family=directions,
-            shared=known_directions(directions, model, x, y, index, seed), grid=grid,
+            model=model, x=x, index=index, clean=logits, origin=origin, family=directions,
+            shared=known_directions(directions, model, x, origin, index, seed), grid=grid,
             audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
             batch=resolve_batch_size(batch_size, x), seed=seed,
         )  # fmt: skip
@@ -181,7 +181,7 @@ def _piece(
 
 def _deciding(job: RaySearch, method: Method) -> tuple[dict[str, Tensor], object]:
     """What decides the result, besides the model: tensors, and settings."""
-    held = {"x": job.x, "y": job.y, "origin": job.origin, "index": job.index, "clean": job.clean}
+    held = {"x": job.x, "origin": job.origin, "index": job.index, "clean": job.clean}
     if job.shared is not None:
         held["directions"] = job.shared
     family = None if isinstance(job.family, Tensor) else job.family

@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 
 import torch
+from torch import Tensor
 
 from holdfast.data import Dataset, Split
 from holdfast.feedback import Boundary
-from holdfast.margin import Family, Margins, Rays, drawn
+from holdfast.margin import Family, Margins, Rays, drawn, known_directions
 from holdfast.model import check_inputs
-from holdfast.types import Classifier
+from holdfast.types import Classifier, Labels
 
 AT_ONCE = 1000  # examples made in floating point
 
@@ -33,9 +34,9 @@ def examples(
     levels = margins.levels(feedback.top, feedback.bottom)
     chosen = feedback(far, entered, margins.origin, margins.index, levels)
     places, row = chosen.image.unique(return_inverse=True)
+    vectors = _searched(directions, model, images, margins.origin, places, seed)
     some = images.to("cpu").only(places)
-    x = some.x
-    vectors = drawn(directions, model, *check_inputs(model, x, some.y, some.index), seed).to(x)
+    x, vectors = some.x, vectors.to(some.x)
     rays = Rays(
         model=model, x=x, directions=vectors,
         unit=margins.grid.unit(x[0].numel()), grid=dataclasses.replace(margins.grid, clip=True),
@@ -47,6 +48,17 @@ def examples(
     made = [(rays.points(*part) * 255).round().to(torch.uint8) for part in parts]
     pixels = torch.cat(made)
     return Split(pixels=pixels, y=some.y[row], index=torch.arange(len(pixels)))
+
+
+def _searched(
+    directions: Family, model: Classifier, images: Split, origin: Labels, places: Tensor, seed: int
+) -> Tensor:
+    """The directions along which the search went from the images at these places."""
+    x, y, index = check_inputs(model, images.x, origin, images.index)
+    shared = known_directions(directions, model, x, y, index, seed)
+    if shared is not None:
+        return shared
+    return drawn(directions, model, x[places], y[places], index[places], seed)
 
 
 def mixed(data: Dataset, more: Split) -> Dataset:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from holdfast import margin
 from holdfast.data import Split
 from holdfast.margin import Family, Margins, Orthonormal, Scale
+from holdfast.model import check_inputs
 from holdfast.types import Classifier, Said
 
 
@@ -46,6 +48,13 @@ class Probe:
     def require(self, model: Classifier, split: Split) -> None:
         """Raises BadInput where these images cannot be searched so; tried on the first."""
         self(model, split.only(torch.arange(1)), seed=0)
+
+    def shared(self, model: Classifier, split: Split, seed: int) -> Tensor | None:
+        """Directions that all images share, `[direction, pixel]`; None: each has its own."""
+        first = split.only(torch.arange(1))
+        given = check_inputs(model, first.x, first.y, first.index)
+        found = margin.known_directions(self.directions, model, *given, seed)
+        return None if found is None else found.flatten(1)
 
     def __call__(
         self, model: Classifier, split: Split, seed: int, folder: Path | None = None,

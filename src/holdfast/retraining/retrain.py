@@ -32,6 +32,7 @@ from holdfast.training import Recipe, as_network, rehearse, train
 from holdfast.types import Said, device_of
 
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
+ALIKE = 1 - 1e-5  # cosine of two directions that are the same
 log = logging.getLogger("holdfast")
 
 
@@ -119,6 +120,7 @@ def retrain(
         said=said, team=team, training={**training, "device": device},
     )  # fmt: skip
     judge.require(model, job.judges)
+    _warn_of_known_directions(model, job)
     with folders.opened(job.folder, force, team):
         return _retrained(job, model, rounds)
 
@@ -171,6 +173,22 @@ def _require_fitting(data: Dataset, probe: Probe, reuse: bool) -> None:
         raise BadInput("expected validation images, which judge each round, got none")
 
 
+def _warn_of_known_directions(model: nn.Module, job: _Retraining) -> None:
+    """Say it where the judge's directions are those that examples come from, since families such as
+    low_frequency know no chance."""
+    given, seen = (
+        probe.shared(model, job.judges, seed) for seed, probe in enumerate((job.probe, job.judge))
+    )
+    if given is None or seen is None or not job.team.leads:
+        return
+    if ((seen @ given.T).abs().amax(1) > ALIKE).all():
+        log.warning(
+            "rounds are judged along directions that examples come from, since %s has no others; "
+            "give the judge other ones, such as orthonormal",
+            getattr(job.judge.directions, "name", "that family"),
+        )
+
+
 def _start(model: nn.Module) -> str | None:
     """The checkpoint that the command line has read the model from."""
     return model.card.provenance.get("start") if isinstance(model, models.Network) else None
@@ -207,10 +225,11 @@ def _round(job: _Retraining, model: nn.Module, number: int, measured: Margins, d
             after=judged(), clean=(accuracy, _accuracy(model, job.data.validation)),
             trained=trained, max_drop=job.max_drop,
         )  # fmt: skip
-    if not found.kept:
-        model.load_state_dict(weights)
-        if job.team.leads:
-            log.warning("round %d undone: %s", number + 1, found.fault)
+    if found.kept:  # what was judged is the best
+        return replace(found, trained=replace(trained, best_epoch=len(trained.history)))
+    model.load_state_dict(weights)
+    if job.team.leads:
+        log.warning("round %d undone: %s", number + 1, found.fault)
     return found
 
 

@@ -30,7 +30,8 @@ def run_epoch(job: TrainingJob, session: Session) -> record.Row:
         noise.settle(noise.scramble(recipe.seed, noise.Stream.DROPOUT, done, *job.team.others))
         session.model.train()
         for i, batch in enumerate(epoch_of(job, done)):
-            share = recipe.adversarial.share(done + i / steps)
+            present = recipe.adversary is not None
+            share = recipe.adversarial.share(done + i / steps) if present else 1.0
             rate = _set_rate(job, session)
             found = step(place, batch, share, session.state)
             tally.add(found)
@@ -71,7 +72,9 @@ def bench(job: TrainingJob, session: Session) -> StepContext:
 def present_adversary(job: TrainingJob, session: Session) -> Attack | None:
     """The recipe's adversary, hardened once for each time the guard rolled back."""
     own = job.recipe.adversary
-    return own if own is None else hardened(own, session.rollbacks)
+    if own is None:
+        return None
+    return noise.seeded(hardened(own, session.rollbacks), job.recipe.seed)
 
 
 def _set_rate(job: TrainingJob, session: Session) -> float:

@@ -72,7 +72,7 @@ class Guard:
 
 
 def attacked(history: Sequence[Row]) -> list[Row]:
-    """The epochs in which an adversary is at work, or would be if there were one."""
+    """The epochs in which an adversary is at work; all, where there is none."""
     return [row for row in history if row["radius_share"] > 0]
 
 

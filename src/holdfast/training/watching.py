@@ -85,6 +85,6 @@ def collapse(largest: float, split: Split, classes: int) -> str | None:
     largest: share of the predictions that the most predicted class gets.
     """
     honest = max(split.counts(classes)) / len(split)
-    if largest < honest + COLLAPSED * (1 - honest):
+    if honest == 1 or largest < honest + COLLAPSED * (1 - honest):
         return None
     return f"collapsed: one of {classes} classes gets {largest:.0%} of all predictions; {ADVICE}"
