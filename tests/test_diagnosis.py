@@ -367,7 +367,7 @@ def test_a_model_that_draws_is_not_masked_for_being_looked_at_often():
 
 def test_images_that_are_all_wrong_already_are_no_sign():
     x, net = ill_worlds.some(12)[0], trained("plain")
-    found = tiny(lambda x: net(x.view(x.size(0), -1)), x, (net(x).argmax(1) + 1) % 10)
+    found = tiny(lambda x: net(x.view(x.size(0), -1)), x, (net(x).argmax(1) + 5) % 10)
     assert found.findings == () and found.clean.accuracy == 0
     record.as_json(found.as_dict())
 
@@ -515,7 +515,7 @@ def test_only_a_sign_of_a_weak_attack_leaves_the_gradient_its_word(sign):
     one = Finding(name=sign, evidence=facts, meaning="", advice="")
     found = dataclasses.replace(diagnosed("plain"), findings=(one,))
     broken = "masked" if sign == "claim does not hold" else "suspicious"
-    if sign == "one class for all images":
+    if sign in ("one class for all images", "shifted labels"):
         broken = "no sign of masking"
     assert found.word == ("weak claim" if sign in WEAK else broken)
 

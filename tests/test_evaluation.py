@@ -9,7 +9,7 @@ from torch import nn
 from worlds import linear_world
 
 from holdfast import evaluation, loss, record
-from holdfast.attack import ATTACKS, CW, FAB, FGSM, PGD, DeepFool, with_settings
+from holdfast.attack import ATTACKS, CW, DDN, FAB, FGSM, PGD, DeepFool, with_settings
 from holdfast.diagnosis import diagnose
 from holdfast.errors import BadInput
 from holdfast.evaluation import SUITES, Task, evaluate, inputs, judge, shares, transfer_matrix
@@ -586,3 +586,30 @@ def test_a_budget_of_another_name_is_said(name, warned, caplog):
     exec(f"def mine(model, x, y, {name}=0.1):\n    return x", scope)
     evaluate(world.model, world.x, world.y, attacks={"mine": scope["mine"]}, radius=0.1)
     assert (f"keeps its own {name}" in caplog.text) is warned
+
+
+def test_the_adversarial_images_are_those_within_the_budget():
+    """DDN goes as far as it must; what it found beyond the radius is no x_adv."""
+    model, x, y = WORLD.model, WORLD.x, WORLD.y
+    radius = WORLD.margin["l2"].median().item()
+    found = evaluate(model, x, y, attacks={"ddn": DDN()}, radius=radius, norm="l2")
+    adv = found.adversarial(x)
+    far = (adv - x).flatten(1).norm(dim=1)
+    assert (far <= radius + 1e-5).all() and ((found.adv - x).flatten(1).norm(dim=1) > radius).any()
+    assert torch.equal(model(adv).argmax(1) == y, found.worst_case.correct) and (far > 0).any()
+    with pytest.raises(BadInput, match="images of this evaluation"):
+        found.adversarial(x[:3])
+    both = evaluate(model, x, y, attacks={"ddn": DDN(), "fgsm": FGSM(radius=0.1)}, radius=0.1)
+    with pytest.raises(BadInput, match="each attack's own"):
+        both.adversarial(x)
+
+
+def test_channels_last_are_said():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+    with pytest.raises(BadInput, match=r"channels last: x.permute\(0, 3, 1, 2\)"):
+        evaluate(model, torch.rand(2, 8, 8, 3), torch.zeros(2).long())
+
+
+def test_a_norm_in_capitals_is_suggested():
+    with pytest.raises(BadInput, match="did you mean 'linf'"):
+        inputs.require_settings(0.1, "Linf", None)

@@ -207,3 +207,37 @@ def test_an_attack_that_turns_training_on_leaves_no_statistics_behind():
 def test_a_large_offset_of_all_logits_is_said(much, expected):
     found = evaluate(lambda x: MODEL(x) + much, X, Y, attacks={"it": DDN(steps=5)}, radius=1.0)
     assert [one.name for one in found.findings] == expected
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_labels_that_are_counted_from_one_are_said(step):
+    some = (Y + step >= 0) & (Y + step < 4)
+    found = evaluate(MODEL, X[some], Y[some] + step, attacks={"pgd": PGD(radius=0.001, steps=2)})
+    (shifted,) = [one for one in found.findings if one.name == "shifted labels"]
+    assert shifted.evidence["step"] == -step and shifted.evidence["fits"] == 1
+    assert "minus" in str(shifted) if step > 0 else "plus" in str(shifted)
+
+
+def test_a_random_model_has_the_same_numbers_in_the_same_call_and_others_for_another_seed():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    pgd: dict[str, Attack] = {"pgd": PGD(radius=0.05, steps=3), "again": PGD(radius=0.05, steps=3)}
+
+    def seen(seed: int) -> list[list[float]]:
+        found = evaluate(Noisy(MODEL), X, Y, attacks=pgd, seed=seed)
+        return [one.distance.tolist() for one in found.attacks]
+
+    first = seen(0)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(7)
+    assert seen(0) == first != seen(1)
+    assert first[0] != first[1], "each attack has draws of its own"
+
+
+class Noisy(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x + 0.1 * torch.randn_like(x))

@@ -481,3 +481,20 @@ def test_a_guard_undoes_what_an_objective_wrote_into_its_state():
     session.state["n"].add_(5)
     roll_back(session, past)
     assert session.state["n"] == 0
+
+
+def test_classes_that_are_never_predicted_are_said(caplog):
+    model = network(DATA)
+    with torch.no_grad():
+        list(model.parameters())[-1].copy_(torch.tensor([0.0, 0.0, -9.0]))
+    trained = train(model, DATA, optimizer=SGD(lr=1e-30), epochs=1, precision="fp32")
+    assert trained.history[0]["validation_missed_classes"] == 1
+    assert "1 of 3 classes are never predicted" in caplog.text
+
+
+def test_a_softmax_at_the_end_is_said(caplog):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    train(model, DATA, epochs=1, precision="fp32")
+    assert "softmax" not in caplog.text
+    train(nn.Sequential(model, nn.Softmax(1)), DATA, epochs=1, precision="fp32")
+    assert "leave out its last softmax" in caplog.text

@@ -100,6 +100,11 @@ def _above(gap: PerImage) -> PerImage:
     return gap.clamp_min(1e-12)
 
 
+def are_probabilities(logits: Logits) -> bool:
+    """Whether these are a distribution for each image already, as after a softmax."""
+    return bool((logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-3).all())
+
+
 def entropy(logits: Logits) -> PerImage:
     """Entropy of the policy softmax(logits), in nats; 0 where it is certain, log K if uniform."""
     logp = logits.log_softmax(1)

@@ -54,6 +54,7 @@ class Stream(enum.IntEnum):
     PROBES = 55
     PLANES = 56
     GATHER = 57
+    ATTACKED = 58
     EXAMPLES = 61
     STRENGTHS = 62
     JUDGED = 71

@@ -221,3 +221,13 @@ def test_bad_files_are_refused_in_one_line(write, says, tmp_path):
         data.load(f"npz:{path}")
     assert says in str(caught.value) and str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_labels_from_one_and_columns_of_labels(caplog):
+    x, y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 3
+    data.from_arrays(train=(x, y), test=(x, y))
+    assert "no training image" not in caplog.text
+    data.from_arrays(train=(x, y + 1), test=(x, y + 1))
+    assert "1 of 4 classes have no training image, 0 among them" in caplog.text
+    with pytest.raises(BadInput, match=r"take y\[:, 0\]"):
+        data.from_arrays(train=(x, y[:, None]), test=(x, y))

@@ -128,12 +128,23 @@ def _checked(
             "expected at least two train images of some class, one of them for validation, "
             "got one of each; add images"
         )
+    if taught:
+        _warn_of_empty_classes(y, names)
     digests = digests or {
         f"{part}_{k}": md5(a) for part, p in pairs.items() for k, a in zip("xy", p, strict=True)
     }
     none: Pair = (pairs["test"][0][:0], pairs["test"][1][:0])
     given = pairs if taught else {"train": none, "validation": none} | pairs
     return assemble(name=name, class_names=names, digests=digests, **given)
+
+
+def _warn_of_empty_classes(y: np.ndarray, names: tuple[str, ...]) -> None:
+    """Say it where a class has no training image, as where labels were counted from 1."""
+    empty = [name for name, count in zip(names, np.bincount(y, minlength=len(names)), strict=True)
+             if not count]  # fmt: skip
+    if empty:
+        log.warning("%d of %d classes have no training image, %s among them; labels count from 0",
+                    len(empty), len(names), empty[0])  # fmt: skip
 
 
 def _names(given: Any) -> tuple[str, ...]:
@@ -199,9 +210,10 @@ def _refuse(wrong: np.ndarray, x: np.ndarray, expected: str, advice: str) -> Non
 
 def _labels(y: np.ndarray, what: str) -> np.ndarray:
     if y.ndim != 1:
+        column = y.ndim == 2 and y.shape[1] == 1
+        advice = "take y[:, 0]" if column else "turn one-hot rows into numbers with y.argmax(1)"
         raise BadInput(
-            f"expected one label for each image in {what}, got shape {list(y.shape)}; "
-            "turn one-hot rows into numbers with y.argmax(1)"
+            f"expected one label for each image in {what}, got shape {list(y.shape)}; {advice}"
         )
     if y.dtype.kind not in "iu":
         raise BadInput(f"expected integer labels in {what}, got {y.dtype}; use y.astype('int64')")

@@ -15,6 +15,7 @@ LEAST = 8  # images that must fall before McNemar's test can be as sure as a sig
 MANY = 0.2  # share of images that a better loss takes, from which the gradient has misled
 SURELY = 0.1  # the low end of that share's interval, likewise
 GAP = 0.1  # share of images lost from which no finding at all means too few images
+NO_CLAIM = frozenset({Sign.ONE_CLASS, Sign.SHIFTED_LABELS})  # nothing of it, but of the data
 WEAK = frozenset({
     Sign.LOSS_HIDES_ERRORS, Sign.MORE_STEPS_FIND_MORE, Sign.MORE_RESTARTS_FIND_MORE,
     Sign.UNFINISHED_CLIMB, Sign.STEPS_TOO_SHORT, Sign.IMAGES_REFUSED, Sign.IMAGES_OF_THE_TARGET,
@@ -59,8 +60,8 @@ class Diagnosis:
 
     @property
     def _signs(self) -> list[Finding]:
-        """The findings that say something of the claim: not that there is nothing to attack."""
-        return [finding for finding in self.findings if finding.name != Sign.ONE_CLASS]
+        """The findings that say something of the claim: not that nothing is there to attack."""
+        return [finding for finding in self.findings if finding.name not in NO_CLAIM]
 
     @property
     def masked(self) -> bool:

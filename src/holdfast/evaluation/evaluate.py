@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from holdfast import loss
+from holdfast import loss, noise
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose
 from holdfast.evaluation.doubts import budgets, doubts_of_results
@@ -65,7 +65,8 @@ def evaluate(
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
-        seed: of the suite's random starts.
+        seed: of the suite's random starts, and of what a random model draws from torch's
+            generators, so that the same call gives the same numbers.
         keep: each attack's result holds the images that it returned, as `adv`.
         folder: where finished attacks are kept, so that an evaluation that is called again, killed
             or not, with the same weights, clean logits, images and attacks goes on behind them.
@@ -94,15 +95,17 @@ def evaluate(
     said = said if team.leads else None
 
     def fought() -> Evaluation:
+        noise.settle(seed)  # for a model that draws
+        clean = clean_logits(model, x, y, batch_size)
         case = Case(
-            model=model, fast=fast_form(model, x[:FEW]), x=x, y=y, index=index,
-            clean=clean_logits(model, x, y, batch_size), radius=radius, norm=norm,
-            batch_size=resolve_batch_size(batch_size, x), said=said,
+            model=model, fast=fast_form(model, x[:FEW]), x=x, y=y, index=index, clean=clean,
+            radius=radius, norm=norm, batch_size=resolve_batch_size(batch_size, x), said=said,
         )  # fmt: skip
         own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
-        return _fought(case, own or _battery(case, suite or "quick", seed), folder, keep)
+        return _fought(case, own or _battery(case, suite or "quick", seed), seed, folder, keep)
 
-    whole = joined(team.gather_or_raise(fought))
+    with noise.forked(x.device):
+        whole = joined(team.gather_or_raise(fought))
     doubts = [*doubts_of_results(whole)]
     if attacks is not None:
         doubts += budgets(whole, asked)
@@ -132,7 +135,9 @@ def _battery(case: Case, suite: str, seed: int) -> Suite:
     return made if case.x.ndim == 4 else for_rows(made)
 
 
-def _fought(case: Case, battery: Suite, folder: Path | str | None, keep: bool) -> Evaluation:
+def _fought(
+    case: Case, battery: Suite, seed: int, folder: Path | str | None, keep: bool
+) -> Evaluation:
     """All attacks of the battery, one after the other."""
     draft, front = draft_folder(folder, case, battery), initial_front(case)
     right, results = front.standing, []
@@ -140,6 +145,7 @@ def _fought(case: Case, battery: Suite, folder: Path | str | None, keep: bool) -
         shown = (front.standing | (not battery.cascade)).nonzero().flatten()
         start = front.lead[shown] if battery.cascade else None
         judged = replace(case, radius=battery.radii.get(name, case.radius))
+        noise.settle(noise.scramble(seed, noise.Stream.ATTACKED, place))
         run = partial(run_checked, name, attack, judged, shown, start)
         outcome = recalled(draft, f"{place:02d}-{name}", case, run)
         results.append(expanded(outcome, case, shown, front.standing, keep))

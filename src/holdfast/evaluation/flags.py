@@ -23,6 +23,7 @@ MATES = 8  # images that are asked for alone
 MOST = 0.5  # share of them that answers otherwise; a few do where logits leap, by rounding
 SAMPLE = 100  # correctly classified images on which gradients are looked at
 ENOUGH = 10  # images that one prediction for all of them is no chance
+SHIFTED = 0.3  # share of predictions that are one from the label, at least
 FEW = 0.01  # share of zero gradients that is worth a word
 
 
@@ -31,6 +32,7 @@ def doubts_of_model(case: Case) -> Iterator[Finding]:
     rows = loss.is_correct(case.clean, case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
     yield from sameness(case)
+    yield from shift(case)
     if len(rows):
         yield from randomness(case, x)
         yield from dependence(case, x)
@@ -53,6 +55,21 @@ def sameness(case: Case) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def shift(case: Case) -> Iterator[Finding]:
+    """Labels that would fit far better were they all one more or one less."""
+    taken, several = case.clean.argmax(1), case.clean.shape[1] > 2 and len(case.y) >= ENOUGH
+    right = fraction(loss.is_correct(case.clean, case.y))
+    for step in (-1, 1) if several else ():
+        fits = fraction(taken == case.y + step)
+        if fits >= SHIFTED and fits > 3 * right:
+            yield Finding(
+                name=Sign.SHIFTED_LABELS, evidence={"step": step, "fits": fits, "right": right},
+                meaning=f"{right:.1%} of the labels are predicted, and {fits:.1%} of them "
+                f"{'plus' if step > 0 else 'minus'} one",
+                advice="count labels from 0, in the order of the model's classes",
+            )  # fmt: skip
+
+
 def randomness(case: Case, x: Images) -> Iterator[Finding]:
     """Logits that differ from pass to pass by more than rounding."""
     apart, differs = output_spread(case.model, x, case.batch_size)
@@ -61,8 +78,9 @@ def randomness(case: Case, x: Images) -> Iterator[Finding]:
         yield Finding(
             name=Sign.RANDOM_OUTPUTS, evidence={"share": share, "largest": apart.max().item()},
             meaning="the same images give other logits from pass to pass, so that one gradient "
-            "is a noisy one and one prediction is a draw",
-            advice="attack the mean over draws: the suite rand",
+            "is a noisy one and one prediction is a draw: what stands is no bound for its mean",
+            advice="attack the mean over draws, as the suite rand does, and look at other seeds; "
+            "holdfast diagnose judges the mean",
         )  # fmt: skip
 
 
@@ -95,7 +113,7 @@ def dependence(case: Case, x: Images) -> Iterator[Finding]:
 def probabilities(case: Case, x: Images) -> Iterator[Finding]:
     """Outputs that are a distribution already."""
     outputs = predict(case.model, x, case.batch_size)
-    if (outputs >= 0).all() and (outputs.sum(1) - 1).abs().max() < 1e-4:
+    if loss.are_probabilities(outputs):
         yield Finding(
             name=Sign.PROBABILITIES_FOR_LOGITS, evidence={"largest": outputs.max().item()},
             meaning="the outputs are not negative and sum to 1, as after a softmax, which flattens "

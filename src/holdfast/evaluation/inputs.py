@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from holdfast import own
 from holdfast.attack import OPTIONAL_ARGUMENTS
-from holdfast.errors import BadInput, require_call, require_value
+from holdfast.errors import BadInput, require_call, require_value, suggest
 from holdfast.geometry import require_radius_in_box
 from holdfast.limits import AT_LEAST_0, COUNT, require_range
 from holdfast.result import WORST
@@ -22,7 +22,9 @@ def require_settings(radius: Any, norm: str, batch_size: Any) -> None:
         raise BadInput("expected a radius, got None")
     require_range("radius", radius, AT_LEAST_0)
     if norm not in get_args(Norm):
-        raise BadInput(f"expected a norm out of {', '.join(get_args(Norm))}; got '{norm}'")
+        known = get_args(Norm)
+        hint = suggest(str(norm).lower(), known)
+        raise BadInput(f"expected a norm out of {', '.join(known)}; got '{norm}'{hint}")
     require_radius_in_box(radius, norm)
     require_range("batch_size", batch_size, COUNT)
 

@@ -13,6 +13,7 @@ from holdfast import kept, record
 from holdfast import team as teams
 from holdfast.errors import BadInput, choose, require_call, require_value
 from holdfast.limits import ABOVE_0, COUNT, SHARE, require_range
+from holdfast.loss import are_probabilities
 from holdfast.margin.directions import Family, Orthonormal, known_directions
 from holdfast.margin.job import TENSORS, Piece, RaySearch, passes_of, searched
 from holdfast.margin.linear import Linear
@@ -197,8 +198,7 @@ def _whole(found: Sequence[Piece], signs: int) -> dict[str, Tensor]:
 
 
 def _warn_of_probabilities(logits: Tensor) -> None:
-    sums = logits.sum(1)
-    if ((logits >= 0) & (logits <= 1)).all() and ((sums - 1).abs() < 1e-3).all():
+    if are_probabilities(logits):
         log.warning(
             "the model seems to return probabilities; margins are the same, but give logits: "
             "saturated probabilities hide from `traced` and `screened` how near a change is"

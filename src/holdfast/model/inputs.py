@@ -100,8 +100,10 @@ def _rehearse(model: Classifier, x: Images) -> None:
             logits: Any = model(shown := x.clone())
     except Exception as error:
         shape = tuple(x.shape[1:])
+        last = x.ndim == 4 and x.shape[3] <= 4 < x.shape[1]
+        hint = "; they look like channels last: x.permute(0, 3, 1, 2)" if last else ""
         raise BadInput(
-            f"expected a model that takes images {shape}, got: {cause(error)}"
+            f"expected a model that takes images {shape}, got: {cause(error)}{hint}"
         ) from error
     if not torch.equal(shown, x):
         raise BadInput("expected a model that leaves its images as they are, got one that changes "

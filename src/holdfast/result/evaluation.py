@@ -156,6 +156,23 @@ class Evaluation:
             correct = correct & ~attack.fooled(self.norm, self.radius)
         return Standing(correct=correct)
 
+    def adversarial(self, x: Images) -> Images:
+        """The clean images `x` of this evaluation, those that an attack fooled within the budget
+        replaced by what fooled them: what AutoAttack hands back as `x_adv`.
+
+        `adv` holds images beyond the budget too. Raises BadInput for images of another shape, and
+        for attacks in several norms, whose nearest image may lie beyond the budget in this one.
+        """
+        if x.shape != self.adv.shape:
+            raise BadInput(
+                f"expected the images of this evaluation, {list(self.adv.shape)}, got "
+                f"{list(x.shape)}"
+            )
+        if any(attack.norm != self.norm for attack in self.attacks):
+            raise BadInput(f"expected attacks in {self.norm} alone; take each attack's own `adv`")
+        fooled = (self.clean.correct & ~self.worst_case.correct).view(-1, *[1] * (x.ndim - 1))
+        return torch.where(fooled.to(x.device), self.adv.to(x.device), x.to(self.adv.dtype))
+
     @property
     def first(self) -> list[int]:
         """How many images each attack was the first to fool within the budget."""

@@ -25,6 +25,7 @@ class Sign(_Name):
     PROBABILITIES_FOR_LOGITS = "probabilities for logits"
     GRADIENTS_INSIDE_THE_FORWARD_PASS = "gradients inside the forward pass"
     ONE_CLASS = "one class for all images"
+    SHIFTED_LABELS = "shifted labels"
     COARSE_LOGITS = "coarse logits"
     ZERO_GRADIENTS = "zero gradients"
     SATURATED_CROSS_ENTROPY = "saturated cross-entropy"

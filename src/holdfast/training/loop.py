@@ -28,7 +28,7 @@ from holdfast.training.ready import recipe_of, set_up, warn_beforehand
 from holdfast.training.recipe import Adversarial, Watch
 from holdfast.training.rehearsal import rehearse_model
 from holdfast.training.schedule import Constant, Schedule
-from holdfast.training.watching import collapse
+from holdfast.training.watching import collapse, lost_classes
 from holdfast.training.watching import measure as watch_model
 from holdfast.types import Attack, Objective
 
@@ -184,7 +184,7 @@ def _warn(job: TrainingJob, row: record.Row, history: list[record.Row], alarm: s
 
 
 def _look(job: TrainingJob, session: Session) -> record.Row:
-    """Measure the model after an epoch; a collapse is noted in the row."""
+    """Measure the model after an epoch; a collapse, or classes lost, are noted in the row."""
     recipe = job.recipe
     due = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
     watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, due)
@@ -195,7 +195,9 @@ def _look(job: TrainingJob, session: Session) -> record.Row:
         row |= {f"raw_{name}": value for name, value in raw.items()}
     if session.rollbacks:
         row["rollbacks"] = session.rollbacks
-    warning = collapse(row["validation_largest_class"], job.watched["validation"], job.data.classes)
+    classes, missed = job.data.classes, row.get("validation_missed_classes", 0)
+    warning = collapse(row["validation_largest_class"], job.watched["validation"], classes)
+    warning = warning or lost_classes(missed, classes)
     if warning:
         row["warning"] = warning
     return row

@@ -1,6 +1,7 @@
 """A model and an update on two images, before anything is written: what cannot work fails here."""
 
 import copy
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,13 @@ from holdfast.data import Dataset
 from holdfast.errors import BadInput, cause
 from holdfast.feedback import leaves, needs_pairs
 from holdfast.geometry import length
+from holdfast.loss import are_probabilities
 from holdfast.model import Network, frozen
 from holdfast.result import SLACK
 from holdfast.training.step import StepContext, objective, with_adversarial
 from holdfast.types import Batch, Images, Norm, device_of
+
+log = logging.getLogger("holdfast")
 
 
 def rehearse_model(network: Network, data: Dataset) -> None:
@@ -36,6 +40,9 @@ def rehearse_model(network: Network, data: Dataset) -> None:
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise BadInput(f"expected logits of shape {wanted} from the model, got {got}")
+    if are_probabilities(logits):
+        log.warning("the model gives probabilities where logits are meant, which flattens what it "
+                    "learns from; leave out its last softmax")  # fmt: skip
 
 
 def rehearse_update(bench: StepContext, batch: Batch) -> None:

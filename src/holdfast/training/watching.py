@@ -16,6 +16,8 @@ from holdfast.team import Team
 from holdfast.training.recipe import Recipe
 from holdfast.types import Attack, Images, Reward
 
+SEEN = 5  # images of a class, of which none is predicted, that are no chance
+MISSED = 0.1  # share of the classes without a prediction that is worth a word
 COLLAPSED = 0.8  # share of the way from a class's true frequency to all predictions
 ADVICE = (
     "see docs/adversarial-training.md: clean training first, a radius ramp, another rate; of a "
@@ -54,7 +56,7 @@ def _measure(
     model: nn.Module, split: Split, attacks: Mapping[str, Attack], told: Reward, engine: Engine,
     team: Team,
 ) -> dict[str, float]:  # fmt: skip
-    images, split = len(split), split.part(team.rank, team.size)
+    images, whole, split = len(split), split, split.part(team.rank, team.size)
     x, y = split.x.contiguous(memory_format=engine.memory_format), split.y
     logits = predict(model, x)
     found = {
@@ -69,7 +71,9 @@ def _measure(
     sums = torch.stack([value.double().sum() for value in found.values()])
     team.all_reduce([picked, sums])
     means = dict(zip(found, (sums / images).tolist(), strict=True))
-    return means | {"largest_class": (picked.max() / images).item()}
+    seen = torch.tensor(whole.counts(len(picked)), device=picked.device) >= SEEN
+    missed = int(((picked == 0) & seen).sum())
+    return means | {"largest_class": (picked.max() / images).item(), "missed_classes": missed}
 
 
 def _adversarial(
@@ -77,6 +81,13 @@ def _adversarial(
 ) -> Images:
     with frozen(model), engine.autocast():
         return map_batches(partial(attack.run, rival, model), None, x, split.y, split.index)
+
+
+def lost_classes(missed: int, classes: int) -> str | None:
+    """A warning where so many classes that have images get no prediction."""
+    if missed < max(1, MISSED * classes):
+        return None
+    return f"{missed} of {classes} classes are never predicted; {ADVICE}"
 
 
 def collapse(largest: float, split: Split, classes: int) -> str | None:
