@@ -85,3 +85,37 @@ def test_an_attack_of_torchattacks_without_the_adapter_is_one_line(world):
     raw: Any = pytest.importorskip("torchattacks").PGD(world.model)
     with pytest.raises(BadInput, match=r"to be called as .*wrap it in a function"):
         hf.evaluate(world.model, world.x, world.y, attacks={"raw": raw}, radius=RADIUS)
+
+
+class Quantised(torch.autograd.Function):
+    """A quantiser whose gradient is none, in a function that nothing looks into."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return (x * 8).round() / 8
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        return torch.zeros_like(grad_outputs[0])
+
+
+def test_bpda_and_eot_as_the_page_has_them_find_what_there_is():
+    section = PAGE.read_text().split("## A defence of your own")[1].split("\n## ")[0]
+    (block,) = re.findall(r"(?:^    .+\n)+", section, flags=re.MULTILINE)
+    world = linear_world(count=40, side=4)
+    network, x = world.model.float(), world.x.float()
+    names: dict[str, Any] = {
+        "hf": hf, "network": network, "quantised": Quantised.apply, "x": x, "radius": 0.1,
+        "y": network(Quantised.apply(x)).argmax(1),
+        "defended": lambda x: network(Quantised.apply(x)),
+    }  # fmt: skip
+    exec(re.sub("^    ", "", block, flags=re.MULTILINE), names)
+    blind, seeing = (names["found"][name].accuracy for name in ("eot", "bpda"))
+    assert seeing < blind - 0.2, "averaging finds no gradient where there is none"
+
+
+def test_the_tables_name_the_classes():
+    pages = PAGE.read_text() + (PAGE.parent / "objectives.md").read_text()
+    for table in (hf.attack.ATTACKS, hf.feedback.OBJECTIVES, hf.feedback.REWARDS):
+        for name, kind in table.items():
+            assert f"| `{name}`, `{kind.__name__}` |" in pages
