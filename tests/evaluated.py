@@ -15,13 +15,13 @@ PGD: dict[str, Any] = {"name": "pgd", "steps": 20, "seed": 0}
 
 def run(
     name: str, standing: int, attack: record.Row = PGD, battery: str | None = "quick",
-    radius: float = 0.1, **config: Any,
+    radius: float = 0.1, refused: int = 0, **config: Any,
 ) -> str:  # fmt: skip
     """A run folder of this configuration whose attack left so many of ten images standing."""
     flags = torch.arange(10) < standing
     one = AttackResult(
         correct=flags, name=attack["name"], settings=attack, norm="linf", radius=radius,
-        distance=torch.where(flags, torch.inf, radius / 2), refused=0, forward=1, backward=1,
+        distance=torch.where(flags, torch.inf, radius / 2), refused=refused, forward=1, backward=1,
         seconds=1.0,
         prediction=(~flags).long(), target=torch.full((10,), -1),
     )  # fmt: skip

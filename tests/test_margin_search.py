@@ -488,3 +488,11 @@ def test_a_gradient_leads_out_of_the_class_that_is_left():
     found = search(model, WORLD.x, y, directions=Gradient(count=1), signs=1, audit=0.0)
     right = search(model, WORLD.x, found.origin, directions=Gradient(count=1), signs=1, audit=0.0)
     assert torch.equal(found.distance, right.distance) and (found.entered >= 0).any()
+
+
+def test_rays_that_meet_nothing_are_said(caplog):
+    search(WORLD.model, WORLD.x, WORLD.y, audit=0.0, reach=1e-6, step=1e-6)
+    assert "100 % of the rays meet no other class within a reach of 1e-06 (rms)" in caplog.text
+    caplog.clear()
+    search(WORLD.model, WORLD.x, WORLD.y, audit=0.0, directions=Gradient(count=1), signs=1)
+    assert "meet no other class" not in caplog.text

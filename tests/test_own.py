@@ -55,6 +55,12 @@ def one_step(model, x, y, index, *, radius: float = 0.1, norm: str = "linf"):
     assert len(index) == len(x) and norm == "linf"
     return (x + radius * slope.sign()).clamp(0, 1).detach()
 
+def plain(logits, y):
+    return cross_entropy(logits, y, reduction="none")
+
+def blind(x, y):
+    return x
+
 def diagonal(model, x, y, index, seed, *, count: int = 3):
     return torch.ones(count, *x.shape[1:]) * torch.arange(1, count + 1).reshape(-1, 1, 1, 1)
 
@@ -254,6 +260,9 @@ def test_directions() -> None:
         (["--objective", "mine:nothing"], "what mine:nothing makes to be callable, got None"),
         (["--objective", "mine:number"], "an objective at 'mine:number', got TypeError"),
         (["--objective", "mine:other"], "an objective at 'mine:other', got AttributeError"),
+        (["--objective", "mine:breir"], "did you mean 'brier'"),
+        (["--objective", "mine:plain"], "called as (model, batch, state), got plain, which takes"),
+        (["--adversary", "mine:blind"], "called as (model, x, y), got blind, which takes (x, y)"),
         (["--objective", "none:other"], "an objective at 'none:other', got ModuleNotFound"),
         (["--objective", "mine:brier", "--objective.weigth", "1"], "did you mean '--objective.w"),
         (["--objective", "reward", "--objective.reward", "mine:scalar"], "a reward for each act"),

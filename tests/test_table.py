@@ -325,6 +325,16 @@ def test_a_weaker_evaluation_that_came_later_is_said(caplog):
     assert not caplog.messages
 
 
+def test_an_attack_whose_images_were_refused_is_no_newest_evaluation(caplog):
+    run("a", 5)
+    run("a", 9, battery="mine:sloppy", refused=3)
+    found = report.summary(["a"])
+    assert found.lines[0][1:4] == ("90.0", "50.0", "50.0") and "were refused" in caplog.text
+    assert report.summary(["a"], suite="mine:sloppy").lines[0][2] == "90.0"
+    run("b", 9, battery="mine:sloppy", refused=3)
+    assert report.summary(["b"]).lines[0][2] == "90.0", "there is no other"
+
+
 def test_a_network_of_elsewhere_adds_no_columns():
     run("a", 5, batch_size=32)
     run("b", 4)

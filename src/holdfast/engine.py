@@ -93,8 +93,8 @@ def fastest(
     model: nn.Module, image: tuple[int, int, int], device: torch.device, batch: int = 64
 ) -> Engine:
     """bf16 if a training step of a copy of the model works in it and takes at most three quarters
-    of fp32's time in every round, and the device has the arithmetic: no close call that comes out
-    otherwise for another seed, or on a busy machine."""
+    of fp32's time in every round, and the device has the arithmetic; the wide margin keeps the
+    choice the same for other seeds and on a busy machine."""
     if not multiplies_bf16(device):
         return Engine(device=device)
     engines = [Engine(device=device, precision=p) for p in ("fp32", "bf16")]

@@ -34,8 +34,8 @@ ELSEWHERE = {
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'mnist'?"` where a known name is close, or ours for another tool's, else an
-    empty string."""
+    """The end of a line, `; did you mean 'X'?`, for the closest known name, or for our name of what
+    other tools call so; empty where there is none."""
     known = sorted(known, key=lambda one: "optimizer" not in one)  # whose lr is meant
     bare = {one.removeprefix("--"): one for one in known}
     meant = next(_meant(name.removeprefix("--"), bare), None)
@@ -69,16 +69,16 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
 
 
 def require_value(name: str, value: object, example: str, kinds: Any = Callable) -> None:
-    """Raises BadInput for a word of the command line, a number or a class where Python has a value
-    of one of these kinds, such as `example`."""
+    """Raises BadInput unless `value` is an instance of `kinds`: not a class, nor a word that names
+    one on the command line. `example` shows a valid value."""
     if isinstance(value, type) or not isinstance(value, kinds):
         got = f"'{value:.60}'" if isinstance(value, str) else " ".join(repr(value).split())[:60]
         raise BadInput(f"expected {name} as a value such as holdfast.{example}, got {got}")
 
 
 def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[str] = ()) -> None:
-    """Raises BadInput for what cannot be called with these arguments in their places and, by their
-    names and only where it names them, those of `filled`."""
+    """Raises BadInput unless `value` accepts `call` in their places and requires nothing else but
+    names in `filled`, which the caller passes by keyword where it declares them."""
     if not callable(value):
         raise BadInput(f"expected {name} as a function of ({', '.join(call)}), got {value!r:.60}")
     try:

@@ -27,7 +27,7 @@ def cross_entropy(logits: Logits, y: Labels) -> PerImage:
 
 def margin(logits: Logits, y: Labels) -> PerImage:
     """Largest other logit minus the true one: positive where the prediction is wrong, 0 at a tie,
-    and infinite where logits are no numbers, which are no prediction."""
+    +inf where any logit is NaN, since NaN predicts nothing."""
     true = logits.gather(1, y[:, None]).squeeze(1)
     gap = without_true_class(logits, y).amax(1) - true
     gap = gap.nan_to_num(0.0, torch.inf, -torch.inf)  # of two infinite ones: a tie

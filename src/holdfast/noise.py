@@ -76,8 +76,8 @@ def _frozen(value: Any) -> bool:
 
 
 def seeded(value: Any, seed: int) -> Any:
-    """Frozen settings in which every `seed` of 0, at any depth, is this one; another was meant.
-    What is not frozen may hold a state, and stays as it is."""
+    """The settings with every `seed` of 0, at any depth, replaced by this one; another seed was
+    chosen, and stays. Objects that are not frozen may hold a state, and are left alone."""
     return _with_seeds(value, lambda old: old or seed)
 
 
@@ -147,8 +147,8 @@ def settle(seed: int) -> None:
 
 
 def forked(device: torch.device) -> AbstractContextManager[object]:
-    """What is drawn inside from the global generators, the CPU's and this device's, is forgotten:
-    they are put back. Left to itself, torch would start every GPU there is for that."""
+    """A context that restores the global generators of the CPU and of this device when it is left.
+    torch's own default would initialise every GPU there is."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 

@@ -15,7 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import BadInput, cause
+from holdfast.errors import BadInput, cause, require_call, suggest
+
+NO_OPTIONS = frozenset({"model", "logits", "outputs", "x", "images", "inputs"})
+"""First parameters of what works on a model or its logits, and of no function that makes such."""
 
 
 def load_name(name: str, what: str) -> Any:
@@ -34,8 +37,10 @@ def load_name(name: str, what: str) -> Any:
             raise TypeError(f"{found!r:.60}, which cannot be called")
         return found
     except (Exception, SystemExit) as error:  # the user's module runs here: anything may come
+        near = suggest(member, vars(sys.modules[module])) if module in sys.modules else ""
         raise BadInput(
             f"expected {what} at '{name}', got {cause(error)}; mend the module or correct the name"
+            f"{near}"
         ) from error
 
 
@@ -51,8 +56,12 @@ def factory_of(name: str, what: str, call: Sequence[str], offered: Sequence[str]
         return found
     if not inspect.isfunction(found):
         return lambda: found
-    first = list(inspect.signature(found).parameters)[: len(call)]
-    return _settings(found, len(call), offered) if first == list(call) else found
+    takes = list(inspect.signature(found).parameters)
+    if takes[: len(call)] == list(call):
+        return _settings(found, len(call), offered)
+    if takes and takes[0] in NO_OPTIONS:  # the thing itself, in another form
+        require_call(name, found, call, offered)
+    return found
 
 
 def build(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:

@@ -32,13 +32,15 @@ Classifier = Callable[[Tensor], Tensor]
 """Images to logits. A `torch.nn.Module` is one; so is any function."""
 
 Attack = Callable[..., Tensor]
-"""`attack(model, x, y) -> adv`. One that also names a parameter `index` is handed the positions of
-the images in their data set, so that its noise does not depend on how images are batched (by an
-environment: a number for each visit); training gives a frozen one with a `seed` another in every
-epoch. One
-that names `start` is handed the images, within the budget, that earlier attacks of a cascade came
-to; one that names `stop` is told whether an image may rest once it is wrong; one that names `note`
-is handed a `Note`."""
+"""`attack(model, x, y) -> adv`. It is handed what else it names among its parameters:
+
+- `index`: positions of the images in their data set, so that its noise does not depend on how they
+  are batched (by an environment: a number for each visit);
+- `start`: images within the budget that earlier attacks of a cascade came to;
+- `stop`: whether an image may rest once it is wrong;
+- `note`: a `Note`.
+
+Training gives a frozen attack with a `seed` another one in every epoch."""
 
 Note = Callable[[Tensor, Tensor, Tensor], None]
 """`note(rows, queries, distance)`: told by an attack by queries whenever images of its batch have

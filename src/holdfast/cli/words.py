@@ -41,8 +41,8 @@ def file(path: Path) -> Options:
 
 
 def listed(argv: Sequence[str], flags: Collection[str]) -> list[str]:
-    """The words that are no options and none's values as one, for a command that takes several
-    runs. flags: options that take no value."""
+    """The command line with its positional words gathered into one JSON list, for a command that
+    takes several runs. flags: options that take no value."""
     given, rest, words = [], [], list(reversed(argv))
     while words:
         word = words.pop()

@@ -168,9 +168,8 @@ class Dataset:
         return self
 
     def changed(self, digests: Mapping[str, str]) -> str | None:
-        """The first file, or array, that is another than the one of its name was, or that only one
-        of them has; None: all are the same. Published files may have been unpacked since, and a
-        file of one's own have another name."""
+        """The first file, or array, whose digest differs or that only one side has; None: all
+        match. Published files may have been unpacked since, and a user's file renamed."""
         here, there = ({k.removesuffix(".gz") for k in held} for held in (self.digests, digests))
         if here.isdisjoint(there) and {*self.digests.values()} == {*digests.values()}:
             return None

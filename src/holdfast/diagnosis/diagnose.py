@@ -52,9 +52,9 @@ def diagnose(
 
     Args:
         model: images in [0, 1] to logits; left as it was. One that is random is judged by its
-            mean policy over 8 draws; the adaptive attack, the blind ones and two remedies, averaged
-            and gradient-free, see that mean, the claim and the others a draw at a time, as who does
-            not know of it.
+            mean policy over 8 draws. The adaptive attack, the blind ones and two remedies, averaged
+            and gradient-free, attack that mean; the claim and the others see single draws, as an
+            attacker does who does not know that it is random.
         x, y: images and integer labels. The claim and the adaptive attack see all of them, the
             other attacks and the indicators `depth.sample` of them, each class in proportion.
         radius, norm: the budget, pixel units of [0, 1]; linf or l2. None: 8/255, within linf alone.

@@ -14,9 +14,9 @@ from holdfast.types import Attack
 
 
 def remedies(part: Patient, depth: Depth) -> dict[str, Attack]:
-    """The claim with another loss, and attacks with other steps or no gradient; each by what is
-    other in it. Where
-    the claim climbs no loss, PGD stands in for it, and is one of them by the loss that it climbs.
+    """Variants of the claim with one thing changed, by the name of what that is: its loss, its
+    steps, no gradient at all. Where the claim climbs no loss, PGD stands in for it, and is itself
+    one of them, by its loss.
     """
     ball: dict[str, Any] = {"radius": part.radius, "norm": part.norm}
     base = _climber(part)

@@ -92,7 +92,8 @@ def short_ways(results: Sequence[AttackResult]) -> Iterator[Finding]:
 
 
 def at_their_target(results: Sequence[AttackResult]) -> Iterator[Finding]:
-    """Images of the class to which an attack leads, which is given nothing to do by them."""
+    """Targeted attacks that were shown images already of, or taken for, their target class: those
+    test nothing."""
     for one in results:
         still = ~one.distance.isnan() & (one.target < 0)
         share = fraction(still)

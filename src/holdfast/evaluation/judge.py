@@ -40,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outcome:
-    """What one attack came back with, as of the images that it was shown.
+    """What one attack came back with, for the images it was shown.
 
     offered: the image it returned for each, x in place of what was refused.
     height: margin of those; positive where they fool the model.

@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 
 def share(rows: Tensor, team: Team) -> Tensor:
-    """This process's rows: every so manyth. Raises BadInput where there is none for each."""
+    """This process's rows: every `team.size`-th, from `team.rank` on. Raises BadInput where there
+    are fewer rows than processes."""
     if len(rows) < team.size:
         raise BadInput(f"expected an image for each of {team.size} processes, got {len(rows)}")
     return rows[team.rank :: team.size]

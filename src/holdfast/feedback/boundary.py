@@ -48,7 +48,7 @@ class Boundary:
             The paper does not say how many those are.
         rays: of each image, those of smallest margin.
         nearest: an example lies at least so many times the margin away, drawn uniformly.
-        furthest: and at most so many times.
+        furthest: and at most this many times the margin away.
         seed: of the choice of images and of the distances.
     """
 

@@ -22,11 +22,13 @@ from holdfast.margin.rays import PIECE, Finder, Grid, Method, Rays, Scale
 from holdfast.margin.screened import Screened
 from holdfast.margin.traced import Traced
 from holdfast.model import check_inputs, clean_logits, eval_mode, resolve_batch_size
+from holdfast.result import fraction
 from holdfast.team import Team
 from holdfast.types import Classifier, Images, Labels, Said
 
 METHODS: dict[str, type] = {"linear": Linear, "traced": Traced, "screened": Screened}
 SHARES, WHOLE = 16, 2**13  # so many pieces where there are rays enough; so many rays are one piece
+ENDS = 0.9  # share of rays without another class, from which margins tell little
 Reference = Literal["prediction", "label"]
 log = logging.getLogger("holdfast")
 
@@ -120,6 +122,8 @@ def search(
             batch=resolve_batch_size(batch_size, x), seed=seed,
         )  # fmt: skip
         found = _in_pieces(job, finding, piece, folder, team, said)
+    if team.leads:
+        _warn_of_rays_that_end(found, grid)
     return Margins(
         **_whole(found, signs), origin=job.origin.cpu(), index=index.cpu(),
         classes=logits.shape[1], grid=grid, tolerance=tolerance,
@@ -195,6 +199,16 @@ def _whole(found: Sequence[Piece], signs: int) -> dict[str, Tensor]:
         name: torch.cat([getattr(piece, name) for piece in found]).unflatten(1, (-1, signs))
         for name in TENSORS
     }
+
+
+def _warn_of_rays_that_end(found: Sequence[Piece], grid: Grid) -> None:
+    """Say it where next to all rays meet no other class: then the reach is what is measured."""
+    none = fraction(torch.cat([piece.entered.flatten() < 0 for piece in found]))
+    if none > ENDS:
+        log.warning(
+            "%.0f %% of the rays meet no other class within a reach of %g (%s), at which they "
+            "count: search with more reach", 100 * none, grid.reach, grid.scale,
+        )  # fmt: skip
 
 
 def _warn_of_probabilities(logits: Tensor) -> None:

@@ -106,8 +106,8 @@ class AsModule(nn.Module):
 
 @contextmanager
 def eval_mode(model: Classifier) -> Iterator[Classifier]:
-    """The model as `frozen` in evaluation mode, its fp32 exact: how all that judges it asks it, for
-    what an attack takes for a wrong class must be wrong where it is judged."""
+    """The model as `frozen` in evaluation mode, with exact fp32. Attacks and the judge both use it,
+    so that they see the same predictions."""
     with frozen(model), exact():
         yield model
 
@@ -142,7 +142,7 @@ def map_batches(work: Callable[..., Tensor], size: int | None, *tensors: Tensor)
 
 @torch.no_grad()
 def predict(model: Classifier, x: Tensor, batch_size: int | None = None) -> Tensor:
-    """Logits `[batch, classes]` in fp32 or wider, in evaluation mode; of None as batch size
-    `resolve_batch_size` says what it is."""
+    """Logits `[batch, classes]` in fp32 or wider, in evaluation mode. batch_size None: see
+    `resolve_batch_size`."""
     with eval_mode(model):
         return map_batches(lambda part: at_least_fp32(model(part)), batch_size, x)

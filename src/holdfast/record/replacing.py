@@ -1,8 +1,11 @@
 """A folder whose content gives way to another, and comes back unless that is complete.
 
-At every moment one of three things holds, whatever call was killed: with `.replacing` in it, what
-was there is that and the rest of the folder; with `.replaced`, what was there is that alone, and
-all else is new; with neither, the folder is what it is. `.settled` is to be deleted.
+Whenever a call is killed, two names tell the state of the folder:
+
+- `.replacing/` is there: a move was interrupted; the old content is split between it and the
+  folder.
+- `.replaced/` is there: it holds all of the old content, and everything else is new.
+- neither: nothing is pending. `.settled/` is garbage, to be deleted.
 """
 
 import shutil

@@ -14,7 +14,7 @@ from holdfast.result import WORST, evaluations, others
 log = logging.getLogger("holdfast")
 ABOUT = ("data", "battery", "norm", "radius", "checkpoint", "split", "images")  # of an evaluation
 RETRAINED = ("feedback", "probe", "judge", "max_drop", "reuse", "start")  # of the last round
-ELSEWHERE = ("device", "processes")  # where a run was made, which is no setting of it
+ELSEWHERE = ("device", "processes")  # where a run was made, not how
 STARTS = ("weights", "retraining.start")  # checkpoints that a run began with
 
 
@@ -80,7 +80,7 @@ def _measured(run: Path, suite: str | None, every: bool) -> list[Measured]:
     try:
         if not every:
             _warn_of_weaker(run, [row for rows in found for row in rows])
-        made = [_told(run, settings, rows) for rows in (found if every else found[-1:])]
+        made = [_told(run, settings, rows) for rows in (found if every else [_newest(run, found)])]
     except (KeyError, TypeError) as error:
         raise BadInput(
             f"expected whole rows in {run / record.EVALUATIONS}, got one that cannot be read "
@@ -88,6 +88,16 @@ def _measured(run: Path, suite: str | None, every: bool) -> list[Measured]:
         ) from None
     kinds = {json.dumps([one.settings[f"evaluation.{k}"] for k in ABOUT]): one for one in made}
     return [one for one in made if one in kinds.values()]
+
+
+def _newest(run: Path, found: Sequence[list[record.Row]]) -> list[record.Row]:
+    """The newest evaluation, passing over those of attacks whose images were refused, which is
+    said, where there are others."""
+    sound = [rows for rows in found if not any(row.get("refused") for row in rows)]
+    if sound and sound[-1] is not found[-1]:
+        log.warning("%s: images of the attacks in its newest evaluation were refused, so the one "
+                    "before is shown; name the other with --suite to see it", run)  # fmt: skip
+    return (sound or found)[-1]
 
 
 def _told(run: Path, settings: record.Row, rows: Sequence[record.Row]) -> Measured:

@@ -25,8 +25,8 @@ def opened(out: Path | None, force: bool, team: Team) -> Iterator[None]:
 
 
 def drafts(out: Path) -> Path:
-    """Where searches are kept on the way, which a call that fails leaves to the next: to any, or,
-    while what is there is to be replaced, to the next with `force`."""
+    """Where searches are kept on the way. A call that fails leaves them for the next one; while old
+    rounds are still being replaced, only a call with `force` sees them."""
     replacing = (out / record.REPLACED).exists() and not (out / DRAFTS).exists()
     return out / (HELD if replacing else DRAFTS)
 

@@ -95,7 +95,7 @@ def retrain(
         out: run folder; each round is a run folder within it, and its checkpoints those of the
             last round that was kept. A killed call that is made again with the same settings goes
             on behind the last piece of its search, or the last epoch of its training.
-        force: replace what is there; of a killed call its search goes on, its training begins anew.
+        force: replace what is there; after a kill the search resumes and the training restarts.
         processes: that share each search and each batch, as in `holdfast.train`.
         device: to train on, as there.
         said: called after each piece of a search with ("search", images done, images).

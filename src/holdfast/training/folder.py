@@ -51,8 +51,8 @@ def _trained(run: Path) -> bool:
 
 
 def has_no_checkpoint(run: Path) -> bool:
-    """Whether a folder holds no more than a run does that was stopped before its first checkpoint,
-    what was being written too."""
+    """Whether a folder holds only what a run has before its first checkpoint, files that were being
+    written among it."""
     known = {record.CONFIG, record.PROVENANCE, record.METRICS, record.CHECKPOINTS, "tensorboard",
              "report.html", record.REPLACED, record.SETTLED}  # fmt: skip
     if not run.is_dir() or _trained(run):
@@ -236,8 +236,8 @@ def _require_same(before: record.Row, now: record.Row, run: Path) -> None:
 
 
 def _alike(name: str, before: object, now: object, known: bool) -> bool:
-    """Whether a setting is as it was. Files of one's own may have moved, their digests tell them;
-    an option that was not there when the run was started was not written down."""
+    """Whether a setting is as it was. A user's files may have moved, since digests identify them;
+    options that the run's version did not know were not recorded."""
     if name == "data" and isinstance(before, str) and isinstance(now, str):
         kind, own, _ = before.partition(":")
         return now.startswith(f"{kind}:") if own else before == now
