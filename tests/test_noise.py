@@ -30,6 +30,7 @@ STREAMS = {
     "PROBES": 55,
     "PLANES": 56,
     "GATHER": 57,
+    "ATTACKED": 58,
     "EXAMPLES": 61,
     "STRENGTHS": 62,
     "JUDGED": 71,

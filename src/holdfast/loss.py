@@ -192,5 +192,9 @@ def is_clearly_wrong(logits: Logits, y: Labels) -> Bool[Tensor, " batch"]:
 
 def margin_height(logits: Logits, y: Labels, stop: bool = True) -> PerImage:
     """The margin, and more than any once the image is clearly wrong and may rest."""
-    height = margin(logits, y)
+    return inf_once_wrong(margin(logits, y), logits, y, stop)
+
+
+def inf_once_wrong(height: PerImage, logits: Logits, y: Labels, stop: bool = True) -> PerImage:
+    """What an attack climbs; inf where the image is clearly wrong and `stop` lets it rest."""
     return height.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else height

@@ -19,12 +19,12 @@ from holdfast.loss import (
     LossName,
     at_least_fp32,
     gradient,
-    is_clearly_wrong,
+    inf_once_wrong,
     resolve_loss,
     rivals,
     targeted_dlr,
 )
-from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
+from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
 PERIODS = 0.22, 0.06, 0.03  # shares of the steps: the first period, the shortest, the decrease
 
@@ -88,7 +88,10 @@ class APGD:
     ) -> Images:  # fmt: skip
         index = positions(x, index)
         logits = at_least_fp32(model(x))
-        adv, height = x.clone(), _rank(torch.full_like(logits[:, 0], -torch.inf), logits, y, stop)
+        adv, height = (
+            x.clone(),
+            inf_once_wrong(torch.full_like(logits[:, 0], -torch.inf), logits, y, stop),
+        )
         wrong = rivals(logits, y)
         for rank in range(min(self.targets, logits.shape[1] - 1) or 1):
             for restart in range(self.restarts):
@@ -132,7 +135,7 @@ class APGD:
         self, model: Classifier, x: Images, y: Labels, target: Labels, start: Images, stop: bool
     ) -> "_Path":
         climb, logits = gradient(model, start, y, loss := self._loss(target), self.draws)
-        height = _rank(loss(logits, y), logits, y, stop)
+        height = inf_once_wrong(loss(logits, y), logits, y, stop)
         return _Path(
             place=torch.arange(len(x), device=x.device), x=x, y=y, target=target, adv=start,
             old=start, climb=climb, best=start, best_climb=climb, height=height, checked=height,
@@ -152,7 +155,7 @@ class APGD:
         else:
             climb, logits = path.climb, at_least_fp32(model(adv))
         value = loss(logits, path.y)
-        reached = _rank(value, logits, path.y, stop)
+        reached = inf_once_wrong(value, logits, path.y, stop)
         better = per_image(reached > path.height, adv)
         best, height = higher(path.best, path.height, adv, reached)
         return dataclasses.replace(
@@ -201,11 +204,6 @@ class _Path:
     before: PerImage
     rises: Int[Tensor, " batch"]
     halved: Bool[Tensor, " batch"]
-
-
-def _rank(loss: PerImage, logits: Logits, y: Labels, stop: bool) -> PerImage:
-    """What the best point has most of: the loss, and more than any once it fools and may rest."""
-    return loss.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else loss
 
 
 def _rows(path: _Path, kept: Bool[Tensor, " batch"]) -> _Path:

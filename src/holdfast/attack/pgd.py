@@ -11,7 +11,7 @@ from holdfast import noise
 from holdfast.attack._common import ENOUGH, positions
 from holdfast.geometry import ascent, confine, higher, per_image, sample
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, require_ranges
-from holdfast.loss import Loss, LossName, at_least_fp32, gradient, is_clearly_wrong, resolve_loss
+from holdfast.loss import Loss, LossName, at_least_fp32, gradient, inf_once_wrong, resolve_loss
 from holdfast.types import Classifier, Images, Labels, Logits, Norm, PerImage
 
 
@@ -121,4 +121,4 @@ class PGD:
             known = resolve_loss(self.loss)(logits, y).double()
         else:
             known = torch.full_like(y, -torch.inf, dtype=torch.float64)
-        return known.masked_fill(is_clearly_wrong(logits, y), torch.inf) if stop else known
+        return inf_once_wrong(known, logits, y, stop)

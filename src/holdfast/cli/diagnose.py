@@ -73,7 +73,7 @@ def diagnose(argv: Sequence[str]) -> None:
         if o["quick"]:
             print("A quick look, at few images and queries: without --quick more may be found.")
     doubted = found.masked or found.word == Word.WEAK
-    if {"nothing": False, "masking": found.masked, "doubt": doubted}[o["fail_on"]]:
+    if (o["fail_on"] == "masking" and found.masked) or (o["fail_on"] == "doubt" and doubted):
         raise SystemExit(FIRED)
 
 

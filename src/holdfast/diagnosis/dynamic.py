@@ -20,7 +20,7 @@ from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
 from holdfast.loss import Loss, LossName, at_least_fp32, margin, resolve_loss
-from holdfast.model import check_inputs, eval_mode, resolve_batch_size
+from holdfast.model import batches_of, check_inputs, eval_mode
 from holdfast.record import Row
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
 
@@ -120,10 +120,8 @@ def dynamic(
     run = partial(_path, model, loss=resolve_loss(loss), radius=radius, norm=norm, steps=steps,
                   rel_stepsize=rel_stepsize, floor=floor)  # fmt: skip
     with eval_mode(model):
-        pairs = zip(
-            *(part.split(resolve_batch_size(batch_size, x)) for part in (x, y)), strict=True
-        )
-        parts, sums, seen = zip(*(run(*pair) for pair in pairs), strict=True)
+        found = [run(some, labels) for some, labels in batches_of(batch_size, x, y)]
+    parts, sums, seen = zip(*found, strict=True)
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     per_step, over_all = _variation(torch.stack(sums).sum(0).cpu(), torch.stack(seen).sum(0).cpu())
     return Dynamic(

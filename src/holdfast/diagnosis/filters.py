@@ -11,6 +11,7 @@ from torch.func import functional_call
 from holdfast import noise
 from holdfast.diagnosis.planes import Surface, Values, judged
 from holdfast.loss import at_least_fp32
+from holdfast.model import batches_of
 from holdfast.types import Images, Labels, PerImage
 
 Weights = dict[str, Tensor]
@@ -47,7 +48,7 @@ def weight_surface(
     def point(row: Weights, across: float) -> Values:
         moved = {name: torch.add(row[name], one[name], alpha=across) for name in here}
         sums: dict[str, float] = {}
-        for some, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+        for some, labels in batches_of(batch_size, x, y):
             for name, value in judged(
                 at_least_fp32(functional_call(model, moved, (some,))), labels
             ).items():

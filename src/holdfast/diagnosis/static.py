@@ -16,7 +16,7 @@ from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
 from holdfast.loss import Loss, LossName, at_least_fp32, gradient, resolve_loss
 from holdfast.loss import margin as margin_of
-from holdfast.model import check_inputs, eval_mode, predict, resolve_batch_size
+from holdfast.model import batches_of, check_inputs, eval_mode, predict
 from holdfast.record import Row
 from holdfast.result import Flags, fraction, wilson
 from holdfast.types import Classifier, Images, Labels, Norm, PerImage
@@ -127,10 +127,7 @@ def static(
         probes=probes, rounds=rounds, seed=seed,
     )  # fmt: skip
     with eval_mode(model):
-        some = zip(
-            *(part.split(resolve_batch_size(batch_size, x)) for part in (x, y, index)), strict=True
-        )
-        parts = [measure(*rows) for rows in some]
+        parts = [measure(*rows) for rows in batches_of(batch_size, x, y, index)]
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     logits = predict(model, x, batch_size).cpu()
     return Static(

@@ -144,7 +144,7 @@ class Diagnosis:
         }
         for name, one in standings.items():
             near = one.interval
-            row |= {f"{name}_accuracy": one.accuracy, f"{name}_interval": [near.low, near.high]}
+            row |= {f"{name}_accuracy": one.accuracy, f"{name}_interval": [*near]}
         return row | {
             "images": len(self.clean.correct), "sample": len(held.claim),
             "findings": [asdict(finding) for finding in self.findings],

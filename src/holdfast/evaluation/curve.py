@@ -50,7 +50,7 @@ class Curve:
         near = self.clean.interval
         return {
             "norm": self.norm, "images": len(self.clean.correct),
-            "clean_accuracy": self.clean.accuracy, "clean_interval": [near.low, near.high],
+            "clean_accuracy": self.clean.accuracy, "clean_interval": [*near],
             "points": self._points(self.correct),
             "attacks": {name: self._points(flags) for name, flags in self.attacks.items()},
             "findings": [asdict(finding) for finding in self.findings],

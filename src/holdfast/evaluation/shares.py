@@ -1,18 +1,15 @@
 """Images shared out over processes, and their results put together again."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import BadInput
-from holdfast.result import AttackResult, Evaluation, Standing
+from holdfast.result import IF_ASKED, PER_IMAGE, AttackResult, Evaluation, Standing
 from holdfast.team import Team
-
-T = TypeVar("T")
 
 
 def share(rows: Tensor, team: Team) -> Tensor:
@@ -33,10 +30,10 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
     attacks = [part.attacks for part in parts]
     named = {finding.name: finding for part in reversed(parts) for finding in part.findings}
     return Evaluation(
-        clean=Standing(correct=_woven(parts, lambda part: part.clean.correct)),
+        clean=Standing(correct=_woven([part.clean.correct for part in parts])),
         attacks=tuple(_whole(some) for some in zip(*attacks, strict=True)),
         entropy=float((weights * bits).sum() / weights.sum()),
-        adv=_woven(parts, lambda part: part.adv),
+        adv=_woven([part.adv for part in parts]),
         marks=_woven_if_there([part.marks for part in parts]),
         findings=tuple(named.values()),
         cascade=first.cascade,
@@ -51,30 +48,27 @@ def _whole(parts: Sequence[AttackResult]) -> AttackResult:
         name: sum(getattr(part, name) for part in parts)
         for name in ("refused", "forward", "backward")
     }
+    tensors = {
+        name: _woven_if_there([getattr(part, name) for part in parts])
+        for name in (*PER_IMAGE, *IF_ASKED)
+    }
     return replace(
         parts[0],
-        correct=_woven(parts, lambda part: part.correct),
-        distance=_woven(parts, lambda part: part.distance),
-        prediction=_woven(parts, lambda part: part.prediction),
-        target=_woven(parts, lambda part: part.target),
-        queries=_woven_if_there([part.queries for part in parts]),
-        adv=_woven_if_there([part.adv for part in parts]),
         faults=sum((Counter(part.faults) for part in parts), Counter()),
         seconds=max(part.seconds for part in parts),
-        **sums,
-    )
+        **sums, **tensors,
+    )  # fmt: skip
 
 
 def _woven_if_there(parts: Sequence[Tensor | None]) -> Tensor | None:
     """What all processes have, or none does."""
     held = [part for part in parts if part is not None]
-    return _woven(held, torch.clone) if held else None
+    return _woven(held) if held else None
 
 
-def _woven(parts: Sequence[T], of: Callable[[T], Tensor]) -> Tensor:
+def _woven(parts: Sequence[Tensor]) -> Tensor:
     """Rows 0, n, 2n, ... from the first of n parts, 1, n + 1, ... from the second, and so on."""
-    found = [of(part) for part in parts]
-    whole = found[0].new_empty((sum(map(len, found)), *found[0].shape[1:]))
-    for rank, some in enumerate(found):
-        whole[rank :: len(found)] = some
+    whole = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]))
+    for rank, some in enumerate(parts):
+        whole[rank :: len(parts)] = some
     return whole

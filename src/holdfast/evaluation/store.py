@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from safetensors import SafetensorError
-from safetensors import torch as tensors
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from holdfast import record
 from holdfast.errors import BadInput, cause, require_value
 from holdfast.geometry import ORDER
 from holdfast.result import (
+    IF_ASKED,
+    PER_IMAGE,
     AttackResult,
     Evaluation,
     Finding,
@@ -94,19 +96,14 @@ def save(
     held |= {} if found.marks is None else {"marks": found.marks}
     for place, attack in enumerate(found.attacks):
         deciding = found.attacks[: place + 1] if found.cascade else [attack]
-        held |= {
-            f"{attack.name}.settings": _fingerprint([one.settings for one in deciding]),
-            f"{attack.name}.correct": attack.correct,
-            f"{attack.name}.distance": attack.distance,
-            f"{attack.name}.prediction": attack.prediction,
-            f"{attack.name}.target": attack.target,
-            f"{attack.name}.budget": torch.tensor([ORDER[attack.norm], attack.radius]),
+        tensors = {name: getattr(attack, name) for name in (*PER_IMAGE, *IF_ASKED)} | {
+            "settings": _fingerprint([one.settings for one in deciding]),
+            "budget": torch.tensor([ORDER[attack.norm], attack.radius]),
         }
-        rare = {"queries": attack.queries, "adv": attack.adv}
-        held |= {f"{attack.name}.{key}": one for key, one in rare.items() if one is not None}
+        held |= {f"{attack.name}.{key}": one for key, one in tensors.items() if one is not None}
     newest = max(map(_number, run.glob("evaluation-*.safetensors")), default=0)
     free = (run / f"evaluation-{number:03d}.safetensors" for number in itertools.count(newest + 1))
-    file = record.write_new(free, tensors.save({n: t.contiguous() for n, t in held.items()}))
+    file = record.write_new(free, safetensors.save({n: t.contiguous() for n, t in held.items()}))
     whole = found.as_dict()
     more = {"battery" if name == "suite" else name: said for name, said in (about or {}).items()}
     shared = {k: v for k, v in whole.items() if k != "attacks"} | record.provenance(**more)
@@ -157,8 +154,8 @@ def _require_whole(found: Evaluation) -> None:
     """Raises ValueError for values that are not of every image, or of another kind."""
     images = len(found.clean.correct)
     for one in found.attacks:
-        each = (one.correct, one.distance, one.prediction, one.target, one.queries, one.adv)
-        if any(len(some) != images for some in (*each, found.adv) if some is not None):
+        each = [found.adv, *(getattr(one, name) for name in (*PER_IMAGE, *IF_ASKED))]
+        if any(len(some) != images for some in each if some is not None):
             raise ValueError(f"not every image in {one.name}")
         if one.correct.dtype != torch.bool or not isinstance(one.settings, dict):
             raise ValueError(f"no flags or no settings of {one.name}")
@@ -171,16 +168,15 @@ def _attack(row: record.Row, held: Mapping[str, Tensor]) -> AttackResult:
     told = ("name", "settings", "norm", "radius", "minimal", "refused", "forward", "backward",
             "seconds")  # fmt: skip
     facts: dict[str, Any] = {key: row[key] for key in told}
-    facts |= {key: held[f"{row['name']}.{key}"] for key in
-            ("correct", "distance", "prediction", "target")}  # fmt: skip
-    facts |= {key: held.get(f"{row['name']}.{key}") for key in ("queries", "adv")}
+    facts |= {key: held[f"{row['name']}.{key}"] for key in PER_IMAGE}
+    facts |= {key: held.get(f"{row['name']}.{key}") for key in IF_ASKED}
     return AttackResult(**facts, faults=row.get("faults", {}))
 
 
 def read(file: Path) -> dict[str, Tensor]:
     """The tensors of a file of per-image results. Raises BadInput."""
     try:
-        held = tensors.load(file.read_bytes())
+        held = safetensors.load(file.read_bytes())
         names = {n.removesuffix(".correct") for n in held if n.endswith(".correct")} - {"clean"}
         each = {f"{name}.{part}" for name in names for part in ("budget", "settings", "distance")}
         if lacking := {"index", "y", "clean.correct", "budget", *each} - held.keys():

@@ -49,7 +49,8 @@ class Handover:
 
     def now(self, epoch: int) -> Objective:
         """The part that is alone in this epoch; the handover itself while both count."""
-        return {0.0: self.first, 1.0: self.second}.get(self.weight(epoch), self)
+        weight = self.weight(epoch)
+        return self.first if weight == 0 else self.second if weight == 1 else self
 
     def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
         weight = self.weight(batch.epoch)

@@ -135,7 +135,7 @@ class Margins:
             "clip": self.grid.clip, "tolerance": self.tolerance, "method": self.method,
             "forward": self.forward, "seconds": self.seconds, "audited": self.audit.rays,
             "differing": self.audit.differing,
-            "differing_interval": [self.audit.interval.low, self.audit.interval.high],
+            "differing_interval": [*self.audit.interval],
         }  # fmt: skip
 
     def _by_class(self) -> Row:

@@ -133,11 +133,15 @@ def resolve_batch_size(wanted: int | None, x: Tensor) -> int:
     return wanted or (100 if x.device.type == "cpu" else 1000)
 
 
-def map_batches(work: Callable[..., Tensor], size: int | None, *tensors: Tensor) -> Tensor:
-    """What the work makes of these tensors, so many rows of each at once (`resolve_batch_size` says
-    what None is), joined along the first axis."""
+def batches_of(size: int | None, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """So many rows of each of these tensors at once; None: see `resolve_batch_size`."""
     size = resolve_batch_size(size, tensors[0])
-    return torch.cat([work(*part) for part in zip(*(t.split(size) for t in tensors), strict=True)])
+    return zip(*(one.split(size) for one in tensors), strict=True)
+
+
+def map_batches(work: Callable[..., Tensor], size: int | None, *tensors: Tensor) -> Tensor:
+    """What the work makes of these tensors, batch by batch, joined along the first axis."""
+    return torch.cat([work(*part) for part in batches_of(size, *tensors)])
 
 
 @torch.no_grad()

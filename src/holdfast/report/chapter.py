@@ -82,7 +82,9 @@ def _training(run: Path) -> Iterator[Part]:
     once = [key for key in MEASURES if len(epochs[key]) == 1]
     make = partial(curves, runs=splits, measures=shown, title="Over the epochs")
     seconds = sum(row["seconds"] for row in rows)
-    averaged = "; the curves are those of averaged weights" * ("raw_validation_clean" in rows[-1])
+    averaged = ""
+    if "raw_validation_clean" in rows[-1]:
+        averaged = "; the curves are those of averaged weights"
     said = [f"{rows[-1]['epoch']} epochs in {seconds:.0f} s{averaged}."]
     lines = [*said, *(_measured_once(splits, key) for key in once), *_warnings(rows)]
     yield Part(title="Training", lines=lines, pictures=[drawn("curves", make)] if shown else [])

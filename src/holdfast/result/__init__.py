@@ -1,6 +1,6 @@
 """The frozen records that training and evaluation return: units, intervals, tables."""
 
-from holdfast.result.evaluation import AttackResult, Evaluation
+from holdfast.result.evaluation import IF_ASKED, PER_IMAGE, AttackResult, Evaluation
 from holdfast.result.finding import Finding, Sign, Word
 from holdfast.result.standing import (
     SLACK,
@@ -29,6 +29,8 @@ from holdfast.result.tables import (
 from holdfast.result.trained import Trained
 
 __all__ = [
+    "IF_ASKED",
+    "PER_IMAGE",
     "SLACK",
     "WORST",
     "AttackResult",

@@ -21,6 +21,12 @@ from holdfast.types import Images, Labels, Norm, PerImage
 log = logging.getLogger("holdfast")
 
 
+PER_IMAGE = ("correct", "distance", "prediction", "target")
+"""Fields of an `AttackResult` with a value for each image."""
+IF_ASKED = ("queries", "adv")
+"""Likewise, None where the attack counts no queries and where its images are not kept."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AttackResult(Standing):
     """What one attack did, checked by the evaluator.
@@ -101,7 +107,7 @@ class AttackResult(Standing):
         """How many were led to another class, and the share of them that reached it."""
         led, near = len(self.reached.correct), self.reached.interval
         told = {"led": led, "reached": self.reached.accuracy}
-        return told | {"reached_interval": [near.low, near.high]} if led else {}
+        return told | {"reached_interval": [*near]} if led else {}
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.norm} {self.radius:.4g}): {super().__repr__()} stand"
@@ -208,7 +214,7 @@ class Evaluation:
         return {
             "clean_accuracy": self.clean.accuracy,
             "worst_case_accuracy": worst.accuracy,
-            "worst_case_interval": [worst.interval.low, worst.interval.high],
+            "worst_case_interval": [*worst.interval],
             "entropy_bits": self.entropy,
             "images": len(self.clean.correct),
             "norm": self.norm,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -11,9 +12,8 @@ SLACK = 1e-6  # rounding of x + change in fp32, per pixel unit
 Flags = Bool[Tensor, " batch"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Where a share lies with 95 % confidence over images (not over seeds)."""
+class Interval(NamedTuple):
+    """Where a number lies with 95 % confidence: a share over images, or a mean over runs."""
 
     low: float
     high: float

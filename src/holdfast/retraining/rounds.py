@@ -5,9 +5,7 @@ from pathlib import Path
 
 from holdfast.margin import Estimate, Margins, growth
 from holdfast.record import Row
-from holdfast.result import Table, Trained, round_table
-
-ROUNDING = 1e-9  # by which a difference of shares may be off
+from holdfast.result import Table, Trained, reaches, round_table
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,7 +29,7 @@ class Round:
     def kept(self) -> bool:
         """Whether the stop rule kept the round: larger margins, at no more than that drop."""
         lost = self.clean[0] - self.clean[1]
-        return self.gain.value.item() > 0 and lost <= self.max_drop + ROUNDING
+        return self.gain.value.item() > 0 and reaches(self.max_drop, lost)
 
     @property
     def fault(self) -> str:
