@@ -22,10 +22,6 @@ PANELS = {
 STUDIES = {  # how a row's curve is called, and the title
     "cifar10-handover": ("{variant}", "CIFAR-10, Gupta CNN, FGSM 8/255: handovers"),
     "cifar10-objectives": ("{objective_name}", "CIFAR-10, Gupta CNN, FGSM 8/255 training"),
-    "cifar10-long": (
-        "{objective_name}, seed {seed}",
-        "CIFAR-10, Gupta CNN, FGSM 8/255: a long training",
-    ),
     "mnist-guard": ("{variant}, seed {seed}", "MNIST, Madry network, FGSM 0.2: the guard"),
     "mnist-reward": ("{run}, {epochs} epochs", "MNIST, Madry network, reward training, Linf 0.3"),
 }
@@ -42,6 +38,26 @@ def draw(study: str, label: str, title: str) -> None:
     for row in rows:
         curves.setdefault(label.format(**row), []).append(row)
     report.curves(HERE / "figures" / f"{study}.png", curves, PANELS, title)
+
+
+def draw_long() -> None:
+    """The long training: each objective's mean and range over seeds, epoch by epoch."""
+    rows = record.rows(HERE.parent / "results/cifar10-long.jsonl")
+    runs: dict[tuple[str, int], dict[int, record.Row]] = {}
+    for row in rows:
+        if "epoch" in row:
+            runs.setdefault((row["objective_name"], row["seed"]), {})[row["epoch"]] = row
+    epochs = sorted(set.intersection(*(set(run) for run in runs.values())))
+    panels = {
+        label: {name: [[scale * run[epoch][key] for epoch in epochs]
+                       for (objective, _), run in runs.items() if objective == name]
+                for name in dict.fromkeys(name for name, _ in runs)}
+        for key, (label, scale) in PANELS.items()
+    }  # fmt: skip
+    report.ranges(
+        HERE / "figures/cifar10-long.png", panels, epochs, ("epoch", ""),
+        "CIFAR-10, Gupta CNN, FGSM 8/255, mean and range over seeds",
+    )  # fmt: skip
 
 
 def draw_song(data: str, title: str, unit: str) -> None:
@@ -93,4 +109,5 @@ if __name__ == "__main__":
         draw(study, label, title)
     for data, (title, unit) in SONG.items():
         draw_song(data, title, unit)
+    draw_long()
     draw_controls()

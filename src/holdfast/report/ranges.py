@@ -18,9 +18,10 @@ def ranges(
     """A panel per key, a line per name for the mean of its runs, shaded between the lowest and the
     highest of them. Written as PNG.
 
-    groups: for each name its runs, each with a value for each of the places. labels: of both axes.
+    groups: for each name its runs, each with a value for each of the places. labels: of both axes;
+    where the second is empty, each panel has a scale of its own.
     """
-    with panels(path, len(groups), (3.1, 3.4), title, sharey=True) as drawn:
+    with panels(path, len(groups), (3.1, 3.4), title, sharey=bool(labels[1])) as drawn:
         for axes, (name, lines) in zip(drawn, groups.items(), strict=True):
             for (label, runs), colour in zip(lines.items(), itertools.cycle(COLOURS), strict=False):
                 values = torch.tensor(runs)
