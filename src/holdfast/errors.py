@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, SupportsFloat, TypeVar, Union, get_args, get_origin
 
@@ -60,12 +60,19 @@ def _meant(name: str, known: Mapping[str, str]) -> Iterator[str]:
 T = TypeVar("T")
 
 
-def choose(table: Mapping[str, T], name: str, what: str) -> T:
-    """The entry called `name`; `what` says in the error what was asked for. Raises BadInput."""
+def choose(
+    table: Mapping[str, T], name: str, what: str, beside: Mapping[str, Container[str]] = {}
+) -> T:
+    """The entry called `name`; `what` says in the error what was asked for. Raises BadInput.
+
+    beside: other options and their names, one of which may have been meant.
+    """
     if name in table:
         return table[name]
-    known = ", ".join(table)
-    raise BadInput(f"expected {what} out of {known}; got '{name}'{suggest(name, table)}")
+    meant = ELSEWHERE.get(name.lower(), name.lower())
+    other = next((option for option, names in beside.items() if meant in names), None)
+    near = f"; did you mean '{other} {meant}'?" if other else suggest(name, table)
+    raise BadInput(f"expected {what} out of {', '.join(table)}; got '{name}'{near}")
 
 
 def require_value(name: str, value: object, example: str, kinds: Any = Callable) -> None:

@@ -1,6 +1,6 @@
 """`--suite`: a battery by its name, or attacks of one's own choice in a YAML file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +15,16 @@ from holdfast.types import Attack, Norm
 Battery = Mapping[str, Choice]
 
 
-def read(suite: str) -> Battery | None:
+def read(suite: str, beside: Mapping[str, Container[str]] = {}) -> Battery | None:
     """The attacks of a file, by the names that they have there; None for a suite of ours.
 
     In the file each name stands for an attack: for the one of that name where nothing follows, for
     `--attack`'s name, or for a mapping with `name` and the attack's options, among them `radius`,
-    `norm` and `seed` where they are not to be those of the command. Raises BadInput.
+    `norm` and `seed` where they are not to be those of the command. beside: options of the command
+    whose names may be taken for suites. Raises BadInput.
     """
     if not suite.endswith((".yaml", ".yml")):
-        choose(SUITES, suite, "a suite (or FILE.yaml)")
+        choose(SUITES, suite, "a suite (or FILE.yaml)", beside)
         return None
     with _called(suite):
         told = words.file(Path(suite).expanduser())

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ class Slot:
     find: for names with a colon, such as `module:function`; others: how the help shows those.
     inner: types to slots; a field annotated with such a type is such a slot.
     several: what to do where two are wanted.
+    beside: other options and their names, which may be taken for this one's.
     """
 
     table: Mapping[str, Kind | None]
@@ -39,11 +40,13 @@ class Slot:
     others: tuple[str, ...] = ()
     inner: Mapping[object, "Slot"] = field(default_factory=dict)
     several: str = "leave one out"
+    beside: Mapping[str, Container[str]] = field(default_factory=dict)
 
     def kind(self, name: str, path: str) -> Kind | None:
         if self.find and ":" in name:
             return self.find(name)
-        return choose(self.table, name, f"{path} (or MODULE:NAME)" if self.find else path)
+        what = f"{path} (or MODULE:NAME)" if self.find else path
+        return choose(self.table, name, what, self.beside)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,10 @@ from holdfast.errors import BadInput
 from holdfast.result import WORST, Evaluation, evaluations
 from holdfast.types import Attack, Norm
 
-ATTACK = replace(attacks.ATTACK, several="list them in a file for --suite FILE.yaml")
+ATTACK = replace(
+    attacks.ATTACK, several="list them in a file for --suite FILE.yaml",
+    beside={"--suite": evaluation.SUITES},
+)  # fmt: skip
 log = logging.getLogger("holdfast")
 
 
@@ -130,7 +133,7 @@ def _battery(
     """The attack that was named, led to a class and made on other runs as was asked for; else the
     name of the suite, or the attacks of its file. Raises BadInput."""
     suite = o["suite"] or "quick"
-    listed = battery.read(suite)
+    listed = battery.read(suite, {"--attack": attack.ATTACKS})
     led, sources = o["targeted"] or o["target"] is not None, o["source"] or []
     if chosen.kind is None:
         if led or sources:
