@@ -296,6 +296,7 @@ WRONG = {
         "did you mean '--attack apgd'",
     ),
     "a suite as attack": (["evaluate", "o", "--attack", "AutoAttack"], "mean '--suite standard'"),
+    "options of no attack": (["evaluate", "o", "--attack.steps", "9"], "--attack by name beside"),
     "an unknown device": (["train", "--device", "abacus"], "abacus"),
     "pixels that are no numbers": (["train", "--data", "npz:mine.npz"], "image 7"),
     "a label outside the range": (["train", "--data", "npz:mine.npz"], "label"),

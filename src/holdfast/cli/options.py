@@ -151,6 +151,12 @@ class Names:
         at = name
         while at and at not in self.choices:
             at = at.rpartition(".")[0]
+        if at and self.choices[at].kind is None:
+            first = next(one for one, kind in self.choices[at].slot.table.items() if kind)
+            return BadInput(
+                f"expected {flag}{at} by name beside {flag}{name}, got {self.choices[at].name}; "
+                f"such as {first}"
+            )
         owner = f"{at} {self.choices[at].name}" if at else self.command
         near = self.flagged if flag else self.known
         got = f"{flag}{name}{suggest(flag + name, [flag + one for one in near])}"
