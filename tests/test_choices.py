@@ -16,11 +16,13 @@ from holdfast import data as datasets
 from holdfast import diagnosis, feedback, margin, record, retraining, training
 from holdfast.attack import ATTACKS
 from holdfast.cli import main, runs
+from holdfast.cli.attacks import LOSS
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import parse
 from holdfast.cli.train import OBJECTIVE, REWARD, SLOTS
 from holdfast.errors import BadInput
 from holdfast.feedback import CrossEntropy, Expected, Handover, Matrix, PolicyGradient, Signed
+from holdfast.loss import LossName
 from holdfast.model import NETWORKS
 from holdfast.types import Objective, Reward
 
@@ -61,7 +63,7 @@ def command(*, watch: training.Watch = training.Watch(images=7)) -> None:  # noq
     """A command with one slot."""
 
 
-INNER = {Objective: OBJECTIVE, Reward: REWARD}
+INNER = {Objective: OBJECTIVE, Reward: REWARD, LossName: LOSS}
 SLOT = Slot(table=feedback.OBJECTIVES | {"pair": Pair}, default="ce", inner=INNER)
 
 

@@ -384,7 +384,8 @@ def test_help_says_in_words_what_an_option_takes(say):
         assert ".help" not in out  # jsonargparse's own, of types that nobody can name
         assert out.index("\noptions:") < out.index("\nof every command:")
     _, out, _ = say("train", "--adversary", "pgd", "--help")
-    assert "--adversary.loss ce|margin|dlr|reward|MODULE:NAME" in out
+    assert re.search(r"--adversary.loss NAME\s+one of ce, margin, dlr, reward, MODULE:NAME", out)
+    assert "--adversarial.loss auto|own|objective|kl" in out
     _, out, _ = say("margins", "--help")
     for told in ("--split train|validation|test", "--images N", "--reach X", "--[no-]clip"):
         assert told in out, told
@@ -551,11 +552,24 @@ def test_a_training_that_is_broken_off_says_how_it_goes_on(say, monkeypatch, err
         ("evaluate run --epsilon 0.1", "--radius"),
         ("evaluate run --attack pgd --attack.radius 0.1", "--radius"),
         ("train --optimizer.l 0.1", "--optimizer.lr"),
+        ("train --attack.eps 0.1", "--adversary"),
+        ("train --adversary pgd --attack.eps 0.1", "--adversary.radius"),
+        ("evaluate run --attack pgd --attack.eps 0.1", "--radius"),
+        ("evaluate run --attack aa", "--suite standard"),
+        ("train --workers 2", "--processes"),
+        ("train --pretrained runs/one", "--weights"),
+        ("train --loss ce", "--objective"),
     ],
 )
 def test_words_of_other_tools_are_answered_with_ours(say, words, ours):
     code, _, err = say(*words.split())
     assert code == 2 and f"did you mean '{ours}'?" in err
+
+
+@pytest.mark.parametrize("word", ["quiet", "verbose", "name"])
+def test_no_far_fetched_word_is_suggested(say, word):
+    code, _, err = say("train", f"--{word}")
+    assert code == 2 and "did you mean" not in err
 
 
 def test_what_is_no_run_is_said(say):

@@ -58,6 +58,11 @@ def one_step(model, x, y, index, *, radius: float = 0.1, norm: str = "linf"):
 def plain(logits, y):
     return cross_entropy(logits, y, reduction="none")
 
+def focal(logits, y, *, gamma: float = 2.0):
+    """A loss that sure images hardly count in."""
+    entropy = cross_entropy(logits, y, reduction="none")
+    return (1 - (-entropy).exp()) ** gamma * entropy
+
 def blind(x, y):
     return x
 
@@ -228,6 +233,58 @@ def test_a_reward_an_adversary_and_an_attack(capsys: pytest.CaptureFixture[str])
     assert "of the score (default: 2.0)" in capsys.readouterr().out
 
 
+def test_a_loss_is_an_objective_and_what_attacks_and_directions_climb(capsys) -> None:
+    climbs = ["--adversary", "pgd", "--adversary.loss", "mine:focal", "--adversary.steps", "1"]
+    learns = ["--objective", "loss", "--objective.loss", "mine:focal", "--objective.loss.gamma"]
+    assert train(*learns, "3", *climbs, "--adversary.loss.gamma", "1", "--out", "run") == 0
+    assert config("run")["objective"]["loss"] == {"name": "mine:focal", "gamma": 3.0}
+    assert config("run")["adversary"]["loss"] == {"name": "mine:focal", "gamma": 1.0}
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    words = ["evaluate", "run", "--images", "20", "--attack", "pgd", "--attack.loss"]
+    assert main([*words, "mine:focal", "--attack.loss.gamma", "0.5"]) == 0
+    assert main([*words, "torch.nn:CrossEntropyLoss", "--attack.loss.reduction", "none"]) == 0
+    climbed = [row["settings"]["loss"] for row in record.rows(Path("run/evaluation.jsonl"))]
+    assert climbed == [{"name": "mine:focal", "gamma": 0.5}, "CrossEntropyLoss()"]
+    rays = ["margins", "run", "--images", "5", "--step", "0.2", "--directions", "gradient"]
+    assert main([*rays, "--directions.count", "1", "--directions.loss", "mine:focal"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--adversary", "pgd", "--adversary.loss", "mine:focal", "--help"]) == 0
+    assert "A loss that sure images hardly count in" in capsys.readouterr().out
+    assert main([*words, "torch.nn:CrossEntropyLoss"]) == 2
+    assert "a loss of each image, [20], got []; leave out the mean" in capsys.readouterr().err
+
+
+def test_a_loss_of_given_exponent_is_the_same_from_python_and_from_the_shell() -> None:
+    """Its options are written down as the command line writes them, and it goes on there."""
+    mine, data = importlib.import_module("mine"), holdfast.data.load("digits")
+    sharp = functools.partial(mine.focal, gamma=3.0)
+    model = holdfast.model.create("gupta_cnn", image=data.image, classes=10, widths=(4, 4),
+                                  dense=16, mean=data.mean, std=data.std)  # fmt: skip
+    training.train(model, data, objective=feedback.Supervised(loss=sharp), epochs=1,
+                   adversary=attack.PGD(loss=sharp, steps=1), precision="fp32",
+                   watch=training.Watch(images=20), out="run")  # fmt: skip
+    assert config("run")["objective"]["loss"] == {"name": "mine:focal", "gamma": 3.0}
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+    loss = ["loss", "--objective.loss", "mine:focal", "--objective.loss.gamma", "3"]
+    climbed = ["pgd", "--adversary.steps", "1", "--adversary.loss", "mine:focal"]
+    words = ["--objective", *loss, "--adversary", *climbed, "--adversary.loss.gamma", "3"]
+    assert train(*words, "--out", "shell") == 0
+    first, shell = (record.rows(Path(run) / "metrics.jsonl")[0] for run in ("run", "shell"))
+    assert shell["loss"] == pytest.approx(first["loss"], rel=1e-3)
+
+
+def test_a_reward_with_options_goes_on_from_python_to_the_shell() -> None:
+    mine, data = importlib.import_module("mine"), holdfast.data.load("digits")
+    graded = functools.partial(mine.asymmetric, wrong=-0.5)
+    model = holdfast.model.create("gupta_cnn", image=data.image, classes=10, widths=(4, 4),
+                                  dense=16, mean=data.mean, std=data.std)  # fmt: skip
+    training.train(model, data, objective=feedback.Handover(first=feedback.Expected(reward=graded)),
+                   epochs=1, watch=training.Watch(images=20), out="run")  # fmt: skip
+    held = config("run")["objective"]["first"]["reward"]
+    assert held == {"name": "mine:asymmetric", "wrong": -0.5}
+    assert main(["train", "--resume", "run", "--epochs", "2"]) == 0
+
+
 def test_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--schedule", "mine:cyclic", "--schedule.low", "0.5"]
     assert train(*asked, "--out", "run") == 0
@@ -262,6 +319,13 @@ def test_directions() -> None:
         (["--objective", "mine:other"], "an objective at 'mine:other', got AttributeError"),
         (["--objective", "mine:breir"], "did you mean 'brier'"),
         (["--objective", "mine:plain"], "called as (model, batch, state), got plain, which takes"),
+        (["--objective", "mine:plain"], "these, or say --objective loss --objective.loss MODULE"),
+        (["--objective", "loss", "--objective.loss", "mine:plian"], "did you mean 'plain'"),
+        (
+            ["--objective", "loss", "--objective.loss", "mine:blind"],
+            "[2], got [2, 10]; give each one",
+        ),
+        (["--objective", "loss", "--objective.loss", "cee"], "did you mean 'ce'"),
         (["--adversary", "mine:blind"], "called as (model, x, y), got blind, which takes (x, y)"),
         (["--objective", "none:other"], "an objective at 'none:other', got ModuleNotFound"),
         (["--objective", "mine:brier", "--objective.weigth", "1"], "did you mean '--objective.w"),
@@ -290,7 +354,7 @@ def test_the_example_of_the_documentation_runs() -> None:
     page = (Path(__file__).parents[1] / "docs" / "objectives.md").read_text(encoding="utf-8")
     Path("mine.py").write_text(page.partition("```python\n")[2].partition("```")[0])
     lines = [line.split() for line in page.splitlines() if "train" in line and " mine:" in line]
-    assert len(lines) == 2
+    assert len(lines) == 3
     for number, words in enumerate(lines):
         assert train(*words[2:], "--out", f"run-{number}") == 0
 

@@ -29,8 +29,17 @@ ELSEWHERE = {
     "cw": "margin", "std": "deviation", "sigma": "deviation", "eot_iter": "draws",
     "p_init": "share", "kappa": "confidence", "alpha_max": "pull", "eta": "overshoot",
     "n_queries": "queries", "diversity_prob": "diversity", "gamma": "change",
+    "attack": "adversary", "loss": "objective", "criterion": "objective", "network": "model",
+    "amp": "precision", "bf16": "precision", "pretrained": "weights", "checkpoint": "weights",
+    "init": "weights", "opt": "optimizer", "scheduler": "schedule", "gpu": "device",
+    "cuda": "device", "workers": "processes", "save": "out", "save_dir": "out", "log_dir": "out",
+    "output": "out", "data_dir": "data_root", "data_path": "data_root", "root": "data_root",
+    "n": "images", "n_ex": "images", "n_examples": "images", "num_samples": "images",
+    "iters": "steps", "num_steps": "steps", "version": "suite", "aa": "standard",
+    "wandb": "tensorboard",
 }  # fmt: skip
 """Words of other tools, and ours for them."""
+CLOSE = 0.61  # of the letters of two names that are taken for one, misspelt
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -39,21 +48,25 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = sorted(known, key=lambda one: "optimizer" not in one)  # whose lr is meant
     bare = {one.removeprefix("--"): one for one in known}
     meant = next(_meant(name.removeprefix("--"), bare), None)
-    near = [meant] if meant else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    if meant is None:
+        close = difflib.get_close_matches(name.removeprefix("--"), bare, n=1, cutoff=CLOSE)
+        meant = bare[close[0]] if close else None
+    return f"; did you mean '{meant}'?" if meant else ""
 
 
 def _meant(name: str, known: Mapping[str, str]) -> Iterator[str]:
     """Names of the same meaning or spelling, the likeliest first. known: by their bare form."""
-    front, dot, last = name.rpartition(".")
-    ours = ELSEWHERE.get(last)
-    if ours and front + dot + ours in known:
-        yield known[front + dot + ours]
-    if front and last in known:  # of the command, not of that choice
-        yield known[last]
-    if not front:
-        wanted = ours or name
-        yield from (one for word, one in known.items() if word.rpartition(".")[2] == wanted)
+    front, _, last = name.rpartition(".")
+    choice, ours = ELSEWHERE.get(front, front), ELSEWHERE.get(last, last)
+    if front:  # last, of the command and not of that choice; or the choice that is called so here
+        near = [f"{front}.{ours}", f"{choice}.{ours}", last, ours]
+        near += [] if choice == front else [choice]
+        yield from (known[one] for one in near if one in known)
+    else:
+        if ours in known:
+            yield known[ours]
+        for wanted in (ours, last):
+            yield from (one for word, one in known.items() if word.rpartition(".")[2] == wanted)
     yield from (one for word, one in known.items() if word.lower() == name.lower())
 
 
@@ -83,9 +96,13 @@ def require_value(name: str, value: object, example: str, kinds: Any = Callable)
         raise BadInput(f"expected {name} as a value such as holdfast.{example}, got {got}")
 
 
-def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[str] = ()) -> None:
+def require_call(
+    name: str, value: Any, call: Sequence[str], filled: Iterable[str] = (),
+    remedy: str = "",
+) -> None:  # fmt: skip
     """Raises BadInput unless `value` accepts `call` in their places and requires nothing else but
-    names in `filled`, which the caller passes by keyword where it declares them."""
+    names in `filled`, which the caller passes by keyword where it declares them. `remedy`: another
+    way than to wrap it in such a function."""
     if not callable(value):
         raise BadInput(f"expected {name} as a function of ({', '.join(call)}), got {value!r:.60}")
     try:
@@ -101,7 +118,7 @@ def require_call(name: str, value: Any, call: Sequence[str], filled: Iterable[st
     if not any(_fits(one, call, filled) for one in known):
         raise BadInput(
             f"expected {name} to be called as ({', '.join(call)}), got {_named(value)}, which "
-            f"takes {known[-1]}; wrap it in a function of these"
+            f"takes {known[-1]}; wrap it in a function of these{remedy}"
         )
 
 

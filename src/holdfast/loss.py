@@ -139,11 +139,17 @@ def _gradient(model: Classifier, x: Images, y: Labels, loss: Loss) -> tuple[Imag
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = at_least_fp32(model(leaf))
-        height = loss(logits, y)
-        if height.shape != y.shape:
-            raise BadInput(f"expected a loss of each image, [{len(y)}], got {list(height.shape)}; "
-                           "leave out the mean (reduction='none')")  # fmt: skip
-        return pixel_gradient(height.sum(), leaf), logits.detach()
+        return pixel_gradient(each(loss, logits, y).sum(), leaf), logits.detach()
+
+
+def each(loss: Loss, logits: Logits, y: Labels) -> PerImage:
+    """The loss of each image. Raises BadInput for a loss that gives something else."""
+    found = loss(logits, y)
+    if not isinstance(found, Tensor) or found.shape != y.shape:
+        got = list(found.shape) if isinstance(found, Tensor) else f"{found!r:.60}"
+        remedy = "leave out the mean (reduction='none')" if got == [] else "give each one number"
+        raise BadInput(f"expected a loss of each image, [{len(y)}], got {got}; {remedy}")
+    return found
 
 
 def pixel_gradient(height: Tensor, pixels: Images, again: bool = False) -> Images:

@@ -17,7 +17,10 @@ from typing import Any
 
 from holdfast.errors import BadInput, cause, require_call, suggest
 
-NO_OPTIONS = frozenset({"model", "logits", "outputs", "x", "images", "inputs"})
+NO_OPTIONS = frozenset({
+    "model", "net", "logits", "output", "outputs", "pred", "preds", "predictions", "x", "images",
+    "input", "inputs", "action", "actions",
+})  # fmt: skip
 """First parameters of what works on a model or its logits, and of no function that makes such."""
 
 
@@ -44,12 +47,16 @@ def load_name(name: str, what: str) -> Any:
         ) from error
 
 
-def factory_of(name: str, what: str, call: Sequence[str], offered: Sequence[str] = ()) -> Any:
+def factory_of(
+    name: str, what: str, call: Sequence[str], offered: Sequence[str] = (),
+    remedy: str = "",
+) -> Any:  # fmt: skip
     """The class or function that builds the user's own attack, objective or reward from options.
 
     `MODULE:NAME` is a class, or a function that makes the thing; or it is the thing itself: an
-    object, or a function whose first parameters are those of `call`. The others of such a function
-    are its options, but for those in `offered`, which whoever calls it fills in. Raises BadInput.
+    object, or a function of `call`, under these names or with a first one such as `logits`. Its
+    further parameters are its options, but for those in `offered`, which whoever calls it fills in.
+    Raises BadInput; `remedy`: another way for a function of another form.
     """
     found = load_name(name, what)
     if inspect.isclass(found):
@@ -57,11 +64,11 @@ def factory_of(name: str, what: str, call: Sequence[str], offered: Sequence[str]
     if not inspect.isfunction(found):
         return lambda: found
     takes = list(inspect.signature(found).parameters)
-    if takes[: len(call)] == list(call):
-        return _settings(found, len(call), offered)
-    if takes and takes[0] in NO_OPTIONS:  # the thing itself, in another form
-        require_call(name, found, call, offered)
-    return found
+    if takes[: len(call)] != list(call):
+        if not takes or takes[0] not in NO_OPTIONS:
+            return found
+        require_call(name, found, call, offered, remedy)
+    return _settings(found, len(call), offered)
 
 
 def build(name: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:

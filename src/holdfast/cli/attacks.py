@@ -1,14 +1,30 @@
-"""The attack that `--attack` names, in the budget that was asked for."""
+"""The attack that `--attack` names, in the budget that was asked for, and its loss."""
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 
-from holdfast import attack, own
+from holdfast import attack, loss, own
 from holdfast.cli.choices import Choice, Slot, build
 from holdfast.errors import BadInput
 from holdfast.types import Attack, Norm
 
+
+def _named_loss(name: str) -> Callable[[], str]:
+    def word() -> str:
+        return name
+
+    word.__doc__ = loss.NAMED[name].__doc__
+    return word
+
+
 SKIP = frozenset({"radius", "norm", "seed"})
+LOSS = Slot(
+    table={name: _named_loss(name) for name in loss.NAMED},
+    default="ce",
+    find=partial(own.factory_of, what="a loss", call=("logits", "y")),
+    others=("MODULE:NAME",),
+)
 ATTACK = Slot(
     table={"none": None, **attack.ATTACKS},
     default="none",
@@ -20,6 +36,7 @@ ATTACK = Slot(
         offered=attack.OPTIONAL_ARGUMENTS,
     ),
     others=("MODULE:NAME",),
+    inner={loss.LossName: LOSS},
 )
 
 

@@ -63,6 +63,10 @@ class Choice:
     def skip(self) -> frozenset[str]:
         return self.slot.skip | set(self.inner)
 
+    @property
+    def takes_options(self) -> bool:
+        return bool(self.kind and _parameters(self.kind))
+
     def told(self, options: Options) -> "Choice":
         """The same choice with its options, those of its inner choices taken out of them."""
         inner = {name: one.told(options.get(name) or {}) for name, one in self.inner.items()}

@@ -81,7 +81,8 @@ def explain(parser: jsonargparse.ArgumentParser, choices: Mapping[str, Choice]) 
         if action.dest in choices:
             choice = choices[action.dest]
             known = ", ".join([*choice.slot.table, *choice.slot.others])
-            own = f"; shown here with the options of {choice.name}" if choice.kind else ""
+            shown_too = f"; shown here with the options of {choice.name}"
+            own = shown_too if choice.takes_options else ""
             action.metavar, action.help = "NAME", f"one of {known}{own}"
         elif action.dest in shown:
             action.metavar, action.help = "FILE", shown[action.dest]

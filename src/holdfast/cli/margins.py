@@ -5,9 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from holdfast import margin, own, record, report, team
-from holdfast.cli import runs, show
+from holdfast.cli import attacks, runs, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import asked, parse
+from holdfast.loss import LossName
 
 SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "said"})
 OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
@@ -16,6 +17,7 @@ DIRECTIONS = Slot(
     default="orthonormal",
     find=partial(own.factory_of, what="directions", call=("model", "x", "y", "index", "seed")),
     others=("MODULE:NAME",),
+    inner={LossName: attacks.LOSS},
 )
 SLOTS = {
     "directions": DIRECTIONS,

@@ -26,7 +26,7 @@ SLOTS = {name: slot for name, slot in TRAINING.items() if name != "model"} | {
     name: Slot(
         table={"probe": retraining.Probe},
         default=record.plain(default),
-        inner={margin.Family: DIRECTIONS},
+        inner={margin.Family: DIRECTIONS, **DIRECTIONS.inner},
     )
     for name, default in {"probe": retraining.Probe(), "judge": retraining.JUDGE}.items()
 }

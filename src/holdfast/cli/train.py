@@ -16,6 +16,7 @@ from holdfast.cli import attacks, show
 from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import Parsed, parse
 from holdfast.errors import BadInput
+from holdfast.loss import LossName
 from holdfast.model import is_own
 from holdfast.record import Row
 from holdfast.result import Trained
@@ -27,7 +28,12 @@ SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"}
 OBJECTIVE = Slot(
     table=feedback.OBJECTIVES,
     default="ce",
-    find=partial(own.factory_of, what="an objective", call=("model", "batch", "state")),
+    find=partial(
+        own.factory_of,
+        what="an objective",
+        call=("model", "batch", "state"),
+        remedy=", or say --objective loss --objective.loss MODULE:NAME for a loss of (logits, y)",
+    ),
     others=("MODULE:NAME",),
 )
 REWARD = Slot(
@@ -44,7 +50,9 @@ SLOTS = {
         find=models.function,
         others=("torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"),
     ),
-    "objective": replace(OBJECTIVE, inner={Objective: OBJECTIVE, Reward: REWARD}),
+    "objective": replace(
+        OBJECTIVE, inner={Objective: OBJECTIVE, Reward: REWARD, LossName: attacks.LOSS}
+    ),
     "adversary": replace(attacks.ATTACK, skip=frozenset()),
     "optimizer": Slot(table=training.OPTIMIZERS, default="adamw"),
     "schedule": Slot(

@@ -3,7 +3,7 @@
 from holdfast.feedback.boundary import Boundary
 from holdfast.feedback.handover import Handover, active_objective, leaves
 from holdfast.feedback.maxrl import MaxRL
-from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed
+from holdfast.feedback.objective import GCE, CrossEntropy, Expected, Mixed, Supervised
 from holdfast.feedback.paired import MART, Trades
 from holdfast.feedback.policy import PolicyGradient
 from holdfast.feedback.ppo import PPO
@@ -33,6 +33,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "trades": Trades,
     "mart": MART,
     "handover": Handover,
+    "loss": Supervised,
 }
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "PolicyGradient",
     "Repeated",
     "Signed",
+    "Supervised",
     "Trades",
     "Weighted",
     "active_objective",

@@ -12,7 +12,15 @@ from holdfast.feedback.reward import Matrix, Signed, table
 from holdfast.feedback.sampling import interpolated
 from holdfast.feedback.weights import ClassWeights, of_class, require_weights
 from holdfast.limits import AT_LEAST_1, FINITE, SHARE, SHARE_BELOW_1, require_ranges
-from holdfast.loss import at_least_fp32, cross_entropy, entropy
+from holdfast.loss import (
+    Loss,
+    LossName,
+    at_least_fp32,
+    cross_entropy,
+    each,
+    entropy,
+    resolve_loss,
+)
 from holdfast.types import Batch, Classifier, PerImage, Reward, State
 
 
@@ -47,6 +55,26 @@ class CrossEntropy:
         if self.weights != "balanced" and len(self.weights) != logits.shape[1]:
             raise BadInput(f"expected {logits.shape[1]} class weights, got {len(self.weights)}")
         return of_class(self.weights, batch.y) * loss, state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Supervised learning by any loss of logits and labels, such as a focal loss of your own.
+
+    Raises BadInput for a loss that gives no number for each image.
+
+    Attributes:
+        loss: what is descended: the name of one that attacks climb, or a function of (logits, y).
+    """
+
+    name: ClassVar[str] = "loss"
+    loss: LossName | Loss = "ce"
+
+    def __post_init__(self) -> None:
+        resolve_loss(self.loss)
+
+    def __call__(self, model: Classifier, batch: Batch, state: State) -> tuple[PerImage, State]:
+        return each(resolve_loss(self.loss), at_least_fp32(model(batch.x)), batch.y), state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from holdfast import noise
 from holdfast.errors import BadInput
 from holdfast.geometry import steepest
 from holdfast.limits import COUNT, require_ranges
-from holdfast.loss import LossName, gradient, resolve_loss
+from holdfast.loss import Loss, LossName, gradient, resolve_loss
 from holdfast.model import eval_mode, map_batches
 from holdfast.types import Classifier, Images, Labels, image_shape
 
@@ -151,10 +151,11 @@ class Gradient:
 
     name: ClassVar[str] = "gradient"
     count: int = 10
-    loss: LossName = "margin"
+    loss: LossName | Loss = "margin"
 
     def __post_init__(self) -> None:
         require_ranges(self, count=COUNT)
+        resolve_loss(self.loss)
 
     def __call__(self, model: Classifier, x: Images, y: Labels, index: Labels, seed: int) -> Tensor:
         climbed = resolve_loss(self.loss)

@@ -1,6 +1,7 @@
 """From the settings of a call to a job that has been tried, before anything is written."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from holdfast.training.job import (
 )
 from holdfast.training.recipe import Recipe, require_values
 from holdfast.training.rehearsal import rehearse_model, rehearse_update
-from holdfast.types import Objective
 
 SHORT = 0.5  # of the radius: a way that all steps together should pass
+OURS = {*feedback.OBJECTIVES.values(), *attack.ATTACKS.values()}
+FUNCTIONS = {"first": 3, "second": 3, "base": 3, "reward": 2, "loss": 2}
+"""Fields of ours that may hold a function, and how many arguments that takes."""
 log = logging.getLogger("holdfast")
 
 
@@ -40,8 +43,8 @@ def recipe_of(data: Any, **settings: Any) -> Recipe:
         if not len(getattr(data, name)):
             raise BadInput(f"expected images in the {name} split, got none; give it some")
     counts = data.train.counts(data.classes)
-    objective = feedback.suited(_valued(settings["objective"]), counts)
-    adversary = own.as_settings(settings["adversary"], 3, attack.OPTIONAL_ARGUMENTS)
+    objective = feedback.suited(_as_values(settings["objective"]), counts)
+    adversary = _as_values(settings["adversary"], offered=attack.OPTIONAL_ARGUMENTS)
     return Recipe(**settings | {"objective": objective, "adversary": adversary})
 
 
@@ -89,11 +92,12 @@ def warn_beforehand(recipe: Recipe) -> None:
         )  # fmt: skip
 
 
-def _valued(objective: Objective) -> Objective:
-    """Functions among the objectives of a run as values, whose options are written down."""
-    if isinstance(objective, feedback.Handover):
-        first, second = _valued(objective.first), _valued(objective.second)
-        return replace(objective, first=first, second=second)
-    if isinstance(objective, feedback.Trades):
-        return replace(objective, base=_valued(objective.base))
-    return own.as_settings(objective, 3)
+def _as_values(found: Any, taken: int = 3, offered: Sequence[str] = ()) -> Any:
+    """A function as a value, and so those within objectives and attacks of holdfast: their options
+    are written down."""
+    if type(found) not in OURS:
+        return own.as_settings(found, taken, offered)
+    held = {name: getattr(found, name) for name in FUNCTIONS if hasattr(found, name)}
+    made = {name: _as_values(one, FUNCTIONS[name]) for name, one in held.items()}
+    changed = {name: one for name, one in made.items() if one is not held[name]}
+    return replace(found, **changed) if changed else found

@@ -1,6 +1,6 @@
 """What a training run is made of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,8 +100,9 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
 NAMED: dict[str, tuple[str, Mapping[str, Any]]] = {
     "objective": ("feedback", OBJECTIVES), "adversary": ("attack", attack.ATTACKS),
 }  # fmt: skip
-CALLS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    "objective": (("model", "batch", "state"), ()),
+OF_LOGITS = ", or a loss of (logits, y) in hf.feedback.Supervised(loss=...)"
+CALLS: dict[str, tuple[Any, ...]] = {
+    "objective": (("model", "batch", "state"), (), OF_LOGITS),
     "adversary": (("model", "x", "y"), attack.OPTIONAL_ARGUMENTS),
     "schedule": (("update", "per_epoch", "total"), ()),
 }
