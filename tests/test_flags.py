@@ -241,3 +241,19 @@ class Noisy(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x + 0.1 * torch.randn_like(x))
+
+
+def test_advice_that_is_followed_already_is_not_given_again():
+    def advice(kind: str, attack: Attack) -> str:
+        found = evaluate(Ill(kind), X[:20], Y[:20], attacks={"one": attack}, radius=0.001)
+        return found.findings[0].advice
+
+    plain = PGD(radius=0.001, steps=1)
+    averaged = PGD(radius=0.001, steps=1, draws=2)
+    again = Transfer(attack=averaged, source=MODEL)
+    assert "as the suite rand does" in advice("random", plain)
+    for heeded in (averaged, again):
+        assert advice("random", heeded).startswith("look at other seeds")
+    assert "attack with square" in advice("rounded", plain)
+    blind = advice("rounded", Square(radius=0.001, queries=2))
+    assert "attack with square" not in blind and "believe the attacks without" in blind

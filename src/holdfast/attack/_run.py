@@ -65,6 +65,11 @@ def with_settings(attack: Attack, **settings: object) -> Attack:
     return dataclasses.replace(attack, **settings)  # pyright: ignore
 
 
+def draws_of(attack: Any) -> int:
+    """Passes whose mean gradient each step of an attack, or of the one within it, takes."""
+    return draws_of(attack.attack) if hasattr(attack, "attack") else getattr(attack, "draws", 1)
+
+
 def share_crossed(attack: Any) -> float:
     """The share of its radius that all steps of an attack, or of the one within it, cross together;
     0 where it takes none."""

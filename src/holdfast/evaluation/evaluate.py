@@ -150,9 +150,10 @@ def _fought(
         outcome = recalled(draft, f"{place:02d}-{name}", case, run)
         results.append(expanded(outcome, case, shown, front.standing, keep))
         front = advanced(front, case, shown, outcome)
+    doubts = doubts_of_model(case, battery.attacks.values())
     return Evaluation(
         clean=Standing(correct=right.cpu()), attacks=tuple(results), adv=front.adv.cpu(),
         entropy=loss.entropy(case.clean).mean().item() / math.log(2),
-        findings=(*battery.findings, *doubts_of_model(case)), cascade=battery.cascade,
+        findings=(*battery.findings, *doubts), cascade=battery.cascade,
         norm=case.norm, radius=case.radius, marks=marks(case.x),
     )  # fmt: skip

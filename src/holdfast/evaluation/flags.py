@@ -5,18 +5,19 @@ two that it lacks: gradients that are zero because the logits saturate the softm
 answers that depend on what else is in the batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from holdfast import loss
+from holdfast.attack import counts_queries, draws_of
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import eval_mode, map_batches, predict
 from holdfast.result import Finding, Flags, Sign, fraction
-from holdfast.types import Classifier, Images, Labels, PerImage
+from holdfast.types import Attack, Classifier, Images, Labels, PerImage
 
 LOOKS = 9  # passes that should agree (AutoAttack asks for 5); a model may draw once per batch
 MATES = 8  # images that are asked for alone
@@ -27,19 +28,21 @@ SHIFTED = 0.3  # share of predictions that are one from the label, at least
 FEW = 0.01  # share of zero gradients that is worth a word
 
 
-def doubts_of_model(case: Case) -> Iterator[Finding]:
-    """What in the model casts doubt on any result; nothing where all is well."""
+def doubts_of_model(case: Case, attacks: Collection[Attack]) -> Iterator[Finding]:
+    """What in the model casts doubt on any result; nothing where all is well. The advice is what
+    the attacks do not do yet."""
+    blind, draws = any(map(counts_queries, attacks)), max(map(draws_of, attacks), default=1)
     rows = loss.is_correct(case.clean, case.y).nonzero().flatten()[:SAMPLE]
     x, y = case.x[rows], case.y[rows]
     yield from sameness(case)
     yield from shift(case)
     if len(rows):
-        yield from randomness(case, x)
+        yield from randomness(case, x, draws)
         yield from dependence(case, x)
         yield from probabilities(case, x)
         yield from dynamics(case, x[:1])
         yield from coarseness(case, rows)
-        yield from gradients(case, x, y)
+        yield from gradients(case, x, y, blind)
 
 
 def sameness(case: Case) -> Iterator[Finding]:
@@ -70,17 +73,17 @@ def shift(case: Case) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def randomness(case: Case, x: Images) -> Iterator[Finding]:
-    """Logits that differ from pass to pass by more than rounding."""
+def randomness(case: Case, x: Images, draws: int) -> Iterator[Finding]:
+    """Logits that differ from pass to pass by more than rounding. draws: of the attacks' steps."""
     apart, differs = output_spread(case.model, x, case.batch_size)
     if differs.any():
         share = fraction(differs)
+        average = "" if draws > 1 else "attack the mean over draws, as the suite rand does, and "
         yield Finding(
             name=Sign.RANDOM_OUTPUTS, evidence={"share": share, "largest": apart.max().item()},
             meaning="the same images give other logits from pass to pass, so that one gradient "
             "is a noisy one and one prediction is a draw: what stands is no bound for its mean",
-            advice="attack the mean over draws, as the suite rand does, and look at other seeds; "
-            "holdfast diagnose judges the mean",
+            advice=f"{average}look at other seeds; holdfast diagnose judges the mean",
         )  # fmt: skip
 
 
@@ -164,20 +167,22 @@ def coarseness(case: Case, rows: Labels) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def gradients(case: Case, x: Images, y: Labels) -> Iterator[Finding]:
-    """Gradients that are zero in every pixel: of cross-entropy alone, or of the margin too."""
+def gradients(case: Case, x: Images, y: Labels, blind: bool) -> Iterator[Finding]:
+    """Gradients that are zero in every pixel: of cross-entropy alone, or of the margin too. blind:
+    whether an attack asks for none."""
     lost = {
         name: fraction(_zero(case, x, y, of))
         for name, of in (("ce", loss.cross_entropy), ("margin", loss.margin))
     }
     evidence = {f"zero_{name}": share for name, share in lost.items()} | {"images": len(x)}
+    ask = "believe" if blind else "attack with square or hop-skip-jump: believe"
     if lost["margin"] >= FEW:
         yield Finding(
             name=Sign.ZERO_GRADIENTS, evidence=evidence,
             meaning=f"the gradient of the margin is zero in every pixel on {lost['margin']:.0%} of "
             "images, so that attacks by gradient stand still",
             advice="look for an operation without a derivative (rounding, a threshold, detach), "
-            "and attack with square or hop-skip-jump",
+            f"and {ask} the attacks without gradients alone",
         )  # fmt: skip
     elif lost["ce"] >= FEW:
         evidence["median_logit"] = case.clean.abs().amax(1).median().item()
