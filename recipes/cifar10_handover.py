@@ -57,7 +57,7 @@ for seed, name in ((seed, name) for seed in range(options.seeds) for name in opt
         images=len(data.train),
     )  # fmt: skip
 
-    def tell(row: record.Row, about: record.Row = about) -> None:
+    def on_epoch(row: record.Row, about: record.Row = about) -> None:
         record.append(rows, about | row)
         print(about["variant"], row["epoch"], f"{row['validation_clean']:.3f}", flush=True)
 
@@ -66,7 +66,7 @@ for seed, name in ((seed, name) for seed in range(options.seeds) for name in opt
         adversarial=hf.training.Adversarial(start=1, ramp=2), epochs=options.epochs,
         batch_size=64, optimizer=hf.training.RMSprop(lr=5e-4),
         augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500), seed=seed,
-        tell=tell,
+        on_epoch=on_epoch,
     )  # fmt: skip
     test = data.test.sample(options.test_images)
     found = hf.evaluate(

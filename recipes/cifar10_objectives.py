@@ -68,7 +68,7 @@ for name in options.objectives:
         seed=options.seed, epochs=options.epochs, batch_size=options.batch, images=len(data.train),
     )  # fmt: skip
 
-    def tell(row: record.Row, about: record.Row = about) -> None:
+    def on_epoch(row: record.Row, about: record.Row = about) -> None:
         record.append(rows, about | row)
         print(about["objective_name"], row["epoch"], f"{row['validation_clean']:.3f}", flush=True)
 
@@ -79,7 +79,7 @@ for name in options.objectives:
             adversarial=adversarial, epochs=options.epochs, batch_size=options.batch,
             optimizer=hf.training.RMSprop(lr=options.rate),
             augment=hf.data.Augment(flip=True), watch=hf.training.Watch(images=500),
-            seed=options.seed, tell=tell, out=run, resume="auto" if run else False,
+            seed=options.seed, on_epoch=on_epoch, out=run, resume="auto" if run else False,
         ).history[-1]["epoch"]  # fmt: skip
     except KeyboardInterrupt:
         if run is None or not (run / "checkpoints" / "last").exists():

@@ -10,7 +10,7 @@ from holdfast import record, report
 from holdfast.study import demo
 
 with tempfile.TemporaryDirectory() as folder:
-    outcomes = demo.run(demo.Plan(out=Path(folder)), processes=2, said=print)
+    outcomes = demo.run(demo.Plan(out=Path(folder)), processes=2, progress=print)
 rows = Path("results/demo.jsonl")
 for outcome in outcomes:
     row = {"name": outcome.name, "seconds": outcome.seconds, "seed": 0, "epochs": demo.EPOCHS}

@@ -46,7 +46,7 @@ for seed in range(options.seeds):
         )  # fmt: skip
         about = record.provenance(variant=name, guard=guard, seed=seed, radius=RADIUS)
 
-        def tell(row: record.Row, about: record.Row = about) -> None:
+        def on_epoch(row: record.Row, about: record.Row = about) -> None:
             record.append(rows, about | row)
             print(about["variant"], row["epoch"], row["validation_fgsm"], row["validation_pgd"],
                   flush=True)  # fmt: skip
@@ -54,7 +54,8 @@ for seed in range(options.seeds):
         trained = hf.train(
             network, data, adversary=FGSM(radius=RADIUS), guard=guard, epochs=options.epochs,
             adversarial=hf.training.Adversarial(start=1, ramp=2), batch_size=64, seed=seed,
-            optimizer=hf.training.AdamW(lr=1e-3), watch=hf.training.Watch(images=500), tell=tell,
+            optimizer=hf.training.AdamW(lr=1e-3), watch=hf.training.Watch(images=500),
+            on_epoch=on_epoch,
         )  # fmt: skip
         found = hf.evaluate(
             network, test.x, test.y, index=test.index, radius=RADIUS,

@@ -54,7 +54,7 @@ about = record.provenance(
 rows = options.results / "mnist-reward.jsonl"
 
 
-def tell(row: record.Row) -> None:
+def on_epoch(row: record.Row) -> None:
     record.append(rows, about | row)
     print(row["epoch"], f"{row['validation_clean']:.4f}", row.get("validation_pgd"), flush=True)
 
@@ -63,7 +63,7 @@ hf.train(
     network, data, objective=REWARD, adversary=adversary, adversarial=adversarial, epochs=epochs,
     batch_size=128, optimizer=hf.training.AdamW(lr=options.rate), schedule=hf.training.Cosine(),
     watch=hf.training.Watch(images=500), clip=1.0, seed=options.seed,
-    out=options.out, resume="auto" if options.out else False, tell=tell,
+    out=options.out, resume="auto" if options.out else False, on_epoch=on_epoch,
 )  # fmt: skip
 
 whole = hf.evaluate(

@@ -521,7 +521,7 @@ def test_a_terminated_command_says_how_to_go_on():
 def test_a_training_that_is_broken_off_says_how_it_goes_on(say, monkeypatch, error, code):
     """Once there is a run to go on with."""
     small = ["--epochs", "2", "--precision", "fp32", "--watch.images", "10"]
-    tick = show.Training.tick
+    tick = show.Training.on_step
 
     def broken(*given, **settings):
         raise error
@@ -536,7 +536,7 @@ def test_a_training_that_is_broken_off_says_how_it_goes_on(say, monkeypatch, err
         found = say("train", *small, "--out", "a run")
         assert found[0] == code and "--resume" not in found[2] and not Path("a run").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(show.Training, "tick", late)
+        patch.setattr(show.Training, "on_step", late)
         found = say("train", *small, "--out", "a run", "--data-root", "my data", "--tensorboard")
     again = "holdfast train --resume 'a run' --data-root 'my data' --tensorboard"
     assert found[0] == code and found[2].endswith(f"go on with {again}\n")

@@ -295,7 +295,13 @@ def test_a_cascade_that_has_felled_everything_says_so_and_ends():
     said = []
     attacks = {"one": PGD(radius=0.9), "two": PGD(radius=0.9)}
     found = evaluate(
-        MODEL, X, Y, attacks=attacks, radius=0.9, cascade=True, said=lambda *told: said.append(told)
+        MODEL,
+        X,
+        Y,
+        attacks=attacks,
+        radius=0.9,
+        cascade=True,
+        progress=lambda *told: said.append(told),
     )
     assert found.worst_case.accuracy == 0 and {told[0] for told in said} == {"one"}
     assert found.attacks[1].passes == 0

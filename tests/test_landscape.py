@@ -138,7 +138,7 @@ def test_a_killed_landscape_goes_on_to_the_same_bits_and_leaves_no_trace(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        landscape(net, X, Y, axes=axes, folder=tmp_path, said=killed, **SMALL)
+        landscape(net, X, Y, axes=axes, folder=tmp_path, progress=killed, **SMALL)
     files = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/plane*")}
     assert len(files) == 3
     next(iter(files)).write_bytes(b"torn")

@@ -277,7 +277,7 @@ def test_a_killed_search_goes_on_and_a_damaged_piece_is_searched_again(tmp_path,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(bumpy(), X, Y, said=killed, **settings)
+        search(bumpy(), X, Y, progress=killed, **settings)
     files = sorted(tmp_path.glob("*/*.safetensors"))
     assert calls == [1, 2, 3] and len(files) == 3
     before = [file.stat().st_mtime_ns for file in files]

@@ -70,7 +70,7 @@ def test_the_same_call_begins_and_goes_on(tmp_path, straight):
 
     for after in (0, 2):
         with pytest.raises(KeyboardInterrupt):
-            training.train(network(data), data, out=run, resume="auto", tick=stop(after),
+            training.train(network(data), data, out=run, resume="auto", on_step=stop(after),
                            **settings())  # fmt: skip
         assert (run / "config.yaml").exists()
         assert (run / "checkpoints" / "last").exists() == (after > 0)
@@ -107,7 +107,7 @@ def test_a_run_whose_link_is_gone_goes_on_behind_its_last_checkpoint(tmp_path, s
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(network(data), data, out=run, tick=stop, **settings())
+        training.train(network(data), data, out=run, on_step=stop, **settings())
     (run / "checkpoints" / "last").unlink()
     training.train(network(data), data, out=run, resume=resume, **settings())
     last = [folder / "checkpoints" / "last" / "model.safetensors" for folder in (run, straight)]
@@ -173,7 +173,7 @@ def train_until(moment: str, run: Path) -> None:
         point(link, target)
 
     record.write, record.append, record.link = torn, no_row, no_link
-    training.train(network(blobs()), blobs(), out=run, tick=tick, **settings())
+    training.train(network(blobs()), blobs(), out=run, on_step=tick, **settings())
 
 
 def killed(moment: str, run: Path) -> None:
@@ -249,9 +249,9 @@ def test_a_run_stopped_before_its_first_measurement_has_no_best_yet(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(network(data), data, out=run, tick=stop, **rare)
+        training.train(network(data), data, out=run, on_step=stop, **rare)
     with pytest.raises(KeyboardInterrupt):
-        training.train(network(data), data, out=run, resume=True, tick=stop, **rare)
+        training.train(network(data), data, out=run, resume=True, on_step=stop, **rare)
     assert not (run / "checkpoints" / "best").is_symlink()
     trained = training.train(network(data), data, out=run, resume=True, **rare)
     assert trained.best_epoch == 4 and (run / "checkpoints" / "best").exists()

@@ -208,7 +208,12 @@ def test_a_killed_call_goes_on_and_ends_as_one_that_was_not(trained, tmp_path, m
                 raise KeyboardInterrupt
 
     probe = dataclasses.replace(PROBE, images=15, directions=Orthonormal(count=6), step=0.1)
-    settings: dict[str, Any] = SETTINGS | {"epochs": 2, "rounds": 2, "max_drop": 1.0, "tick": tick}
+    settings: dict[str, Any] = SETTINGS | {
+        "epochs": 2,
+        "rounds": 2,
+        "max_drop": 1.0,
+        "on_step": tick,
+    }
     settings |= {"probe": probe, "judge": probe}
     again, whole = copy.deepcopy(trained[0]), copy.deepcopy(trained[0])
     with pytest.raises(KeyboardInterrupt):
@@ -433,7 +438,7 @@ def test_directions_that_the_judging_images_do_not_have_are_said_before_the_sear
         retrain(
             trained[0],
             trained[1],
-            **SETTINGS | {"judge": judge, "said": lambda *told: said.append(told)},
+            **SETTINGS | {"judge": judge, "progress": lambda *told: said.append(told)},
         )
     assert not said
 

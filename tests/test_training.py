@@ -457,7 +457,7 @@ def test_every_objective_of_a_handover_is_tried_before_training():
     steps: list[int] = []
     settings = fast(objective=feedback.Handover(second=later, at=1))
     with pytest.raises(BadInput, match="3 classes, got one for 2"):
-        train(network(DATA), DATA, tick=lambda epoch, done, of: steps.append(done), **settings)
+        train(network(DATA), DATA, on_step=lambda epoch, done, of: steps.append(done), **settings)
     assert not steps
 
 

@@ -49,8 +49,8 @@ asked for so far; distance: of the wrong images, pixel units of [0, 1]. Images t
 the start are not told of."""
 
 
-Said = Callable[[str, int, int], None]
-"""`said(what, done, whole)`: told how far a long piece of work has come."""
+Progress = Callable[[str, int, int], None]
+"""`progress(what, done, whole)`: told how far a long piece of work has come."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -73,10 +73,10 @@ def test_orientation_grey_transparency_and_kinds(tmp_path):
 
 def test_the_second_load_decodes_nothing(pets, monkeypatch):
     told: list[tuple[str, int, int]] = []
-    first = load(pets, said=lambda *done: told.append(done))
+    first = load(pets, progress=lambda *done: told.append(done))
     assert told == [("images", 81, 81)]
     monkeypatch.setattr(maps, "decoded", None)
-    again = load(pets, said=lambda *done: pytest.fail("decoded again"))
+    again = load(pets, progress=lambda *done: pytest.fail("decoded again"))
     assert torch.equal(again.train.pixels, first.train.pixels) and again.digests == first.digests
 
 
@@ -85,7 +85,7 @@ def test_many_images_are_written_in_order(pets, monkeypatch):
     monkeypatch.setattr(maps, "AT_ONCE", 7)
     monkeypatch.setattr(maps, "FORMAT", 0)
     told: list[tuple[str, int, int]] = []
-    assert load(pets, said=lambda *done: told.append(done)).digests == whole
+    assert load(pets, progress=lambda *done: told.append(done)).digests == whole
     assert told[0] == ("images", 7, 81) and told[-1] == ("images", 81, 81) and len(told) == 12
 
 
@@ -149,7 +149,7 @@ def test_an_interrupted_map_leaves_nothing(pets, cache, error):
         raise error
 
     with pytest.raises(error):
-        load(pets, said=stop)
+        load(pets, progress=stop)
     assert list(cache.iterdir()) == []
     assert len(load(pets).train) == 60
 

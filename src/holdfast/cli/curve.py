@@ -58,7 +58,7 @@ def curve(argv: Sequence[str]) -> None:
             found[run] = evaluation.curve(
                 network, split.x, split.y, radii, suite, norm=norm, apart=o["apart"],
                 batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts[run],
-                said=show.bars(bar),
+                progress=show.bars(bar),
             )  # fmt: skip
     title = f"{named}, {norm}, suite {o['suite']}"
     _say(found, title, o["json"])

@@ -58,7 +58,7 @@ def diagnose(argv: Sequence[str]) -> None:
             network, split.x, split.y, radius=radius, norm=norm, claim=claimed, twin=twin,
             depth=diagnosis.QUICK if o["quick"] else diagnosis.DEFAULT,
             batch_size=o["batch_size"], index=split.index, seed=o["seed"], folder=drafts,
-            said=show.bars(bar),
+            progress=show.bars(bar),
         )  # fmt: skip
     about = runs.about(o, network.card) | {"quick": o["quick"], "twin": o["twin"]}
     about |= {"radius": radius, "norm": norm}

@@ -87,7 +87,8 @@ def evaluate(argv: Sequence[str]) -> None:
             found = evaluation.evaluate(
                 model, split.x, split.y, None if some else called, attacks=some, radius=radius,
                 norm=norm, batch_size=o["batch_size"], index=split.index, seed=o["seed"],
-                keep=o["keep_images"], folder=drafts, processes=o["processes"], said=show.bars(bar),
+                keep=o["keep_images"], folder=drafts, processes=o["processes"],
+                progress=show.bars(bar),
             )  # fmt: skip
         if team.leads():
             about = runs.about(o, model.card) | {"battery": called}

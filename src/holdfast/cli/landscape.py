@@ -8,7 +8,7 @@ from holdfast.cli import runs, show
 from holdfast.cli.options import asked, parse
 from holdfast.types import Norm
 
-SUPPLIED = frozenset({"model", "x", "y", "radius", "norm", "attack", "index", "folder", "said"})
+SUPPLIED = frozenset({"model", "x", "y", "radius", "norm", "attack", "index", "folder", "progress"})
 OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
 LABELS = {
     "attack": ("along the attack (1: one radius)", "random direction (1: one radius)"),
@@ -55,7 +55,7 @@ def landscape(argv: Sequence[str]) -> None:
     with show.progress(o["json"]) as (bar, _):
         found = diagnosis.landscape(
             network, split.x, split.y, **settings, radius=radius, norm=norm,
-            index=split.index, folder=drafts, said=show.bars(bar),
+            index=split.index, folder=drafts, progress=show.bars(bar),
         )  # fmt: skip
     with record.locked(place, wait=True):
         earlier = record.set_aside(place, f"{found.axes}[-.]*")

@@ -10,7 +10,7 @@ from holdfast.cli.choices import Slot, build
 from holdfast.cli.options import asked, parse
 from holdfast.loss import LossName
 
-SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "said"})
+SUPPLIED = frozenset({"model", "x", "y", "index", "folder", "progress"})
 OWN = frozenset({"images", "radius", "norm", "batch_size", "seed"})
 DIRECTIONS = Slot(
     table=margin.FAMILIES,
@@ -55,7 +55,7 @@ def margins(argv: Sequence[str]) -> None:
     with show.progress(o["json"] or not team.leads()) as (bar, _):
         found = margin.search(
             network, split.x, split.y, **settings, **chosen, index=split.index,
-            folder=drafts, said=show.bars(bar),
+            folder=drafts, progress=show.bars(bar),
         )  # fmt: skip
     if team.leads():
         with record.locked(folder, wait=True):

@@ -16,9 +16,20 @@ from holdfast.cli.train import SLOTS as TRAINING
 from holdfast.errors import BadInput
 
 log = logging.getLogger("holdfast")
-SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "said", "training"})
+SUPPLIED = frozenset({"model", "data", "out", "force", "seed", "progress", "training"})
 TRAINED = frozenset(
-    {"model", "data", "out", "force", "seed", "resume", "tick", "tell", "processes", "device"}
+    {
+        "model",
+        "data",
+        "out",
+        "force",
+        "seed",
+        "resume",
+        "on_step",
+        "on_epoch",
+        "processes",
+        "device",
+    }
 )
 FRONT = ("run", "out", "force", "checkpoint", "model", "data", "data_root", "seed", "json")
 OWN = frozenset({"out", "split", "images", "radius", "norm", "batch_size", "device"})
@@ -71,7 +82,7 @@ def retrain(argv: Sequence[str]) -> None:
         try:
             found = retraining.retrain(
                 network, data, **settings, out=front["out"], force=front["force"],
-                seed=front["seed"], said=show.bars(bar),
+                seed=front["seed"], progress=show.bars(bar),
             )  # fmt: skip
         except (KeyboardInterrupt, OSError) as error:
             if front["force"] and not hasattr(error, "__notes__"):  # its first round is done

@@ -152,7 +152,7 @@ def data(o: Options, card: models.Card) -> datasets.Dataset:
     name = o["data"] or (loadable(card.data) if card.data else "")
     size = card.image[1] if datasets.resizable(name) else None
     with show.progress(o["json"]) as (bar, _):
-        found = datasets.load(name, root=o["data_root"], size=size, said=show.bars(bar))
+        found = datasets.load(name, root=o["data_root"], size=size, progress=show.bars(bar))
     if not len(found.train) and found.classes < card.classes:  # nothing says how many there are
         found = replace(found, class_names=tuple(map(str, range(card.classes))))
     found = found.labelled_as(card.class_names) if card.class_names else found

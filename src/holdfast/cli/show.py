@@ -32,12 +32,12 @@ class Training:
         self.bar, self.console, self.epochs, self.quiet = bar, console, epochs, quiet
         self.task, self.begun = bar.add_task("training", total=None), False
 
-    def tick(self, epoch: int, done: int, steps: int) -> None:
+    def on_step(self, epoch: int, done: int, steps: int) -> None:
         self.begun, total = True, steps * self.epochs
         name = f"epoch {epoch + 1} of {self.epochs}"
         self.bar.update(self.task, total=total, completed=epoch * steps + done, description=name)
 
-    def tell(self, row: Row) -> None:
+    def on_epoch(self, row: Row) -> None:
         if not self.quiet:
             self.console.print(epoch_line(row), highlight=False, soft_wrap=True)
 

@@ -24,7 +24,7 @@ from holdfast.training import has_no_checkpoint
 from holdfast.types import Objective, Reward
 
 ALONE = ("--resume", "--out", "--force", "--weights", "--config", "--precision")
-SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "tick", "tell"})
+SUPPLIED = frozenset({"model", "data", "resume", "out", "force", "on_step", "on_epoch"})
 OBJECTIVE = Slot(
     table=feedback.OBJECTIVES,
     default="ce",
@@ -130,7 +130,7 @@ def _data(front: Mapping[str, Any], resumed: str | None) -> datasets.Dataset:
     with show.progress(front["json"] or not team.leads()) as (bar, _):
         return datasets.load(
             front["data"], root=front["data_root"], size=front["image_size"],
-            said=show.bars(bar),
+            progress=show.bars(bar),
         )  # fmt: skip
 
 
@@ -142,12 +142,12 @@ def _followed(
     with show.progress(front["json"] or not team.leads()) as (bar, console):
         seen = show.Training(bar, console, epochs, front["json"])
 
-        def tell(row: Row) -> None:
-            for told in (seen.tell, *boards):
+        def on_epoch(row: Row) -> None:
+            for told in (seen.on_epoch, *boards):
                 told(row)
 
         try:
-            return begin(tick=seen.tick, tell=tell)
+            return begin(on_step=seen.on_step, on_epoch=on_epoch)
         except (KeyboardInterrupt, OSError) as error:
             if (seen.begun or resumed) and not hasattr(error, "__notes__"):
                 error.add_note(f"go on with {_resuming(out, front)}")

@@ -41,7 +41,7 @@ def transfer(argv: Sequence[str]) -> None:
     with show.progress(o["json"]) as (bar, _):
         found = evaluation.transfer_matrix(
             networks, split.x, split.y, one, radius=radius, norm=norm, batch_size=o["batch_size"],
-            index=split.index, said=show.bars(bar),
+            index=split.index, progress=show.bars(bar),
         )  # fmt: skip
     row = found.save(place, runs.about(o, networks[o["run"]].card))
     if o["json"]:

@@ -14,7 +14,7 @@ from holdfast.data.folders import read_tree
 from holdfast.data.maps import mapped
 from holdfast.data.sources import SOURCES, Source
 from holdfast.errors import BadInput, choose
-from holdfast.types import Said
+from holdfast.types import Progress
 
 OWN = "npz:"
 FOLDER = "folder:"
@@ -29,7 +29,7 @@ def load(
     device: str | torch.device = "cpu",
     download: bool = True,
     size: int | None = None,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """The data set called `name`, in three splits, on a device.
 
@@ -40,12 +40,12 @@ def load(
     Validation is a fixed tenth of each class of the published train split.
 
     The images of imagenet100 and of a folder are brought to `size` x `size`, 64 unless given, and
-    kept in a file in the cache, which is made once; `said` is called with ("images", done, all)
+    kept in a file in the cache, which is made once; `progress` is called with ("images", done, all)
     while it is. Elsewhere a size can only be the one that the images have. Raises BadInput where
     the name is unknown, the size does not fit, or a file is missing or damaged.
     """
     if resizable(name):
-        return _resized(name, root, SIZE if size is None else size, said).to(device)
+        return _resized(name, root, SIZE if size is None else size, progress).to(device)
     data = _fixed(name, root, download)
     if size is not None and data.image[1:] != (size, size):
         _, height, width = data.image
@@ -76,14 +76,14 @@ def _fixed(name: str, root: Path | str | None, download: bool) -> Dataset:
     return _published(source, root_of(root), download) if source else digits()
 
 
-def _resized(name: str, root: Path | str | None, size: int, said: Said | None) -> Dataset:
+def _resized(name: str, root: Path | str | None, size: int, progress: Progress | None) -> Dataset:
     if size < SMALLEST:
         raise BadInput(f"expected an image size of {SMALLEST} or more, got {size}; raise it")
     if name == imagenet.NAME:
         tree = imagenet.imagenet100(root_of(root))
     else:
         tree = read_tree(Path(name.removeprefix(FOLDER)).expanduser())
-    pixels, digest = mapped(tree, size, cache(), said)
+    pixels, digest = mapped(tree, size, cache(), progress)
     sizes = [len(files) for files in tree.splits]
     train, validation, test = (
         Split(pixels=part, y=torch.from_numpy(files.y), index=torch.from_numpy(files.index))

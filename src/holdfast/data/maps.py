@@ -21,14 +21,16 @@ from PIL import Image, ImageOps
 from holdfast import record
 from holdfast.data.folders import Tree
 from holdfast.errors import BadInput, cause
-from holdfast.types import Pixels, Said
+from holdfast.types import Pixels, Progress
 
 FORMAT = 1  # enters the key: to be raised with every change of what `decoded` gives
 KINDS = ("PNG", "JPEG", "BMP", "WEBP")
 AT_ONCE = 256  # images decoded between two writes
 
 
-def mapped(tree: Tree, size: int, cache: Path, said: Said | None = None) -> tuple[Pixels, str]:
+def mapped(
+    tree: Tree, size: int, cache: Path, progress: Progress | None = None
+) -> tuple[Pixels, str]:
     """The images of a tree, square and of `size`, as a tensor over a file, and their MD5.
 
     The file is made where there is none for these files (by path, length and time of change) and
@@ -44,7 +46,7 @@ def mapped(tree: Tree, size: int, cache: Path, said: Said | None = None) -> tupl
                 for draft in place.parent.glob(f".{place.name}.*"):  # a killed process left it
                     record.remove(draft)
             if not _complete(place, shape):
-                _make(place, tree, shape, said)
+                _make(place, tree, shape, progress)
     return _opened(place / "pixels", shape), record.read_json(place / "map.json")["md5"]
 
 
@@ -108,14 +110,14 @@ def _at(path: Path, descriptor: int) -> bool:
     return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
 
 
-def _make(place: Path, tree: Tree, shape: tuple[int, ...], said: Said | None) -> None:
+def _make(place: Path, tree: Tree, shape: tuple[int, ...], progress: Progress | None) -> None:
     """Decode every image into `place`. Raises BadInput for a bad image or a full disk."""
     need, free = math.prod(shape), shutil.disk_usage(place.parent).free
     if need > free:
         raise _no_room(place.parent, tree, need, f"{free / 2**30:.1f} GiB")
     try:
         with record.folder(place) as draft:
-            md5 = _write(draft / "pixels", tree, shape, said)
+            md5 = _write(draft / "pixels", tree, shape, progress)
             about = {"root": tree.root, "shape": shape, "md5": md5}
             record.write_json(draft / "map.json", about)
     except OSError as error:
@@ -124,7 +126,7 @@ def _make(place: Path, tree: Tree, shape: tuple[int, ...], said: Said | None) ->
         raise _no_room(place.parent, tree, need, str(error.strerror)) from None
 
 
-def _write(file: Path, tree: Tree, shape: tuple[int, ...], said: Said | None) -> str:
+def _write(file: Path, tree: Tree, shape: tuple[int, ...], progress: Progress | None) -> str:
     """Write the images one after the other and give the MD5 of them all."""
     names = [tree.root / name for files in tree.splits for name in files.names]
     digest = hashlib.md5(usedforsecurity=False)
@@ -136,8 +138,8 @@ def _write(file: Path, tree: Tree, shape: tuple[int, ...], said: Said | None) ->
                 raw = image.tobytes()
                 out.write(raw)
                 digest.update(raw)
-            if said:
-                said("images", start + len(chunk), len(names))
+            if progress:
+                progress("images", start + len(chunk), len(names))
         out.flush()
         os.fsync(out.fileno())
     return digest.hexdigest()

@@ -29,7 +29,7 @@ from holdfast.evaluation import (
 from holdfast.loss import is_correct
 from holdfast.model import check_inputs, clean_logits, eval_mode, predict
 from holdfast.result import Evaluation, Finding, Flags, Sign, Standing, fraction
-from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Progress
 
 
 def diagnose(
@@ -46,7 +46,7 @@ def diagnose(
     index: Labels | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Whether the accuracy that an attack leaves is robustness, or a gradient that misleads.
 
@@ -67,7 +67,7 @@ def diagnose(
         seed: of everything that is drawn.
         folder: where finished attacks are kept, so that a killed diagnosis that is called again
             goes on behind them.
-        said: called after each batch of each attack with (attack, images done, images).
+        progress: called after each batch of each attack with (attack, images done, images).
 
     Raises BadInput: as `evaluate` does, for the norm l1, for a claim of another budget, and for one
     most of whose images do not count.
@@ -100,7 +100,7 @@ def diagnose(
             model=model, judged=judged, x=x, y=y, index=index, claim=claim, twin=twin,
             radius=radius, norm=norm, classes=classes, seed=seed, batch_size=batch_size,
         )  # fmt: skip
-        return _examined(patient, depth, folder, said, began)
+        return _examined(patient, depth, folder, progress, began)
 
 
 def _require_twin(twin: Classifier | None, x: Images, y: Labels, classes: int) -> None:
@@ -120,7 +120,7 @@ def _examined(
     patient: Patient,
     depth: Depth,
     folder: Path | str | None,
-    said: Said | None,
+    progress: Progress | None,
     began: float,
 ) -> Diagnosis:
     """The claim, the evidence, and the adaptive attack that answers it."""
@@ -130,7 +130,7 @@ def _examined(
         found = evaluate(
             patient.judged, patient.x[rows], patient.y[rows], attacks=attacks,
             radius=patient.radius, norm=patient.norm, batch_size=patient.batch_size,
-            index=patient.index[rows], folder=folder, said=said,
+            index=patient.index[rows], folder=folder, progress=progress,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
         again = (patient.seed + len(spent)) % noise.SEEDS

@@ -22,7 +22,7 @@ from holdfast.limits import ABOVE_0, Range, require_range
 from holdfast.model import check_inputs, clean_logits, eval_mode, resolve_batch_size
 from holdfast.record import Row
 from holdfast.result import Table, fraction
-from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Progress
 
 Axes = Literal["attack", "random", "weights"]
 SPAN = {"attack": 2.0, "random": 2.0, "weights": 1.0}
@@ -121,7 +121,7 @@ def landscape(
     seed: int = 0,
     index: Labels | None = None,
     folder: Path | str | None = None,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Landscape:
     """Losses and predictions over a plane through each image, or through the weights.
 
@@ -147,7 +147,7 @@ def landscape(
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
         folder: where finished rows are kept, so that a killed landscape that is called again with
             the same weights, images and settings goes on behind them and comes to the same bits.
-        said: called after each piece with ("landscape", rows done, rows).
+        progress: called after each piece with ("landscape", rows done, rows).
 
     Raises BadInput: images, labels or a model that do not fit each other, settings out of range, a
     model without weights where those are the axes.
@@ -176,7 +176,7 @@ def landscape(
             pairs = kept.computed(file, lambda: {"directions": make()})["directions"].to(x)
             surface = image_surface(model, x, y, pairs, clip, batch_size)
         planes, passes = (1, len(x)) if axes == "weights" else (len(x), 1)
-        maps = mapped(surface, places, planes, passes, place, seed, said)
+        maps = mapped(surface, places, planes, passes, place, seed, progress)
     return Landscape(
         axes=axes, places=places, **maps, directions=pairs.cpu(), index=index.cpu(),
         radius=radius, norm=norm, clip=clip,

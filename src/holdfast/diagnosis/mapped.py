@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast import kept, noise
 from holdfast.diagnosis.planes import Surface, Values
-from holdfast.types import PerImage, Said
+from holdfast.types import PerImage, Progress
 
 MAPS = ("ce", "margin", "right", "classes", "outside")
 PIECE = 2**14  # forward passes whose result is saved together
@@ -16,7 +16,7 @@ PIECE = 2**14  # forward passes whose result is saved together
 
 def mapped(
     surface: Surface, places: PerImage, planes: int, passes: int, place: Path | None, seed: int,
-    said: Said | None,
+    progress: Progress | None,
 ) -> Values:  # fmt: skip
     """All maps of all planes, `[plane, up, across]`. passes: how many each point costs."""
     size = len(places)
@@ -27,8 +27,8 @@ def mapped(
             first, last = int(some[0]), int(some[-1])
             file = place and place / f"plane-{plane}-rows-{first}-{last}.safetensors"
             found.append(kept.computed(file, partial(_piece, surface, plane, places, some, seed)))
-            if said:
-                said("landscape", plane * size + last + 1, planes * size)
+            if progress:
+                progress("landscape", plane * size + last + 1, planes * size)
     whole = {name: torch.cat([piece[name] for piece in found]) for name in MAPS}
     return {name: value.view(planes, size, size) for name, value in whole.items()}
 

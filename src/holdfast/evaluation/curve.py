@@ -18,7 +18,7 @@ from holdfast.loss import is_correct
 from holdfast.model import check_inputs, clean_logits
 from holdfast.record import Row
 from holdfast.result import WORST, Evaluation, Finding, Flags, Standing, Table, curve_table, doubted
-from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Progress
 
 Battery = str | Callable[[float], Mapping[str, Attack]]
 
@@ -97,7 +97,7 @@ def curve(
     index: Labels | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Curve:
     """Accuracy over budgets, which an attack within one budget cannot tell: it looks no nearer than
     that. So the battery is run at each radius, the smallest first, each time on the images that
@@ -112,7 +112,7 @@ def curve(
             that each has a curve of its own; for attacks of the same names at every radius, and
             for none that see only what others leave.
         folder: where finished attacks are kept, as for `evaluate`.
-        said: called with ("radii", radii done, radii).
+        progress: called with ("radii", radii done, radii).
 
     Raises BadInput: no radius, one out of range, attacks that cannot be taken apart, and as
     `evaluate`.
@@ -146,8 +146,8 @@ def curve(
             held = _after(held, found, rows, apart)
             doubts = {finding.name: finding for finding in found.findings} | doubts
         path.append(held)
-        if said:
-            said("radii", done, len(wanted))
+        if progress:
+            progress("radii", done, len(wanted))
     stood = {name: torch.stack([one.get(name, clean) for one in path]) for name in held}
     return Curve(
         radii=tuple(wanted), norm=norm, clean=Standing(correct=clean), correct=stood.pop(WORST),

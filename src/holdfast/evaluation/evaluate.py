@@ -20,7 +20,7 @@ from holdfast.evaluation.store import marks
 from holdfast.evaluation.suites import SUITES, Suite, Task, for_rows
 from holdfast.model import check_inputs, clean_logits, fast_form, resolve_batch_size
 from holdfast.result import Evaluation, Standing
-from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Progress
 
 FEW = 4  # images on which the cheaper form of the model is compared with it
 
@@ -41,7 +41,7 @@ def evaluate(
     keep: bool = False,
     folder: Path | str | None = None,
     processes: int = 1,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Clean accuracy and what each attack leaves of it.
 
@@ -72,7 +72,7 @@ def evaluate(
             or not, with the same weights, clean logits, images and attacks goes on behind them.
             Functions are known by their code and the plain values that they hold on to.
         processes: that share the images; more than one run the same command again (extra `scale`).
-        said: called after each batch with (attack, images done, images).
+        progress: called after each batch with (attack, images done, images).
 
     Raises BadInput: images, labels or a model that do not fit each other, pixels outside [0, 1],
     settings out of range, an unknown suite, a suite beside attacks of your own, a norm other than
@@ -92,14 +92,15 @@ def evaluate(
     x, y, index = check_inputs(model, x, y, index)
     team = teams.join(processes, str(x.device))
     x, y, index = (share(part, team) for part in (x, y, index))
-    said = said if team.leads else None
+    progress = progress if team.leads else None
 
     def fought() -> Evaluation:
         noise.settle(seed)  # for a model that draws
         clean = clean_logits(model, x, y, batch_size)
         case = Case(
             model=model, fast=fast_form(model, x[:FEW]), x=x, y=y, index=index, clean=clean,
-            radius=radius, norm=norm, batch_size=resolve_batch_size(batch_size, x), said=said,
+            radius=radius, norm=norm, batch_size=resolve_batch_size(batch_size, x),
+            progress=progress,
         )  # fmt: skip
         own = Suite(attacks=attacks, cascade=cascade) if attacks is not None else None
         return _fought(case, own or _battery(case, suite or "quick", seed), seed, folder, keep)

@@ -14,7 +14,17 @@ from holdfast.geometry import length, per_image
 from holdfast.loss import is_correct, margin
 from holdfast.model import Metered, eval_mode, predict
 from holdfast.result import SLACK, AttackResult, Flags
-from holdfast.types import Attack, Classifier, Images, Labels, Logits, Norm, Note, PerImage, Said
+from holdfast.types import (
+    Attack,
+    Classifier,
+    Images,
+    Labels,
+    Logits,
+    Norm,
+    Note,
+    PerImage,
+    Progress,
+)
 
 FAULTS = "no numbers", "outside the pixel box", "beyond the budget"  # of images that do not count
 
@@ -35,7 +45,7 @@ class Case:
     radius: float
     norm: Norm
     batch_size: int
-    said: Said | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,8 +95,8 @@ def run_checked(
         origin = None if start is None else start[rows]
         heard = _listener(fell, rows, radius)
         parts.append(_run(name, attack, case, meter, shown[rows], origin, heard))
-        if case.said:
-            case.said(name, int(rows[-1]) + 1, len(shown))
+        if case.progress:
+            case.progress(name, int(rows[-1]) + 1, len(shown))
     found = _joined(parts, case)
     distance, counts = found.distance.cpu(), attacks_of.counts_queries(attack)
     faults = {name: n for k, name in enumerate(FAULTS) if (n := int((found.fault == k).sum()))}

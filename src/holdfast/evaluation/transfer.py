@@ -26,7 +26,7 @@ from holdfast.model import (
 )
 from holdfast.record import Row
 from holdfast.result import Table, fraction, refusals, transfer_table
-from holdfast.types import Attack, Classifier, Images, Labels, Norm, Said
+from holdfast.types import Attack, Classifier, Images, Labels, Norm, Progress
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,7 +99,7 @@ def transfer_matrix(
     norm: Norm | None = None,
     batch_size: int | None = None,
     index: Labels | None = None,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> TransferMatrix:
     """Attack each source once and show the images to every model.
 
@@ -113,7 +113,7 @@ def transfer_matrix(
         batch_size: images attacked together, None: 100 on a CPU, 1,000 elsewhere; results depend
             on it by rounding alone.
         index: position of each image in its data set, which keys the noise; None: 0, 1, 2, ...
-        said: called after each source with (`sources`, sources done, sources).
+        progress: called after each source with (`sources`, sources done, sources).
 
     Raises BadInput: no models, another budget than the attack's own, and as `evaluate` does for a
     model that images and labels do not fit, or settings out of range.
@@ -139,8 +139,8 @@ def transfer_matrix(
         adv = torch.where(per_image(valid, adv), adv, taken[0]).to(x)
         stands = [_stands(model, adv, y, batch_size) for model in models.values()]
         correct.append(torch.stack(stands) & clean)
-        if said:
-            said("sources", done, len(sources))
+        if progress:
+            progress("sources", done, len(sources))
     return TransferMatrix(
         sources=tuple(sources), targets=tuple(models), clean=clean,
         correct=torch.stack(correct), refused=tuple(refused), norm=norm, radius=radius,

@@ -24,7 +24,7 @@ from holdfast.margin.traced import Traced
 from holdfast.model import check_inputs, clean_logits, eval_mode, resolve_batch_size
 from holdfast.result import fraction
 from holdfast.team import Team
-from holdfast.types import Classifier, Images, Labels, Said
+from holdfast.types import Classifier, Images, Labels, Progress
 
 METHODS: dict[str, type] = {"linear": Linear, "traced": Traced, "screened": Screened}
 SHARES, WHOLE = 16, 2**13  # so many pieces where there are rays enough; so many rays are one piece
@@ -54,7 +54,7 @@ def search(
     index: Labels | None = None,
     folder: Path | str | None = None,
     processes: int = 1,
-    said: Said | None = None,
+    progress: Progress | None = None,
 ) -> Margins:
     """The first change of class on rays from each image (Song et al. 2019, arXiv 1909.05443,
     Algorithm 1; He et al. 2018).
@@ -90,7 +90,7 @@ def search(
             that is a family is known by its code and the plain values that it holds on to.
         processes: that share the pieces, which are the same for any number of them, and so is what
             is found; more than one run the same command again (extra `scale`).
-        said: called after each piece with ("search", images done, images).
+        progress: called after each piece with ("search", images done, images).
 
     Raises BadInput: images, labels, directions or a model that do not fit each other, logits that
     are no numbers, settings out of range.
@@ -121,7 +121,7 @@ def search(
             audit=0.0 if isinstance(finding, Linear) else audit, tolerance=tolerance,
             batch=resolve_batch_size(batch_size, x), seed=seed,
         )  # fmt: skip
-        found = _in_pieces(job, finding, piece, folder, team, said)
+        found = _in_pieces(job, finding, piece, folder, team, progress)
     if team.leads:
         _warn_of_rays_that_end(found, grid)
     return Margins(
@@ -140,7 +140,7 @@ def _in_pieces(
     size: int,
     folder: Path | str | None,
     team: Team,
-    said: Said | None,
+    progress: Progress | None,
 ) -> list[Piece]:
     """All pieces in the order of their images, each read or searched."""
     sample = job.sample()
@@ -157,8 +157,8 @@ def _in_pieces(
             file = where and where / f"images-{int(images[0])}-{int(images[-1])}.safetensors"
             piece = kept.computed(file, partial(_piece, job, finder, sample, images))
             mine[number] = Piece(**piece)
-            if said and team.leads:
-                said("search", min(int(images[-1]) + 1, len(every)), len(every))
+            if progress and team.leads:
+                progress("search", min(int(images[-1]) + 1, len(every)), len(every))
         return mine
 
     joined = {

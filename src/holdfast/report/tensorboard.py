@@ -10,7 +10,7 @@ from holdfast.record import Row
 
 
 def tensorboard(folder: Path) -> Callable[[Row], None]:
-    """Writes each row's numbers as scalars into `folder`; give it to `holdfast.train(tell=...)`.
+    """Writes each row's numbers as scalars into `folder`; `on_epoch` of `holdfast.train`.
 
     `validation_pgd` becomes `validation/pgd`, so that the splits are groups; the step is the
     epoch. Nothing is made before the first row. Raises BadInput where tensorboard is not installed.
@@ -25,7 +25,7 @@ def tensorboard(folder: Path) -> Callable[[Row], None]:
 
     open_writer = cache(library.SummaryWriter)
 
-    def tell(row: Row) -> None:
+    def on_epoch(row: Row) -> None:
         writer = open_writer(folder)
         for name, value in row.items():
             if isinstance(value, (int, float)) and name != "epoch":
@@ -34,4 +34,4 @@ def tensorboard(folder: Path) -> Callable[[Row], None]:
                 writer.add_scalar(f"{group}/{rest}" if known else name, value, row["epoch"])
         writer.flush()
 
-    return tell
+    return on_epoch

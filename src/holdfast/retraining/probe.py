@@ -12,7 +12,7 @@ from holdfast import margin
 from holdfast.data import Split
 from holdfast.margin import Family, Margins, Orthonormal, Scale
 from holdfast.model import check_inputs
-from holdfast.types import Classifier, Said
+from holdfast.types import Classifier, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,12 @@ class Probe:
 
     def __call__(
         self, model: Classifier, split: Split, seed: int, folder: Path | None = None,
-        said: Said | None = None, processes: int = 1,
+        progress: Progress | None = None, processes: int = 1,
     ) -> Margins:  # fmt: skip
         """Margins of these images, along directions drawn from this seed."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del settings["images"]
         return margin.search(
             model, split.x, split.y, **settings, reference="label", seed=seed, index=split.index,
-            folder=folder, said=said, processes=processes,
+            folder=folder, progress=progress, processes=processes,
         )  # fmt: skip

@@ -29,7 +29,7 @@ from holdfast.retraining.probe import Probe
 from holdfast.retraining.rounds import Retrained, Round
 from holdfast.team import Team
 from holdfast.training import Recipe, as_network, rehearse, train
-from holdfast.types import Said, device_of
+from holdfast.types import Progress, device_of
 
 JUDGE = Probe(images=200, directions=Orthonormal(count=50))
 ALIKE = 1 - 1e-5  # cosine of two directions that are the same
@@ -51,7 +51,7 @@ class _Retraining:
     reuse: bool
     seed: int
     folder: Path | None
-    said: Said | None
+    progress: Progress | None
     team: Team
     training: Mapping[str, Any]
 
@@ -71,7 +71,7 @@ def retrain(
     force: bool = False,
     processes: int = 1,
     device: str = "auto",
-    said: Said | None = None,
+    progress: Progress | None = None,
     **training: Any,
 ) -> Retrained:
     """Boundary feedback (Song et al. 2019, arXiv 1909.05443, Algorithm 1), in rounds, in place.
@@ -98,7 +98,7 @@ def retrain(
         force: replace what is there; after a kill the search resumes and the training restarts.
         processes: that share each search and each batch, as in `holdfast.train`.
         device: to train on, as there.
-        said: called after each piece of a search with ("search", images done, images).
+        progress: called after each piece of a search with ("search", images done, images).
         training: further settings of `holdfast.train`, such as objective, adversary, epochs.
 
     Raises BadInput for settings that make no sense, an existing `out`, or where no ray crosses a
@@ -117,7 +117,7 @@ def retrain(
         data=data, images=probe.sample(data.train), judges=judge.sample(data.validation),
         feedback=noise.seeded(feedback, seed), probe=probe, judge=judge, max_drop=max_drop,
         reuse=reuse, seed=seed, start=_start(model), folder=None if out is None else Path(out),
-        said=said, team=team, training={**training, "device": device},
+        progress=progress, team=team, training={**training, "device": device},
     )  # fmt: skip
     judge.require(model, job.judges)
     _warn_of_known_directions(model, job)
@@ -132,7 +132,7 @@ def _retrained(job: _Retraining, model: nn.Module, rounds: int) -> Retrained:
         if measured is None or not job.reuse:
             drawn = noise.scramble(job.seed, noise.Stream.DRAWN, number)
             drafts = job.folder and folders.drafts(job.folder)
-            measured = job.probe(model, job.images, drawn, drafts, job.said, job.team.size)
+            measured = job.probe(model, job.images, drawn, drafts, job.progress, job.team.size)
         if done and not ((measured.entered >= 0) & (measured.distance > 0)).any():
             log.info("no ray crosses a boundary any more: no round %d", number + 1)
             break

@@ -80,10 +80,12 @@ class Plan:
     judging: Probe = FRESH
 
 
-def run(plan: Plan, processes: int = 1, said: Callable[[str], None] | None = None) -> list[Outcome]:
+def run(
+    plan: Plan, processes: int = 1, progress: Callable[[str], None] | None = None
+) -> list[Outcome]:
     """Train and attack each entrant, and retrain the first by boundary feedback; each leaves a run
     folder, replacing that of an earlier demonstration. So many processes, of one thread each, share
-    the classifiers out, with the same result as one; `said` hears of each that is done.
+    the classifiers out, with the same result as one; `progress` hears of each that is done.
 
     Raises BadInput where a folder of that name is of something else."""
     _claim(plan.out)
@@ -93,8 +95,8 @@ def run(plan: Plan, processes: int = 1, said: Callable[[str], None] | None = Non
         for outcomes in shared(delayed(_made)(entrant, plan) for entrant in ENTRANTS):
             for outcome in outcomes:
                 done[outcome.name] = outcome
-                if said:
-                    said(outcome.name)
+                if progress:
+                    progress(outcome.name)
     return [done[name] for name in (*(entrant.name for entrant in ENTRANTS), FEEDBACK)]
 
 

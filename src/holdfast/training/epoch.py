@@ -39,8 +39,8 @@ def run_epoch(job: TrainingJob, session: Session) -> record.Row:
             session.updates += 1
             if session.ema is not None and recipe.ema is not None:
                 checkpoint.average(session.ema, session.model, recipe.ema, session.updates)
-            if job.tick and job.team.leads:
-                job.tick(done, i + 1, steps)
+            if job.on_step and job.team.leads:
+                job.on_step(done, i + 1, steps)
     images = len(job.data.train)
     means = tally.means(images, steps, job.team)
     seconds = time.perf_counter() - start

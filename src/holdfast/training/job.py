@@ -22,15 +22,15 @@ from holdfast.training.recipe import Recipe
 from holdfast.types import Batch
 
 log = logging.getLogger("holdfast")
-Tick = Callable[[int, int, int], None]
-Tell = Callable[[record.Row], None]
+OnStep = Callable[[int, int, int], None]
+OnEpoch = Callable[[record.Row], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingJob:
     """What stays the same while a run goes on.
 
-    tick, tell: see `train`.
+    on_step, on_epoch: see `train`.
     """
 
     recipe: Recipe
@@ -39,8 +39,8 @@ class TrainingJob:
     data: Dataset
     watched: dict[str, Split]
     run: Path | None
-    tick: Tick | None
-    tell: Tell | None
+    on_step: OnStep | None
+    on_epoch: OnEpoch | None
 
     @cached_property
     def positions(self) -> int:
@@ -76,15 +76,15 @@ def as_network(model: nn.Module, data: Dataset) -> models.Network:
 
 def make_job(
     recipe: Recipe, engine: Engine, team: Team, data: Dataset, run: Path | None,
-    tick: Tick | None, tell: Tell | None,
+    on_step: OnStep | None, on_epoch: OnEpoch | None,
 ) -> TrainingJob:  # fmt: skip
     """The job, its data on the engine's device."""
     data = data.to(engine.device)
     splits = {"train": data.train, "validation": data.validation}
     watched = {k: s.sample(min(recipe.watch.images, len(s))) for k, s in splits.items()}
     return TrainingJob(
-        recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run, tick=tick,
-        tell=tell if team.leads else None,
+        recipe=recipe, engine=engine, team=team, data=data, watched=watched, run=run,
+        on_step=on_step, on_epoch=on_epoch if team.leads else None,
     )  # fmt: skip
 
 

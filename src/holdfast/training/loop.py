@@ -16,8 +16,8 @@ from holdfast.training.checkpoint import Session
 from holdfast.training.epoch import present_adversary, run_epoch
 from holdfast.training.guard import ROLLBACKS, Guard, attacked
 from holdfast.training.job import (
-    Tell,
-    Tick,
+    OnEpoch,
+    OnStep,
     TrainingJob,
     as_network,
     require_batches,
@@ -61,8 +61,8 @@ def train(
     out: Path | str | None = None,
     resume: bool | Literal["auto"] = False,
     force: bool = False,
-    tick: Tick | None = None,
-    tell: Tell | None = None,
+    on_step: OnStep | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Trained:
     """Train a classifier in place and say how it went.
 
@@ -98,8 +98,8 @@ def train(
         resume: continue the run in `out` with the settings it was started with; auto: where there
             is one, else begin it.
         force: replace the run in `out`.
-        tick: called after each step with (epoch, steps done, steps in the epoch).
-        tell: called after each epoch with its row of metrics.
+        on_step: called after each step with (epoch, steps done, steps in the epoch).
+        on_epoch: called after each epoch with its row of metrics.
 
     Raises BadInput for settings that make no sense, an existing `out`, or a resume with other
     settings; Diverged where the loss is no number any more; OSError where the disk is full.
@@ -118,7 +118,7 @@ def train(
     start: folder.Start = team.broadcast_object(folder.entry_mode(run, resume, force))
     recipe = folder.require_resumable(run, recipe, data, network, start)
     require_batches(network, recipe, team, len(data.train))
-    recipe, job, session = set_up(network, data, recipe, team, run, tick, tell)
+    recipe, job, session = set_up(network, data, recipe, team, run, on_step, on_epoch)
     if team.leads:
         warn_beforehand(recipe)
     with folder.opened(run, recipe, data, session, start, team):
@@ -221,5 +221,5 @@ def _keep(job: TrainingJob, session: Session, history: list[record.Row]) -> None
     if job.run is not None and job.team.leads:
         record.append(job.run / record.METRICS, row)
         checkpoint.save(session, job.run, job.data, job.recipe.keep_every)
-    if job.tell:
-        job.tell(row)
+    if job.on_epoch:
+        job.on_epoch(row)

@@ -17,8 +17,8 @@ from holdfast.team import Team
 from holdfast.training.checkpoint import Session
 from holdfast.training.epoch import bench
 from holdfast.training.job import (
-    Tell,
-    Tick,
+    OnEpoch,
+    OnStep,
     TrainingJob,
     as_network,
     epoch_of,
@@ -60,7 +60,7 @@ def rehearse(model: nn.Module, data: Dataset, team: Team, **settings: Any) -> No
 
 def set_up(
     network: Network, data: Dataset, recipe: Recipe, team: Team, run: Path | None = None,
-    tick: Tick | None = None, tell: Tell | None = None,
+    on_step: OnStep | None = None, on_epoch: OnEpoch | None = None,
 ) -> tuple[Recipe, TrainingJob, Session]:  # fmt: skip
     """The recipe with the precision that was measured, the job and its start, when an update has
     been rehearsed."""
@@ -68,7 +68,7 @@ def set_up(
     recipe = replace(recipe, precision=team.broadcast_object(engine.precision))
     engine = replace(engine, precision=recipe.precision)
     filled = noise.seeded(recipe, recipe.seed)  # not on disk, whose seed another call may change
-    job = make_job(filled, engine, team, data, run, tick, tell)
+    job = make_job(filled, engine, team, data, run, on_step, on_epoch)
     session = make_session(network, recipe, engine, team)
     rehearse_update(bench(job, session), next(epoch_of(job, 0)))
     return recipe, job, session
