@@ -465,13 +465,17 @@ def test_no_budgets(text):
 
 
 def test_the_configuration_that_is_printed_can_be_read(say):
-    words = ["train", *SMALL, "--objective", "reward", "--adversary", "pgd", "--print-config"]
+    within = ["--objective.reward.correct", "3", "--adversary.loss", "margin"]
+    words = ["train", *SMALL, "--objective", "reward", "--adversary", "pgd", *within]
+    words.append("--print-config")
     code, printed, _ = say(*words)
     assert code == 0 and not Path("runs").exists()
     Path("c.yaml").write_text(printed)
     assert say("train", "--config", "c.yaml", "--print-config")[1] == printed
     assert say("train", "--config", "c.yaml", "--out", "run")[0] == 0
-    assert record.read_yaml(Path("run/config.yaml"))["adversary"]["name"] == "pgd"
+    held = record.read_yaml(Path("run/config.yaml"))
+    assert (held["adversary"]["name"], held["adversary"]["loss"]) == ("pgd", "margin")
+    assert held["objective"]["reward"]["correct"] == 3.0
 
 
 def test_a_model_of_ones_own_with_a_default_for_classes_is_not_normalised_and_loads(say):

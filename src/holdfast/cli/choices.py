@@ -67,6 +67,13 @@ class Choice:
     def takes_options(self) -> bool:
         return bool(self.kind and _parameters(self.kind))
 
+    def as_dict(self) -> Options | None:
+        """Name and options as a file says them, with those of the choices inside; None: none."""
+        if self.kind is None:
+            return None
+        inner = {name: one.as_dict() for name, one in self.inner.items()}
+        return {"name": self.name} | self.options | inner
+
     def told(self, options: Options) -> "Choice":
         """The same choice with its options, those of its inner choices taken out of them."""
         inner = {name: one.told(options.get(name) or {}) for name, one in self.inner.items()}

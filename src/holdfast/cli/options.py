@@ -70,10 +70,7 @@ def parse(
 
 def _as_file(values: Options, slots: Mapping[str, Choice]) -> str:
     """Options as a file for `--config`."""
-    chosen = {
-        name: {"name": choice.name} | choice.options if choice.kind else None
-        for name, choice in slots.items()
-    }
+    chosen = {name: choice.as_dict() for name, choice in slots.items()}
     return yaml.safe_dump(record.plain(values | chosen), sort_keys=False, allow_unicode=True)
 
 
