@@ -388,6 +388,19 @@ def test_a_random_model_s_kept_diagnosis_is_recalled_whole(tmp_path):
     assert repr(first | about) == repr(again | about)
 
 
+def test_a_claim_that_draws_for_itself_follows_the_seed():
+    drawn: dict[int, list[float]] = {1: [], 2: []}
+
+    def noisy(draws, model, x, y):
+        draws.append(torch.rand(()).item())
+        return (x + RADIUS * torch.empty_like(x).uniform_(-1, 1)).clamp(0, 1)
+
+    for seed, draws in drawn.items():
+        claim: Any = functools.partial(noisy, draws)
+        tiny(trained("plain"), *ill_worlds.some(10), claim=claim, seed=seed)
+    assert not {*drawn[1]} & {*drawn[2]}
+
+
 def test_the_adaptive_attack_may_claim():
     claim = diagnosis.answer([], radius=RADIUS, steps=4, targets=0, queries=0)
     found = tiny(trained("plain"), *ill_worlds.some(10), claim=claim)

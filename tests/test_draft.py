@@ -68,7 +68,9 @@ def test_a_killed_evaluation_repeats_no_attack_that_had_finished(tmp_path):
     assert calls == ["one", "second", "third", "third"] and same(whole, again)
 
 
-@pytest.mark.parametrize("changed", [{"radius": 0.02}, {"cascade": False}, {"index": Y * 0 + 7}])
+@pytest.mark.parametrize(
+    "changed", [{"radius": 0.02}, {"cascade": False}, {"index": Y * 0 + 7}, {"seed": 1}]
+)
 def test_a_draft_belongs_to_one_evaluation(tmp_path, changed):
     calls: list[str] = []
     battle(tmp_path, calls)

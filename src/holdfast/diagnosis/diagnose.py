@@ -127,10 +127,11 @@ def _examined(
     spent: list[int] = []
 
     def run(attacks: Mapping[str, Attack], rows: Labels) -> Evaluation:
+        seed = (patient.seed + len(spent)) % noise.SEEDS
         found = evaluate(
             patient.judged, patient.x[rows], patient.y[rows], attacks=attacks,
             radius=patient.radius, norm=patient.norm, batch_size=patient.batch_size,
-            index=patient.index[rows], folder=folder, progress=progress,
+            index=patient.index[rows], folder=folder, progress=progress, seed=seed,
         )  # fmt: skip
         spent.append(sum(one.passes for one in found.attacks))
         again = (patient.seed + len(spent)) % noise.SEEDS

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 from holdfast.attack import Transfer
 from holdfast.data import in_turn
-from holdfast.loss import LossName
+from holdfast.errors import choose
+from holdfast.limits import COUNT, WHOLE, require_ranges
+from holdfast.loss import NAMED, LossName
 from holdfast.types import Attack, Classifier, Images, Labels, Norm
 
 
@@ -30,6 +32,14 @@ class Depth:
     climb: int = 50
     targets: int = 9
     search: int = 300
+
+    def __post_init__(self) -> None:
+        require_ranges(
+            self, sample=COUNT, few=WHOLE, points=COUNT, hard=COUNT, queries=COUNT, steps=COUNT,
+            restarts=COUNT, climb=COUNT, targets=WHOLE, search=COUNT,
+        )  # fmt: skip
+        for name in self.losses:
+            choose(NAMED, name, "loss")
 
 
 QUICK = Depth(

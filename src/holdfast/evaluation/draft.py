@@ -1,7 +1,7 @@
 """An evaluation that is not finished: what each attack found, kept until all are done.
 
 A draft is a folder named by everything that decides the result (weights, images, labels, attacks,
-budget), so that a killed evaluation that is started again finds its own and no other.
+budget, seed), so that a killed evaluation that is started again finds its own and no other.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from holdfast.result import AttackResult
 ON_DEVICE = ("offered", "height")  # what the attacks to come begin with
 
 
-def draft_folder(folder: Path | str | None, case: Case, battery: Suite) -> Path | None:
+def draft_folder(folder: Path | str | None, case: Case, battery: Suite, seed: int) -> Path | None:
     """Where this evaluation keeps what its attacks found; None: nowhere."""
     held = {"x": case.x, "y": case.y, "index": case.index, "clean": case.clean}
-    about = [case.radius, case.norm, battery.attacks, battery.cascade, battery.radii]
+    about = [case.radius, case.norm, battery.attacks, battery.cascade, battery.radii, seed]
     return kept.folder_of(Path(folder) if folder else None, "evaluation", case.model, held, about)
 
 

@@ -140,7 +140,7 @@ def _fought(
     case: Case, battery: Suite, seed: int, folder: Path | str | None, keep: bool
 ) -> Evaluation:
     """All attacks of the battery, one after the other."""
-    draft, front = draft_folder(folder, case, battery), initial_front(case)
+    draft, front = draft_folder(folder, case, battery, seed), initial_front(case)
     right, results = front.standing, []
     for place, (name, attack) in enumerate(battery.attacks.items()):
         shown = (front.standing | (not battery.cascade)).nonzero().flatten()

@@ -71,7 +71,9 @@ class Watch:
     every: int = 1
 
     def __post_init__(self) -> None:
-        require_ranges(self, images=AT_LEAST_1, steps=AT_LEAST_1, every=AT_LEAST_1)
+        require_ranges(
+            self, images=AT_LEAST_1, steps=AT_LEAST_1, every=AT_LEAST_1, radius=AT_LEAST_0
+        )
 
     def attacks(self, adversary: Attack | None) -> dict[str, Attack]:
         """The watching attacks by name; none where there is no radius to attack with."""
@@ -137,7 +139,6 @@ class Recipe:
             clip=ABOVE_0,
         )  # fmt: skip
         noise.require_seed(self.seed)
-        self.watch.attacks(self.adversary)  # refuses a radius that makes no sense
         if self.adversary is not None:
             self._check_adversary(self.adversary)
         elif needing := self._paired():
