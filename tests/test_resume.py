@@ -301,6 +301,14 @@ def test_a_resume_with_another_setting_is_refused(tmp_path):
     training.train(network(data), data, out=run, epochs=1, precision="fp32")
     with pytest.raises(BadInput, match=r"got batch_size 7 instead of 128"):
         training.train(network(data), data, out=run, resume=True, epochs=1, batch_size=7)
+    tries: list[tuple[dict[str, Any], str]] = [
+        ({"optimizer": training.SGD(momentum=0.5)}, r"got optimizer.name sgd instead of \w+;"),
+        ({"watch": training.Watch(images=7)}, "got watch.images 7 instead of 1000;"),
+        ({"adversary": attack.PGD(radius=0.3)}, r"got adversary \{.* instead of None;"),
+    ]
+    for settings, said in tries:
+        with pytest.raises(BadInput, match=said):
+            training.train(network(data), data, out=run, resume=True, epochs=1, **settings)
 
 
 def test_files_of_ones_own_may_have_moved(tmp_path):

@@ -226,24 +226,25 @@ def _require_going_on(before: record.Row, recipe: Recipe, data: Dataset, run: Pa
 
 
 def _require_same(before: record.Row, now: record.Row, run: Path) -> None:
-    """Raises BadInput naming the first setting in which a resumed run would differ."""
-    for name in sorted({*before, *now} - FREE):
-        if not _alike(name, before.get(name), now.get(name), name in before):
+    """Raises BadInput naming the first setting in which a resumed run would differ; options that
+    the run's version did not know were not recorded."""
+    for name in sorted({*before} - FREE):
+        found = _changed(name, before[name], now.get(name))
+        if found and not _moved(name, before[name], now.get(name)):
+            setting, was, got = found
             raise BadInput(
-                f"expected the settings that {run} was started with, got {name} "
-                f"{now.get(name)} instead of {before.get(name)}; start a new run for other ones"
+                f"expected the settings that {run} was started with, got {setting} {got} instead "
+                f"of {was}; start a new run for other ones"
             )
 
 
-def _alike(name: str, before: object, now: object, known: bool) -> bool:
-    """Whether a setting is as it was. A user's files may have moved, since digests identify them;
-    options that the run's version did not know were not recorded."""
+def _moved(name: str, before: object, now: object) -> bool:
+    """Whether it is the same under another name: a user's files, which digests identify, and a
+    network of the user's own, of which the weights tell whether it is the same."""
     if name == "data" and isinstance(before, str) and isinstance(now, str):
         kind, own, _ = before.partition(":")
-        return now.startswith(f"{kind}:") if own else before == now
-    if name == "model":  # the weights tell whether another function builds the same network
-        return before == now or (_own_code(before) and _own_code(now))
-    return not known or _covers(now, before)
+        return bool(own) and now.startswith(f"{kind}:")
+    return name == "model" and _own_code(before) and _own_code(now)
 
 
 def _own_code(model: object) -> bool:
@@ -253,13 +254,14 @@ def _own_code(model: object) -> bool:
     )
 
 
-def _covers(now: object, before: object) -> bool:
-    """Whether what was written down is the same now, at any depth; a function of one's own may
-    have been named alone, or with its options."""
+def _changed(name: str, before: object, now: object) -> tuple[str, object, object] | None:
+    """The first setting, at any depth, that is not as it was, and both its values; a function of
+    one's own may have been named alone, or with its options."""
     if isinstance(before, str) and isinstance(now, dict) and ":" in before:
         before = {"name": before}
     if isinstance(now, str) and isinstance(before, dict) and ":" in now:
         now = {"name": now}
     if isinstance(before, dict) and isinstance(now, dict):
-        return all(key in now and _covers(now[key], value) for key, value in before.items())
-    return before == now
+        inner = (_changed(f"{name}.{key}", one, now.get(key)) for key, one in before.items())
+        return next(filter(None, inner), None)
+    return None if before == now else (name, before, now)
