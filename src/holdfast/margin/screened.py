@@ -81,33 +81,24 @@ class Screened:
         return self.safety * (ahead - off).max().item(), fast / slow
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Sieve(Rays):
-    """Rays whose points are given to the cheaper form first; `exact` are the same rays."""
-
-    exact: Rays
-    width: float
-
-    def at(self, ray: Ids, step: Ids | int) -> Tensor:
-        """Logits whose largest is that of the model itself."""
-        found = super().at(ray, step)
-        largest = found.topk(2, dim=1).values
-        near = ~(largest[:, 0] - largest[:, 1] > self.width)  # no numbers among them
-        if near.any():
-            steps = step if isinstance(step, Tensor) else torch.full_like(ray, step)
-            found[near] = self.exact.at(ray[near], steps[near]).to(found)
-        return found
-
-
 def _timed(rays: Rays, points: tuple[Ids, Ids]) -> tuple[Tensor, float]:
     """Logits at these points, and the seconds that they took."""
     start = time.perf_counter()
     return rays.at(*points), time.perf_counter() - start
 
 
-def _sift(rays: Rays, cheaper: Rays, width: float) -> Crossings:
-    sieve = Sieve(**cheaper.__dict__, exact=rays, width=width)
-    return linear(sieve, sieve.all())
+def _sift(exact: Rays, cheaper: Rays, width: float) -> Crossings:
+    """The crossings of `exact`, whose points are given to the cheaper form of the model first."""
+
+    def at(ray: Ids, step: int) -> Tensor:
+        found = cheaper.at(ray, step)
+        largest = found.topk(2, dim=1).values
+        near = ~(largest[:, 0] - largest[:, 1] > width)  # no numbers among them
+        if near.any():
+            found[near] = exact.at(ray[near], step).to(found)
+        return found
+
+    return linear(exact, exact.all(), at)
 
 
 def _engine(model: nn.Module, sample: Rays, precision: str) -> Engine:
