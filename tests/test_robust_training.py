@@ -204,7 +204,7 @@ def test_without_an_adversary_nothing_waits_for_one(monkeypatch):
     seen = iter([0.9, 0.5, 0.5, 0.8])
     looks = {"validation_pgd": 0.5, "validation_largest_class": 0.3}
     monkeypatch.setattr("holdfast.training.loop.watch_model",
-                        lambda *_: looks | {"validation_clean": next(seen)})  # fmt: skip
+                        lambda *_, **__: looks | {"validation_clean": next(seen)})  # fmt: skip
     trained = train(
         network(DATA), DATA, adversarial=Adversarial(start=2), best="clean", **fast(epochs=4)
     )
@@ -227,7 +227,7 @@ def falls(monkeypatch, at: int, until: int = 10**9) -> None:
     """A watch that sees robustness vanish at one epoch (counted in looks, not in epochs)."""
     looks = []
 
-    def seen(*_: Any) -> dict[str, float]:
+    def seen(*_: Any, **__: Any) -> dict[str, float]:
         looks.append(1)
         gone = at <= len(looks) < until
         return {
@@ -560,7 +560,7 @@ def test_the_best_epoch_is_one_under_attack(monkeypatch):
     """However good the ones before the adversary were: what rises after them is not stopped."""
     looks = iter([0.9, 0.8, 0.7, 0.3, 0.4, 0.5, 0.6, 0.65])
 
-    def seen(*_: Any) -> dict[str, float]:
+    def seen(*_: Any, **__: Any) -> dict[str, float]:
         now = next(looks)
         return {"validation_clean": now, "validation_pgd": now, "validation_largest_class": 0.3}
 

@@ -73,11 +73,17 @@ def _of_epoch(run: Path, epoch: int) -> Path:
     return run / record.CHECKPOINTS / f"epoch-{epoch:03d}"
 
 
+def _epochs(place: Path) -> dict[int, Path]:
+    """The checkpoints that are there, by their epochs."""
+    names = {one: one.name.removeprefix("epoch-") for one in place.glob("epoch-*")}
+    return {int(epoch): folder for folder, epoch in names.items() if epoch.isdigit()}
+
+
 def _newest(run: Path) -> Path:
     """The last checkpoint, led to or not: a kill may have come between it and its link, and what
     copies a run may know no links."""
     place = run / record.CHECKPOINTS
-    known = {int(one.name[6:]): one for one in place.glob("epoch-*") if one.name[6:].isdigit()}
+    known = _epochs(place)
     return known[max(known)] if known and not (place / "last").is_dir() else place / "last"
 
 
@@ -96,9 +102,8 @@ def _packed(session: Session) -> bytes:
 def _prune(place: Path, keep_every: int) -> None:
     """Remove checkpoints that are neither last nor best nor a multiple of `keep_every`."""
     led_to = {link.resolve().name for link in (place / "last", place / "best") if link.exists()}
-    for folder in place.glob("epoch-*"):
-        epoch = folder.name.removeprefix("epoch-")
-        kept = not epoch.isdigit() or (keep_every and int(epoch) % keep_every == 0)
+    for epoch, folder in _epochs(place).items():
+        kept = keep_every and epoch % keep_every == 0
         if folder.name not in led_to and not kept:
             shutil.rmtree(folder)
 

@@ -21,19 +21,18 @@ class Diverged(RuntimeError):
 def run_epoch(job: TrainingJob, session: Session) -> record.Row:
     """One pass over the training images; its means, per image or per update."""
     recipe, done, steps = job.recipe, session.epoch, job.per_epoch
-    place = bench(job, session)
+    context = step_context(job, session)
+    present = recipe.adversary is not None
     zero = torch.zeros((), device=job.engine.device)
     tally, share, rate = Tally(loss=zero, norm=zero), 0.0, 0.0
     start = time.perf_counter()
-    on_gpu = [job.engine.device] if job.engine.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=on_gpu):
+    with noise.forked(job.engine.device):
         noise.settle(noise.scramble(recipe.seed, noise.Stream.DROPOUT, done, *job.team.others))
         session.model.train()
         for i, batch in enumerate(epoch_of(job, done)):
-            present = recipe.adversary is not None
             share = recipe.adversarial.share(done + i / steps) if present else 1.0
             rate = _set_rate(job, session)
-            found = step(place, batch, share, session.state)
+            found = step(context, batch, share, session.state)
             tally.add(found)
             session.state = found.state
             session.updates += 1
@@ -61,7 +60,7 @@ def _check_finite(row: record.Row, session: Session) -> None:
         )
 
 
-def bench(job: TrainingJob, session: Session) -> StepContext:
+def step_context(job: TrainingJob, session: Session) -> StepContext:
     """What the steps of the coming epoch work with."""
     return StepContext(
         model=session.model, optimizer=session.optimizer, recipe=job.recipe, engine=job.engine,

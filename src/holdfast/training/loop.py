@@ -1,6 +1,7 @@
 """The training loop: epochs of steps, a look at the result after each, a checkpoint."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -187,11 +188,13 @@ def _look(job: TrainingJob, session: Session) -> record.Row:
     """Measure the model after an epoch; a collapse, or classes lost, are noted in the row."""
     recipe = job.recipe
     due = session.epoch % recipe.watch.every == 0 or session.epoch == recipe.epochs
-    watching = (job.watched, recipe, job.engine, job.team, session.epoch - 1, due)
-    row: record.Row = {**watch_model(session.judged, *watching)}
+    watch = partial(
+        watch_model, recipe=recipe, engine=job.engine, team=job.team, epoch=session.epoch - 1,
+        attacked=due,
+    )  # fmt: skip
+    row: record.Row = {**watch(session.judged, job.watched)}
     if session.ema is not None:  # the raw weights, beside the averaged ones
-        held = {"validation": job.watched["validation"]}
-        raw = watch_model(session.model, held, *watching[1:])
+        raw = watch(session.model, {"validation": job.watched["validation"]})
         row |= {f"raw_{name}": value for name, value in raw.items()}
     if session.rollbacks:
         row["rollbacks"] = session.rollbacks

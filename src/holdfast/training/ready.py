@@ -15,7 +15,7 @@ from holdfast.errors import BadInput
 from holdfast.model import Network
 from holdfast.team import Team
 from holdfast.training.checkpoint import Session
-from holdfast.training.epoch import bench
+from holdfast.training.epoch import step_context
 from holdfast.training.job import (
     OnEpoch,
     OnStep,
@@ -70,7 +70,7 @@ def set_up(
     filled = noise.seeded(recipe, recipe.seed)  # not on disk, whose seed another call may change
     job = make_job(filled, engine, team, data, run, on_step, on_epoch)
     session = make_session(network, recipe, engine, team)
-    rehearse_update(bench(job, session), next(epoch_of(job, 0)))
+    rehearse_update(step_context(job, session), next(epoch_of(job, 0)))
     return recipe, job, session
 
 

@@ -45,7 +45,7 @@ def rehearse_model(network: Network, data: Dataset) -> None:
                     "learns from; leave out its last softmax")  # fmt: skip
 
 
-def rehearse_update(bench: StepContext, batch: Batch) -> None:
+def rehearse_update(context: StepContext, batch: Batch) -> None:
     """Loss and gradient of a copy on two images, attacked, for each objective that takes its turn.
     Of a model that cannot be copied it is the loss alone, in evaluation mode.
 
@@ -54,16 +54,18 @@ def rehearse_update(bench: StepContext, batch: Batch) -> None:
     """
     few = replace(batch, x=batch.x[:2], y=batch.y[:2], index=batch.index[:2])
     try:
-        twin, mode = copy.deepcopy(bench.model).train(), nullcontext()
+        twin, mode = copy.deepcopy(context.model).train(), nullcontext()
     except (RuntimeError, TypeError):  # as for tensors with a history, or locks
-        twin, mode = bench.model, frozen(bench.model)
-    with noise.forked(bench.engine.device), bench.engine.autocast(), mode:
-        for one in leaves(bench.recipe.objective):
-            recipe = replace(bench.recipe, objective=one)
-            twins = with_adversarial(replace(bench, model=twin, recipe=recipe), twin, few, 1.0, {})
+        twin, mode = context.model, frozen(context.model)
+    with noise.forked(context.engine.device), context.engine.autocast(), mode:
+        for one in leaves(context.recipe.objective):
+            recipe = replace(context.recipe, objective=one)
+            twins = with_adversarial(
+                replace(context, model=twin, recipe=recipe), twin, few, 1.0, {}
+            )
             if twins.adv is not None:
                 _require_pixels(twins.adv)
-                _require_budget(twins.adv - few.x, bench.adversary)
+                _require_budget(twins.adv - few.x, context.adversary)
             seen = twins if needs_pairs(one) else replace(twins, adv=None)
             try:
                 answer = one(twin, seen, {})
@@ -73,7 +75,7 @@ def rehearse_update(bench: StepContext, batch: Batch) -> None:
                 ) from error
             _require_losses(answer, few)
             losses, _ = objective(twin, twins, recipe, {})
-            if twin is not bench.model:
+            if twin is not context.model:
                 _require_gradient(losses)
                 losses.mean().backward()
 

@@ -84,24 +84,24 @@ class Tally:
         }  # fmt: skip
 
 
-def step(bench: StepContext, batch: Batch, share: float, state: State) -> StepResult:
+def step(context: StepContext, batch: Batch, share: float, state: State) -> StepResult:
     """Make the batch's adversarial twins, then take as many updates as the objective wants.
 
     share: of the adversary's radius.
     """
-    meter = Metered(bench.model)
-    with bench.engine.autocast():
-        batch = with_adversarial(bench, meter, batch, share, state)
+    meter = Metered(context.model)
+    with context.engine.autocast():
+        batch = with_adversarial(context, meter, batch, share, state)
 
     current, norms, loss = state, [], batch.x.new_zeros(len(batch.y))
     for _ in range(
-        max(1, updates_per_batch(active_objective(bench.recipe.objective, batch.epoch)))
+        max(1, updates_per_batch(active_objective(context.recipe.objective, batch.epoch)))
     ):
-        losses = partial(_losses, bench, meter, batch, current)
-        loss, norm, current = update(bench, losses, batch)
+        losses = partial(_losses, context, meter, batch, current)
+        loss, norm, current = update(context, losses, batch)
         norms.append(norm)
     share_of_batch = len(batch.y) / (batch.whole or len(batch.y))
-    merged = bench.team.merge(state, persistent(current), share_of_batch)
+    merged = context.team.merge(state, persistent(current), share_of_batch)
     return StepResult(
         loss=loss, norm=torch.stack(norms).mean(), state=merged,
         forward=meter.forward, backward=meter.backward,
@@ -109,25 +109,25 @@ def step(bench: StepContext, batch: Batch, share: float, state: State) -> StepRe
 
 
 def _losses(
-    bench: StepContext, meter: Classifier, batch: Batch, state: State
+    context: StepContext, meter: Classifier, batch: Batch, state: State
 ) -> tuple[PerImage, State]:
-    with bench.engine.autocast():
-        return objective(meter, batch, bench.recipe, state)
+    with context.engine.autocast():
+        return objective(meter, batch, context.recipe, state)
 
 
 def with_adversarial(
-    bench: StepContext, meter: Classifier, batch: Batch, share: float, state: State
+    context: StepContext, meter: Classifier, batch: Batch, share: float, state: State
 ) -> Batch:
     """The batch with its adversarial twins; the attack runs on the bare model, frozen."""
-    if bench.adversary is None or share == 0:
+    if context.adversary is None or share == 0:
         return batch
-    adversary: Attack = bench.adversary
+    adversary: Attack = context.adversary
     if share < 1:
         adversary = attack.with_settings(
             adversary, radius=share * getattr(adversary, "radius", 0.0)
         )
-    with frozen(bench.model, bench.recipe.adversarial.mode):
-        loss = _climbed(bench.recipe, meter, batch, state)
+    with frozen(context.model, context.recipe.adversarial.mode):
+        loss = _climbed(context.recipe, meter, batch, state)
         if loss is not None:
             adversary = attack.with_settings(adversary, loss=loss)
         adv: Any = attack.run(adversary, meter, batch.x.clone(), batch.y, batch.index)
@@ -172,16 +172,16 @@ def objective(
     return loss + recipe.adversarial.weight * extra, state
 
 
-def update(bench: StepContext, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor, State]:
+def update(context: StepContext, losses: Losses, batch: Batch) -> tuple[PerImage, Tensor, State]:
     """One step down the mean loss over the whole batch, on all processes together."""
-    model, recipe, team = bench.model, bench.recipe, bench.team
+    model, recipe, team = context.model, context.recipe, context.team
     images = batch.whole or len(batch.y)
     near, gamma = nullcontext(), recipe.awp.at(batch.epoch)
     if gamma:
         near = perturbed(model, lambda: losses()[0].sum() / images, gamma, team)
     with near:
         loss, state = losses()
-        bench.optimizer.zero_grad(set_to_none=True)
+        context.optimizer.zero_grad(set_to_none=True)
         (loss.sum() / images).backward()
     trained = [w for w in model.parameters() if w.requires_grad and w.grad is not None]
     gradients = [w.grad for w in trained if w.grad is not None]
@@ -189,6 +189,6 @@ def update(bench: StepContext, losses: Losses, batch: Batch) -> tuple[PerImage, 
     norm = nn.utils.get_total_norm(gradients, foreach=True)
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(trained, recipe.clip, norm, foreach=True)
-    bench.optimizer.step()
+    context.optimizer.step()
     team.average(list(model.buffers()))
     return loss.detach(), norm, state
