@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small import blobs, network
 
 import holdfast as hf
@@ -19,7 +20,7 @@ from holdfast.loss import resolve_loss
 from holdfast.margin import measures
 
 DATA = blobs()
-MODEL = network(DATA)
+MODEL, NET = network(DATA), network(DATA).eval()
 X, Y = DATA.test.x[:4], DATA.test.y[:4]
 
 
@@ -414,3 +415,66 @@ def test_of_checkpoints(tmp_path):
     refused(hf.model.load, "got no card.json in .*; name .*best", tmp_path / "run")
     torch.save(MODEL.state_dict(), tmp_path / "weights.pt")
     refused(hf.model.load, "got the file .*weights.pt; .*load_state_dict", tmp_path / "weights.pt")
+
+
+def _in_place(logits, y):
+    logits.sub_(1e6 * F.one_hot(y, logits.shape[1]))
+    found = logits.logsumexp(1)
+    y.add_(1)
+    return found
+
+
+def _out_of_place(logits, y):
+    return (logits - 1e6 * F.one_hot(y, logits.shape[1])).logsumexp(1)
+
+
+@pytest.mark.parametrize("kind", [PGD, attack.APGD, attack.FGSM, attack.MIM])
+def test_a_loss_that_changes_what_it_is_given_is_climbed_like_another(kind):
+    y = NET(X).argmax(1)
+    found = [
+        hf.evaluate(NET, X, y, attacks={"it": kind(radius=0.3, loss=loss)}, radius=0.3)
+        for loss in (_in_place, _out_of_place)
+    ]
+    assert torch.equal(*(one.worst_case.correct for one in found))
+    assert found[0].worst_case.accuracy < 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda logits, y: logits.argmax(1) != y, "a loss in floating point, got torch.bool"),
+        (lambda logits, y: logits.sum(1).to(torch.cfloat), "floating point, got torch.complex64"),
+        (lambda logits, y: logits.detach().amax(1), "depends on the logits, .*; leave out detach"),
+        (lambda logits, y: torch.rand(len(y)), "depends on the logits, got one without gradient"),
+    ],
+)
+def test_of_losses_that_nothing_can_climb(loss, said):
+    refused(hf.evaluate, said, NET, X, Y, attacks={"it": PGD(radius=0.3, loss=loss)}, radius=0.3)
+
+
+def test_a_model_may_give_the_same_memory_again():
+    held = torch.empty(len(X), NET(X[:1]).shape[1])
+
+    def reusing(x):
+        with torch.no_grad():
+            return held[: len(x)].copy_(NET(x))
+
+    for model in (NET, reusing):
+        found = hf.evaluate(model, X, NET(X).argmax(1), attacks={"it": sized}, batch_size=2)
+        assert found.clean.accuracy == 1
+    searched = [hf.margin.search(m, X, Y, step=0.1, batch_size=2) for m in (NET, reusing)]
+    assert torch.equal(*(one.step for one in searched))
+
+
+def test_of_models_that_write_or_are_complex():
+    said = "a model that leaves its images as they are"
+    refused(hf.evaluate, said, lambda x: NET(x.mul_(1)), X, Y)
+    refused(hf.evaluate, "logits that are real", lambda x: NET(x).to(torch.cfloat), X, Y)
+
+
+def test_of_truths_for_numbers():
+    refused(hf.evaluate, "batch_size as a number, got True", NET, X, Y, batch_size=True)
+    refused(hf.evaluate, "a seed from 0 .* got True", NET, X, Y, seed=True)
+    assert hf.evaluate(NET, X, Y, attacks={"it": sized}, batch_size=2**64)
+    wrong = {"image": (1, 8, 8), "classes": 3, "mean": (0.5,), "std": (-1.0,)}
+    refused(hf.model.create, "std of 0 or more", "gupta_cnn", **wrong)

@@ -158,11 +158,19 @@ def test_an_evaluation_is_read_back_as_it_was_saved(tmp_path):
     assert evaluation.paired(found, again).difference == 0
     rows = record.rows(tmp_path / "evaluation.jsonl")
     for bad in (rows[:2], [*rows, rows[0]], [*rows[:2], rows[2] | {"settings": None}],
-                [*rows[:2], {k: v for k, v in rows[2].items() if k != "seconds"}]):  # fmt: skip
+                [*rows[:2], {k: v for k, v in rows[2].items() if k != "seconds"}],
+                [*rows[:2], rows[2] | {"norm": "l_inf"}], [*rows[:2], rows[2] | {"norm": "l2"}],
+                [rows[0] | {"budget": {"norm": "linf", "radius": 0.05}}, *rows[1:]]):  # fmt: skip
         (tmp_path / "evaluation.jsonl").unlink()
         record.append(tmp_path / "evaluation.jsonl", *bad)
         with pytest.raises(BadInput, match=r"expected (a row in|an evaluation as it is saved in) "):
             evaluation.load(tmp_path)
+    whole = load_file(file)
+    for name, value in (("clean.correct", whole["a.correct"].float()), ("marks", X[:3, 0, 0, 0]),
+                        ("b.correct", whole["b.correct"][:5])):  # fmt: skip
+        save_file(whole | {name: value}, tmp_path / "cut.safetensors")
+        with pytest.raises(BadInput, match=f"{name}"):
+            evaluation.compare(tmp_path / "cut.safetensors", file)
     (tmp_path / "evaluation.jsonl").write_text("")
     with pytest.raises(BadInput, match=r"a row in .* for each attack of .*, got none; eval"):
         evaluation.load(file)

@@ -655,3 +655,14 @@ def test_a_wrapped_adversary_has_the_radius_of_the_one_within():
         assert adv is not None and (adv - batch.x).abs().max() <= 0.2 * share + 1e-6
         assert (adv - batch.x).abs().max() > 0.15 * share
     assert attack.share_crossed(led) == 0.25
+
+
+def test_an_adversary_may_write_into_its_labels():
+    def relabelling(model, x, y):
+        y.zero_()
+        return x
+
+    at = bench(feedback.CrossEntropy(), relabelling)
+    batch = Batch(x=DATA.test.x[:4], y=torch.tensor([0, 1, 0, 1]), index=torch.arange(4))
+    with_adversarial(at, at.model, batch, 1.0, {})
+    assert batch.y.tolist() == [0, 1, 0, 1]

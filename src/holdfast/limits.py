@@ -55,7 +55,7 @@ SHARE_INSIDE = Range(low=0, high=1, open="both")
 def require_range(name: str, value: Any, allowed: Range) -> None:
     """Raises BadInput for what is no number, or one outside. None is accepted: the default
     applies."""
-    if isinstance(value, str) or not isinstance(value, SupportsFloat | None):
+    if isinstance(value, str | bool) or not isinstance(value, SupportsFloat | None):
         raise BadInput(f"expected {name} as a number, got {value!r:.60}")
     number: Any = value
     if number is not None and number not in allowed:

@@ -1,6 +1,7 @@
 """Losses, one number per image; what an attack climbs and an objective descends."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -168,12 +169,28 @@ def pixel_gradient(height: Tensor, pixels: Images, again: bool = False) -> Image
 
 
 def resolve_loss(loss: LossName | Loss) -> Loss:
-    """The loss of this name; a function is taken as it is. Raises BadInput for what is neither."""
+    """The loss of this name; a function of one's own, checked at every call. Raises BadInput for
+    what is neither."""
     if isinstance(loss, str):
         return choose(NAMED, loss, "loss")
     require_value("loss", loss, "loss.margin")
     require_call("loss", loss, ("logits", "y"))
-    return loss
+    return loss if loss in NAMED.values() else partial(_checked, loss)
+
+
+def _checked(loss: Loss, logits: Logits, y: Labels) -> PerImage:
+    """A loss that may change what it is given. Raises BadInput for one that nothing can climb."""
+    found = each(loss, logits.clone(), y.clone())
+    if not found.is_floating_point():
+        raise BadInput(
+            f"expected a loss in floating point, got {found.dtype}; give one real number per image"
+        )
+    if torch.is_grad_enabled() and logits.requires_grad and not found.requires_grad:
+        raise BadInput(
+            "expected a loss that depends on the logits, got one without gradient; leave out "
+            "detach, argmax, comparisons and torch.no_grad"
+        )
+    return found
 
 
 NAMED: dict[str, Loss] = {

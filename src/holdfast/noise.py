@@ -67,7 +67,7 @@ class Stream(enum.IntEnum):
 
 def require_seed(seed: Any, name: str = "a seed") -> None:
     """Raises BadInput for what is not one of the SEEDS."""
-    if not (isinstance(seed, Integral) and 0 <= int(seed) < SEEDS):
+    if isinstance(seed, bool) or not (isinstance(seed, Integral) and 0 <= int(seed) < SEEDS):
         raise BadInput(f"expected {name} from 0 to 2**63 - 1, got {seed!r:.60}")
 
 

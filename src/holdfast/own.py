@@ -19,7 +19,7 @@ from holdfast.errors import BadInput, cause, require_call, suggest
 
 NO_OPTIONS = frozenset({
     "model", "net", "logits", "output", "outputs", "pred", "preds", "predictions", "x", "images",
-    "input", "inputs", "action", "actions",
+    "input", "inputs", "action", "actions", "logit", "scores", "out", "y_pred", "y_hat", "z", "l",
 })  # fmt: skip
 """First parameters of what works on a model or its logits, and of no function that makes such."""
 

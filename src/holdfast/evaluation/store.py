@@ -142,6 +142,7 @@ def load(place: Path | str, suite: str | None = None) -> Evaluation:
             findings=tuple(Finding(**one) for one in first["findings"]),
         )  # fmt: skip
         _require_whole(found)
+        _require_budgets(found, held)
     except (LookupError, TypeError, ValueError) as error:
         raise BadInput(
             f"expected an evaluation as it is saved in {file} and {sheet}, got another or a "
@@ -163,6 +164,14 @@ def _require_whole(found: Evaluation) -> None:
             raise ValueError(f"no radius of {one.name}")
 
 
+def _require_budgets(found: Evaluation, held: Mapping[str, Tensor]) -> None:
+    """Raises ValueError where a row states another budget than its tensors."""
+    stated = {f"{one.name}.budget": (one.norm, one.radius) for one in found.attacks}
+    for key, (norm, radius) in (stated | {"budget": (found.norm, found.radius)}).items():
+        if not torch.equal(held[key], torch.tensor([ORDER[norm], radius]).to(held[key])):
+            raise ValueError(f"a {key} of {norm} {radius:g}, and another beside it")
+
+
 def _attack(row: record.Row, held: Mapping[str, Tensor]) -> AttackResult:
     """One attack's row and tensors as its result."""
     told = ("name", "settings", "norm", "radius", "minimal", "refused", "forward", "backward",
@@ -181,11 +190,24 @@ def read(file: Path) -> dict[str, Tensor]:
         each = {f"{name}.{part}" for name in names for part in ("budget", "settings", "distance")}
         if lacking := {"index", "y", "clean.correct", "budget", *each} - held.keys():
             raise ValueError(f"no {', '.join(sorted(lacking))} in it")
+        _require_per_image(held)
         return held
     except (OSError, SafetensorError, ValueError) as error:
         raise BadInput(
             f"expected per-image results at {file}, got: {error}; run holdfast evaluate first"
         ) from None
+
+
+def _require_per_image(held: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for tensors that are not of every image, and for flags that are none."""
+    images = len(held["index"])
+    for name, value in held.items():
+        part = name.rpartition(".")[2]
+        each = part in {"y", "adv", "marks", *PER_IMAGE, *IF_ASKED}
+        if each and value.shape[:1] != (images,):
+            raise ValueError(f"{[*value.shape]} in {name}, of {images} images")
+        if part == "correct" and value.dtype != torch.bool:
+            raise ValueError(f"{name} in {value.dtype}")
 
 
 def _fingerprint(settings: Sequence[record.Row]) -> Tensor:

@@ -93,7 +93,7 @@ class Rays:
     def logits(self, ray: Ids, distance: Float[Tensor, " ray"]) -> Tensor:
         """`[ray, class]` in fp32 or wider. Raises BadInput where they are no numbers."""
         parts = zip(ray.split(self.batch), distance.split(self.batch), strict=True)
-        found = torch.cat([at_least_fp32(self.model(self.points(*part))) for part in parts])
+        found = torch.cat([at_least_fp32(self.model(self.points(*part))).clone() for part in parts])
         if found.isnan().any():
             first = int(self.key[self.image(ray[found.isnan().any(1)])[0]])
             raise BadInput(

@@ -92,6 +92,8 @@ def create(
             f"expected image as whole numbers (channel, height, width), got {image!r:.60}"
         )
     mean, std = (_per_channel(some, image[0]) for some in (mean, std))
+    if min([0.0, *std]) < 0:
+        raise BadInput(f"expected a std of 0 or more for each channel, got {std}")
     if bool(mean) != bool(std):
         raise BadInput(f"expected mean and std together, got mean {mean} and std {std}")
     build = function(name) if ":" in name else choose(NETWORKS, name, "model")

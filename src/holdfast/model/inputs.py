@@ -105,12 +105,15 @@ def _rehearse(model: Classifier, x: Images) -> None:
         raise BadInput(
             f"expected a model that takes images {shape}, got: {cause(error)}{hint}"
         ) from error
-    if not torch.equal(shown, x):
+    written = not shown.is_inference() and shown._version > 0  # even where the values are the same
+    if written or not torch.equal(shown, x):
         raise BadInput("expected a model that leaves its images as they are, got one that changes "
                        "them in place; let it take a clone")  # fmt: skip
     got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         raise BadInput(f"expected logits [batch, classes] from the model, got {got} for one image")
+    if logits.is_complex():
+        raise BadInput("expected logits that are real numbers, got complex ones; take their .abs()")
     if logits.shape[1] < 2:
         raise BadInput(
             "expected logits of 2 classes or more, got 1; for one number z per image give the "

@@ -76,7 +76,7 @@ class Metered:
 
         def asked(x: Tensor) -> Tensor:
             self.forward += len(x)
-            logits = model(x)
+            logits = model(x).clone()  # of a model that gives the same memory again
             if logits.requires_grad:
                 logits.register_hook(self._count)
             return logits
@@ -130,7 +130,7 @@ def exact() -> Iterator[None]:
 def resolve_batch_size(wanted: int | None, x: Tensor) -> int:
     """How many of these images are given to a model at once: as many as wanted; for None 100 on a
     CPU, whose caches more would overflow, and 1,000 elsewhere."""
-    return wanted or (100 if x.device.type == "cpu" else 1000)
+    return min(wanted, max(len(x), 1)) if wanted else 100 if x.device.type == "cpu" else 1000
 
 
 def batches_of(size: int | None, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -149,4 +149,5 @@ def predict(model: Classifier, x: Tensor, batch_size: int | None = None) -> Tens
     """Logits `[batch, classes]` in fp32 or wider, in evaluation mode. batch_size None: see
     `resolve_batch_size`."""
     with eval_mode(model):
-        return map_batches(lambda part: at_least_fp32(model(part)), batch_size, x)
+        # a copy, since a model may give the same memory again
+        return map_batches(lambda part: at_least_fp32(model(part)).clone(), batch_size, x)

@@ -192,7 +192,7 @@ def _require_kinds(raw: Mapping[str, Any]) -> None:
         "classes": _is_count(raw["classes"]),
         "options": isinstance(raw["options"], dict),
         "mean": shaped and _is_of_channels(per_channel[0], image[0]),
-        "std": shaped and _is_of_channels(per_channel[1], image[0]),
+        "std": shaped and _is_of_channels(per_channel[1], image[0]) and min([0, *raw["std"]]) == 0,
         "data": isinstance(raw.get("data"), str | None),
         "class_names": _is_of_classes(raw.get("class_names", []), raw["classes"]),
         "provenance": isinstance(raw.get("provenance", {}), dict),

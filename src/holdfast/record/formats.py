@@ -44,7 +44,7 @@ def rows(path: Path) -> list[Row]:
     for line in _lines(path):
         try:
             found.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             continue
     return [row for row in found if isinstance(row, dict)]
 
@@ -60,7 +60,7 @@ def keep_rows(path: Path, wanted: Callable[[Row], bool]) -> None:
         try:
             if line.strip() and wanted(json.loads(line)):
                 kept.append(line.rstrip("\n") + "\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             if number == len(lines) and not line.endswith("\n"):
                 break
             raise BadInput(
@@ -98,7 +98,7 @@ def read_json(path: Path) -> Row:
     """A JSON file as a dictionary. Raises BadInput where it is broken."""
     try:
         return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"expected JSON in {path}, got a damaged file ({error})") from None
 
 

@@ -130,7 +130,7 @@ def with_adversarial(
         loss = _climbed(context.recipe, meter, batch, state)
         if loss is not None:
             adversary = attack.with_settings(adversary, loss=loss)
-        adv: Any = attack.run(adversary, meter, batch.x.clone(), batch.y, batch.index)
+        adv: Any = attack.run(adversary, meter, batch.x.clone(), batch.y.clone(), batch.index)
     if not isinstance(adv, Tensor) or adv.shape != batch.x.shape:
         got = tuple(adv.shape) if isinstance(adv, Tensor) else type(adv).__name__
         raise BadInput(
