@@ -452,6 +452,19 @@ def test_of_losses_that_nothing_can_climb(loss, said):
     refused(hf.evaluate, said, NET, X, Y, attacks={"it": PGD(radius=0.3, loss=loss)}, radius=0.3)
 
 
+def _never_a_number(logits, y):
+    return F.cross_entropy(logits, y, reduction="none") * torch.nan
+
+
+@pytest.mark.parametrize(("loss", "warned"), [(_never_a_number, True), (_out_of_place, False)])
+def test_a_loss_that_is_no_number_is_a_finding(loss, warned):
+    attacks = {"it": PGD(radius=0.3, loss=loss)}
+    found = hf.evaluate(NET, X, NET(X).argmax(1), attacks=attacks, radius=0.3)
+    said = {one.name: one.meaning for one in found.findings}
+    assert ("loss without gradient" in said) == warned
+    assert not warned or "_never_a_number" in said["loss without gradient"]
+
+
 def test_a_model_may_give_the_same_memory_again():
     held = torch.empty(len(X), NET(X[:1]).shape[1])
 

@@ -166,8 +166,11 @@ def test_an_evaluation_is_read_back_as_it_was_saved(tmp_path):
         with pytest.raises(BadInput, match=r"expected (a row in|an evaluation as it is saved in) "):
             evaluation.load(tmp_path)
     whole = load_file(file)
-    for name, value in (("clean.correct", whole["a.correct"].float()), ("marks", X[:3, 0, 0, 0]),
-                        ("b.correct", whole["b.correct"][:5])):  # fmt: skip
+    damaged = {
+        "clean.correct": whole["a.correct"].float(), "marks": whole["y"][:3].clone(),
+        "b.correct": whole["b.correct"][:5].clone(),
+    }  # fmt: skip
+    for name, value in damaged.items():
         save_file(whole | {name: value}, tmp_path / "cut.safetensors")
         with pytest.raises(BadInput, match=f"{name}"):
             evaluation.compare(tmp_path / "cut.safetensors", file)

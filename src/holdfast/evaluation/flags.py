@@ -6,6 +6,7 @@ answers that depend on what else is in the batch.
 """
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ def doubts_of_model(case: Case, attacks: Collection[Attack]) -> Iterator[Finding
         yield from dynamics(case, x[:1])
         yield from coarseness(case, rows)
         yield from gradients(case, x, y, blind)
+        yield from flat_losses(case, x, y, attacks)
 
 
 def sameness(case: Case) -> Iterator[Finding]:
@@ -194,6 +196,27 @@ def gradients(case: Case, x: Images, y: Labels, blind: bool) -> Iterator[Finding
             advice="do not believe attacks on cross-entropy here (FGSM, PGD, APGD-CE); those on "
             "the margin or DLR see the slope: the suites reliable and standard",
         )  # fmt: skip
+
+
+def flat_losses(case: Case, x: Images, y: Labels, attacks: Collection[Attack]) -> Iterator[Finding]:
+    """Losses of one's own, such as one that is NaN, that give no gradient where the margin does."""
+    sloped = ~_zero(case, x, y, loss.margin)
+    for climbed in {one for one in map(_own_loss, attacks) if one is not None}:
+        lost = fraction(_zero(case, x, y, climbed) & sloped)
+        if lost > MOST:
+            name = getattr(climbed, "__name__", type(climbed).__name__)
+            yield Finding(
+                name=Sign.LOSS_WITHOUT_GRADIENT, evidence={"loss": name, "share": lost},
+                meaning=f"the gradient of {name} is zero or no number in every pixel on {lost:.0%} "
+                "of images, that of the margin is not: an attack that climbs it stands still",
+                advice="look at its values (NaN, inf, a constant) on clean images, or take margin",
+            )  # fmt: skip
+
+
+def _own_loss(attack: Attack) -> Loss | None:
+    """The function that an attack on this model climbs, where that is one's own."""
+    own: Any = attack
+    return own.loss if callable(getattr(own, "loss", None)) else None
 
 
 def _zero(case: Case, x: Images, y: Labels, of: Loss) -> Tensor:

@@ -29,6 +29,7 @@ class Sign(_Name):
     COARSE_LOGITS = "coarse logits"
     ZERO_GRADIENTS = "zero gradients"
     SATURATED_CROSS_ENTROPY = "saturated cross-entropy"
+    LOSS_WITHOUT_GRADIENT = "loss without gradient"
 
     # What casts doubt on an evaluation.
     SEVERAL_NORMS = "several norms"
