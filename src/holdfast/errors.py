@@ -117,7 +117,7 @@ def require_call(
         known = [inspect.signature(forward)]
     if not any(_fits(one, call, filled) for one in known):
         raise BadInput(
-            f"expected {name} to be called as ({', '.join(call)}), got {_named(value)}, which "
+            f"expected {name} to be called as ({', '.join(call)}), got {name_of(value)}, which "
             f"takes {known[-1]}; wrap it in a function of these{remedy}"
         )
 
@@ -136,8 +136,10 @@ def _fits(takes: inspect.Signature, call: Sequence[str], filled: Iterable[str]) 
     return not needed - {*placed, *filled}
 
 
-def _named(value: object) -> str:
-    return getattr(value, "__name__", None) or f"{value!r:.60}"
+def name_of(value: object, default: str = "") -> str:
+    """What a value is called: its `name`, or that of its code; else the default, or its repr."""
+    named = getattr(value, "name", None) or getattr(value, "__name__", None)
+    return str(named or default or f"{value!r:.60}")
 
 
 def require_field_types(settings: Any) -> None:

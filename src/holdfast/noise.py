@@ -32,7 +32,8 @@ MANTISSA = 24  # bits of a float32
 @enum.unique
 class Stream(enum.IntEnum):
     """The part of a key that keeps the numbers of each user of a seed apart from all others'. A
-    number never changes, nor is it given to another."""
+    number never changes, nor is it given to another. Older than this, and left since recorded runs
+    rest on them: training shuffles by (seed, epoch), and `traced` draws pilots under a key."""
 
     PGD = 1
     ACTIONS = 2

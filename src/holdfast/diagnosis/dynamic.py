@@ -16,6 +16,7 @@ from torch import Tensor
 from holdfast.diagnosis.slope import along, climb
 from holdfast.diagnosis.spread import Spread, spread, spread_table
 from holdfast.diagnosis.static import FLOOR
+from holdfast.errors import name_of
 from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, per_image, steepest
 from holdfast.limits import ABOVE_0, AT_LEAST_0, COUNT, require_range
@@ -125,7 +126,7 @@ def dynamic(
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     per_step, over_all = _variation(torch.stack(sums).sum(0).cpu(), torch.stack(seen).sum(0).cpu())
     return Dynamic(
-        loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss)),
+        loss=loss if isinstance(loss, str) else name_of(loss),
         floor=floor, dir_var_step=per_step, dir_var=over_all, **joined,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import torch
 from holdfast import noise
 from holdfast.diagnosis.slope import DUAL, along, bent, climb, reach
 from holdfast.diagnosis.spread import Spread, spread, spread_table
+from holdfast.errors import name_of
 from holdfast.evaluation import require_settings
 from holdfast.geometry import ascent, confine, length, sample, steepest
 from holdfast.limits import AT_LEAST_0, COUNT, WHOLE, require_range
@@ -131,7 +132,7 @@ def static(
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     logits = predict(model, x, batch_size).cpu()
     return Static(
-        loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss)),
+        loss=loss if isinstance(loss, str) else name_of(loss),
         floor=floor, margin=-margin_of(logits, y.cpu()), scale=logits.amax(1) - logits.mean(1),
         **joined,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from holdfast import loss
 from holdfast.attack import counts_queries, draws_of
+from holdfast.errors import name_of
 from holdfast.evaluation.judge import Case
 from holdfast.loss import Loss
 from holdfast.model import eval_mode, map_batches, predict
@@ -204,7 +205,7 @@ def flat_losses(case: Case, x: Images, y: Labels, attacks: Collection[Attack]) -
     for climbed in {one for one in map(_own_loss, attacks) if one is not None}:
         lost = fraction(_zero(case, x, y, climbed) & sloped)
         if lost > MOST:
-            name = getattr(climbed, "__name__", type(climbed).__name__)
+            name = name_of(climbed)
             yield Finding(
                 name=Sign.LOSS_WITHOUT_GRADIENT, evidence={"loss": name, "share": lost},
                 meaning=f"the gradient of {name} is zero or no number in every pixel on {lost:.0%} "

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from holdfast.errors import BadInput
+from holdfast.errors import BadInput, name_of
 from holdfast.feedback.handover import leaves
 from holdfast.feedback.objective import CrossEntropy
 from holdfast.feedback.protocol import needs_pairs, updates_per_batch, with_scope
@@ -45,7 +45,7 @@ class Trades:
         require_ranges(self, beta=AT_LEAST_0)
         for one in leaves(self.base):
             if needs_pairs(one) or updates_per_batch(one) > 1:
-                name = getattr(one, "name", getattr(one, "__name__", "another"))
+                name = name_of(one, "another")
                 raise BadInput(
                     "expected a base for trades that takes one update from clean images, got "
                     f"{name}; take ce, reward or expected"

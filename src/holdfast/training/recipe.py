@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from holdfast import attack, noise
 from holdfast.data import Augment, Dataset
-from holdfast.errors import BadInput, require_call, require_value
+from holdfast.errors import BadInput, name_of, require_call, require_value
 from holdfast.feedback import OBJECTIVES, adversary_loss, leaves, needs_pairs
 from holdfast.geometry import require_radius_in_box
 from holdfast.limits import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE_INSIDE, require_ranges
@@ -142,7 +142,7 @@ class Recipe:
         if self.adversary is not None:
             self._check_adversary(self.adversary)
         elif needing := self._paired():
-            name = getattr(needing[0], "name", "the objective")
+            name = name_of(needing[0], "the objective")
             raise BadInput(f"expected an adversary for {name}, got none; give one, such as pgd")
         elif self.guard.rolls_back:
             raise BadInput("expected an adversary for catastrophe=rollback, got none; take warn")
@@ -174,7 +174,7 @@ class Recipe:
                 )
         if self.adversarial.mix == "both" and (two := self._paired()):
             raise BadInput(
-                f"expected adversarial.mix=adv for {getattr(two[0], 'name', 'pairs')}, "
+                f"expected adversarial.mix=adv for {name_of(two[0], 'pairs')}, "
                 "whose loss holds clean and adversarial images already, got both"
             )
 
@@ -183,7 +183,7 @@ class Recipe:
         wanted = self.adversarial.loss
         if wanted == "auto":
             wanted = "kl" if "kl" in map(adversary_loss, leaves(self.objective)) else "own"
-        name = getattr(adversary, "name", getattr(adversary, "__name__", "an adversary"))
+        name = name_of(adversary, "an adversary")
         if wanted != "own" and "loss" not in attack.settings_of(adversary):
             raise BadInput(
                 f"expected an adversary that can climb the loss {wanted}, got {name}, which has no "
@@ -195,7 +195,7 @@ class Recipe:
                 "with some; take targets=0, or adversarial.loss=own"
             )
         if wanted == "objective" and (two := self._paired()):
-            name = getattr(two[0], "name", "an objective of pairs")
+            name = name_of(two[0], "an objective of pairs")
             raise BadInput(
                 f"expected adversarial.loss of auto, kl or own for {name}, whose loss needs the "
                 "adversarial images that are being made; got objective"
