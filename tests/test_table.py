@@ -40,6 +40,22 @@ def test_options_of_a_choice_differ_among_those_that_chose_alike():
     assert gone.head[1:3] == ("objective", "ema") and gone.lines[0][2] == "-"
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"accuracy": 5.0}, "an accuracy of 5.0 under pgd"), ({"accuracy": None}, "TypeError"),
+        ({"accuracy": "high"}, "TypeError"), ({"name": 3}, "under 3"), ({"settings": [1]}, "cannot be read"),
+        ({"worst_case_accuracy": float("nan")}, "an accuracy of nan under worst case"),
+    ],
+)  # fmt: skip
+def test_a_row_of_what_no_evaluation_writes_is_one_line(damage, said):
+    run("a", 5)
+    (row,) = record.rows(Path("a/evaluation.jsonl"))
+    Path("a/evaluation.jsonl").write_text(json.dumps(row | damage) + "\n")
+    with pytest.raises(BadInput, match=rf"whole rows in a/evaluation.jsonl.*{said}"):
+        report.summary(["a"])
+
+
 def test_a_damaged_row_is_one_line():
     record.append(Path(run("a", 5)) / "evaluation.jsonl", {"per_image": "x"})
     with pytest.raises(BadInput, match=r"whole rows in a/evaluation.jsonl.*remove that line"):

@@ -69,7 +69,7 @@ def evaluate(
             generators, so that the same call gives the same numbers.
         keep: each attack's result holds the images that it returned, as `adv`.
         folder: where finished attacks are kept, so that an evaluation that is called again, killed
-            or not, with the same weights, clean logits, images and attacks goes on behind them.
+            or not, with the same weights, logits, images, attacks and seed goes on behind them.
             Functions are known by their code and the plain values that they hold on to.
         processes: that share the images; more than one run the same command again (extra `scale`).
         progress: called after each batch with (attack, images done, images).

@@ -81,7 +81,7 @@ def _measured(run: Path, suite: str | None, every: bool) -> list[Measured]:
         if not every:
             _warn_of_weaker(run, [row for rows in found for row in rows])
         made = [_told(run, settings, rows) for rows in (found if every else [_newest(run, found)])]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(
             f"expected whole rows in {run / record.EVALUATIONS}, got one that cannot be read "
             f"({cause(error)}); remove that line"
@@ -107,10 +107,14 @@ def _told(run: Path, settings: record.Row, rows: Sequence[record.Row]) -> Measur
         log.warning("%s", since)
     about = {"data": settings.get("data")} | last | last["budget"]
     scores = {"clean": last["clean_accuracy"]} | {row["name"]: row["accuracy"] for row in rows}
+    scores |= {WORST: last["worst_case_accuracy"]}
     low, high = last["worst_case_interval"]
+    for name, share in scores.items():
+        if not isinstance(name, str) or not 0 <= share <= 1:
+            raise ValueError(f"an accuracy of {share} under {name}")
     return Measured(
         run=str(run), settings=settings | {f"evaluation.{k}": about.get(k) for k in ABOUT},
-        accuracy=scores | {WORST: last["worst_case_accuracy"]}, interval=(low, high),
+        accuracy=scores, interval=(low, high),
         attacks={row["name"]: _flat(row["settings"]) for row in rows},
         origin=json.dumps(_origin(settings)),
         cascade=any(row["attacked"] < row["images"] for row in rows),
