@@ -44,7 +44,8 @@ def test_options_of_a_choice_differ_among_those_that_chose_alike():
     ("damage", "said"),
     [
         ({"accuracy": 5.0}, "an accuracy of 5.0 under pgd"), ({"accuracy": None}, "TypeError"),
-        ({"accuracy": "high"}, "TypeError"), ({"name": 3}, "under 3"), ({"settings": [1]}, "cannot be read"),
+        ({"accuracy": "high"}, "TypeError"), ({"name": 3}, "under 3"),
+        ({"settings": [1]}, "cannot be read"),
         ({"worst_case_accuracy": float("nan")}, "an accuracy of nan under worst case"),
     ],
 )  # fmt: skip
